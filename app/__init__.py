@@ -1,0 +1,31 @@
+"""The front door: an application factory. Knows the pipeline; the pipeline does not know it."""
+
+from collections.abc import Callable
+
+from flask import Flask
+
+from app import cli, metrics, payloads, receipts, status
+from app.front_door import FrontDoor
+from app.http import register_errors, register_request_ids
+from app.state import KEY, State
+from workers.pipeline import Pipeline
+from workers.settings import Settings
+
+
+def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask:
+    """Make the WSGI application. `pipeline` returns this process's, started; it may be lazy.
+
+    Raises:
+        ValueError: `PAYLOAD_SCHEMA` names no schema.
+    """
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    door = FrontDoor(settings, pipeline=pipeline)
+    app.extensions[KEY] = State(settings=settings, front_door=door, pipeline=pipeline)
+    register_request_ids(app)
+    register_errors(app)
+    for blueprint in (payloads.blueprint, receipts.blueprint, status.blueprint, metrics.blueprint):
+        app.register_blueprint(blueprint)
+    for command in cli.COMMANDS:
+        app.cli.add_command(command)
+    return app

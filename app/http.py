@@ -1,0 +1,56 @@
+"""What every request and answer has: an id, and errors as problem documents (RFC 9457)."""
+
+import logging
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from app.logs import take_request_id
+from app.problems import Problem
+from app.state import state
+from workers.ledger import Field
+
+log = logging.getLogger(__name__)
+
+_COUNTED = {name for name in Field.__members__ if name.startswith("REQUESTS_")}
+
+
+def register_request_ids(app: Flask) -> None:
+    """Give each request an id, and its answer the same; count what was asked of the front door."""
+
+    @app.before_request
+    def begin() -> None:
+        g.request_id = take_request_id(request.headers.get("X-Request-ID"))
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request_id
+        field = f"REQUESTS_{response.status_code}"
+        if field in _COUNTED:
+            state().pipeline().home.board.add(Field[field])
+        return response
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every error as `application/problem+json`: never HTML, never a traceback."""
+
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> Response:
+        log.info("refused", extra={"status": error.status, "detail": error.detail})
+        answer = Response(error.body(), error.status, mimetype="application/problem+json")
+        answer.headers.update(error.headers)
+        return answer
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        headers = {
+            name: value
+            for name, value in error.get_headers()
+            if name.lower() not in ("content-type", "content-length")
+        }
+        return problem(Problem(error.description or "", status=error.code, headers=headers))
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        log.exception("request failed")
+        return problem(Problem("Something is wrong here; see the service's log."))

@@ -1,0 +1,68 @@
+"""How gunicorn runs the service: processes, threads, the time budget, and when the pipeline stops.
+
+Anything here can be overridden with `GUNICORN_CMD_ARGS`; what would break a promise is refused.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from app.logs import logging_config
+from app.schemas import load_payload_schema
+from workers.errors import BrigadeError
+from workers.settings import load_settings
+from workers.spool import Spool
+
+try:
+    _settings = load_settings()
+except BrigadeError as _error:
+    sys.exit(f"bucket-brigade: {_error}")
+
+wsgi_app = "wsgi:app"
+worker_class = "app.gthread.PatientThreadWorker"
+workers = _settings.web_concurrency
+threads = 8
+# The heartbeat, which stands still while a process drains after SIGHUP.
+timeout = int(_settings.graceful_seconds) + 10
+# Running requests and the draining of the pipeline share this one budget; then comes SIGKILL.
+graceful_timeout = int(_settings.graceful_seconds) + 1
+keepalive = 75
+# Its thread would make each later fork a fork of two threads.
+control_socket_disable = True
+logconfig_dict = logging_config(_settings.log_level)
+
+
+def on_starting(server: Any) -> None:
+    """Before a port opens: see that what the service stands on is there."""
+    try:
+        Spool(_settings.spool_dir).prepare()
+        if _settings.payload_schema:
+            load_payload_schema(_settings.payload_schema)
+    except (BrigadeError, ValueError) as error:
+        sys.exit(f"bucket-brigade: {error}")
+    if server.cfg.graceful_timeout < _settings.graceful_seconds:
+        sys.exit(
+            f"bucket-brigade: gunicorn's graceful_timeout ({server.cfg.graceful_timeout} s) is less"
+            f" than the {_settings.graceful_seconds:g} s that a stop may take: keep-alive linger"
+            " + REQUEST_SECONDS + DRAIN_SECONDS"
+        )
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start the pipeline in the new process, before its first request."""
+    from wsgi import pipelines
+
+    pipelines.get()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Drain the pipeline. gunicorn calls this in the master too, for a worker that never ran."""
+    if os.getpid() != worker.pid:
+        return
+    # A second SIGTERM, or Ctrl-C's SIGINT behind the master's SIGQUIT, must not cut this short.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    from wsgi import pipelines
+
+    pipelines.stop()

@@ -1,0 +1,85 @@
+"""`check`: do once, on a canary, all that the service does, and say precisely what fails."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from workers.errors import BrigadeError, ObjectExists, ObjectMissing, StoreUnavailable
+from workers.keys import Clock, object_key, segment_name
+from workers.s3 import Bucket
+from workers.settings import Settings
+from workers.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One thing that was tried; `fault` says what is missing, None that nothing is."""
+
+    what: str
+    fault: str | None
+
+
+def run_checks(settings: Settings, bucket: Bucket, spool: Spool) -> Iterator[Result]:
+    """Try the spool, then each call on the bucket. Blocks on the disk and on the network."""
+    name = segment_name(Clock().tick())
+    key = object_key(settings.key_template, stream="check", name=name)
+    place = settings.s3_bucket
+
+    def put() -> None:
+        bucket.put(place, key, b"{}\n", metadata={"segment": name}, encoding=None)
+
+    def put_again() -> None:
+        try:
+            put()
+        except ObjectExists:
+            return
+        raise BrigadeError(
+            "the store took it: it ignores `If-None-Match: *`. Set S3_CONDITIONAL_PUT=off"
+        )
+
+    def head() -> None:
+        if bucket.head(place, key).metadata.get("segment") != name:
+            raise BrigadeError("the object's metadata did not come back")
+
+    steps: list[tuple[str, str, Callable[[], object]]] = [
+        (f"spool {spool.root}: write, sync, lock", "", lambda: _try_spool(spool)),
+        (f"put s3://{place}/{key}", "s3:PutObject", put),
+        ("put it again: refused", "s3:PutObject", put_again),
+        ("head", "s3:GetObject", head),
+        ("get", "s3:GetObject", lambda: bucket.get(place, key)),
+        ("delete", "s3:DeleteObject (only this check deletes)", lambda: bucket.delete(place, key)),
+    ]
+    if not settings.s3_conditional_put:
+        del steps[2]
+    for what, action, step in steps:
+        try:
+            step()
+        except (BrigadeError, OSError) as error:
+            yield Result(what, _explain(error, place, action))
+        else:
+            yield Result(what, None)
+
+
+def _try_spool(spool: Spool) -> None:
+    spool.prepare()
+    canary = spool.root / f".check-{os.getpid()}"
+    file = spool.disk.create(canary)
+    try:
+        spool.disk.append(file, [b"canary"])
+        spool.disk.sync(file)
+    finally:
+        spool.disk.close(file)
+        spool.disk.unlink(canary)
+
+
+def _explain(error: Exception, bucket: str, action: str) -> str:
+    if isinstance(error, ObjectMissing):
+        return f"not there ({error}); is the bucket {bucket} there, and may we {action}?"
+    if isinstance(error, StoreUnavailable):
+        hint = {
+            "denied": f"credentials are missing or wrong, or lack the IAM action {action}",
+            "bucket": f"there is no bucket {bucket}, or it is in another region",
+            "network": "the endpoint cannot be reached (AWS_ENDPOINT_URL_S3, AWS_REGION)",
+        }.get(error.reason)
+        return f"{hint}: {error}" if hint else str(error)
+    return str(error)

@@ -1,0 +1,102 @@
+"""The few file operations that durability rests on, in one place so that tests can take its place.
+
+Everything here blocks on the disk and raises `OSError`.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+# POSIX lets a system refuse longer lists; Linux takes 1024 (limits.h, UIO_MAXIOV)
+_IOV_MAX = 1024
+
+
+class Disk:
+    """A local file system. Paths in, file descriptors between; no state of its own."""
+
+    def create(self, path: Path) -> int:
+        """Make a new file to append to; it must not exist."""
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
+
+    def reopen(self, path: Path) -> int:
+        """Open a file that is there, to append to it or cut it."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def append(self, file: int, buffers: Sequence[bytes]) -> int:
+        """Append all the buffers, resuming short writes; return how many bytes that was."""
+        total = sum(map(len, buffers))
+        for start in range(0, len(buffers), _IOV_MAX):
+            some = buffers[start : start + _IOV_MAX]
+            want = sum(map(len, some))
+            done = os.writev(file, some)
+            rest = memoryview(b"" if done == want else b"".join(some))[done:]
+            while rest:
+                rest = rest[os.write(file, rest) :]
+        return total
+
+    def sync(self, file: int) -> None:
+        """Make a file's bytes and length survive a power cut (fdatasync)."""
+        os.fdatasync(file)
+
+    def truncate(self, file: int, length: int) -> None:
+        """Cut a file to `length` bytes."""
+        os.ftruncate(file, length)
+
+    def close(self, file: int) -> None:
+        """Close a file."""
+        os.close(file)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory survive a power cut."""
+        file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file, replacing what bore the new name."""
+        os.rename(old, new)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file; one that is gone already is fine."""
+        path.unlink(missing_ok=True)
+
+    def open(self, path: Path) -> BinaryIO:
+        """Open a file to read it; whoever asked closes it."""
+        return path.open("rb")
+
+    def size(self, path: Path) -> int:
+        """Return a file's length in bytes."""
+        return path.stat().st_size
+
+    def names(self, path: Path) -> list[str]:
+        """Return the names in a directory, sorted; none where there is no such directory."""
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+
+def try_lock(path: Path) -> int | None:
+    """Take the lock file `path` for this process, at once or not at all; create it if need be.
+
+    Returns:
+        An open descriptor that holds the lock until it is closed (by the kernel, at the latest,
+        when the process dies), or None when another process has it.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The lock may be on a file that its last owner has unlinked since: then it guards nothing.
+        if os.fstat(file).st_ino == os.stat(path).st_ino:
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None

@@ -1,0 +1,77 @@
+"""Every error of the pipeline, grouped by who has to react.
+
+BrigadeError
+├── SettingsError        the operator, before a port opens
+├── SpoolError           the operator: the spool directory cannot be used
+├── Refusal              the client: nothing of its collection was kept
+│   ├── TooManyPayloads    …and it would never fit: send less at once
+│   ├── Full               …there is no room now: come back later
+│   ├── Draining           …this process is stopping: come back, another will answer
+│   └── NotDurable         …the disk did not take it: come back later
+├── StoreError           the worker that talks to S3
+│   ├── StoreUnavailable   may pass: try again, for ever
+│   ├── ObjectExists       the key is taken: look whether it is ours
+│   ├── ObjectMissing      no such object
+│   └── ObjectRejected     this object will never be taken: a dead letter
+└── Abandoned            the worker: the stop's deadline came first; the job stays on disk
+"""
+
+
+class BrigadeError(Exception):
+    """Anything Bucket Brigade raises on purpose."""
+
+
+class SettingsError(BrigadeError):
+    """One or more settings are wrong; the message names them all."""
+
+
+class SpoolError(BrigadeError):
+    """The spool directory cannot be used; the message says why."""
+
+
+class Refusal(BrigadeError):
+    """A collection was not accepted, and no part of it was kept."""
+
+
+class TooManyPayloads(Refusal):
+    """The collection is larger than all the room there is, so waiting would not help."""
+
+
+class Full(Refusal):
+    """Queue and open segment (or the byte budget) are full."""
+
+
+class Draining(Refusal):
+    """The pipeline is stopping and takes nothing more."""
+
+
+class NotDurable(Refusal):
+    """The collection could not be made durable."""
+
+
+class StoreError(BrigadeError):
+    """S3 did not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The failure may pass. `reason` is a word from `workers.s3.REASONS`."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ObjectExists(StoreError):
+    """A conditional PUT found the key taken."""
+
+
+class ObjectMissing(StoreError):
+    """The bucket holds no object under that key."""
+
+
+class ObjectRejected(StoreError):
+    """S3 refuses this object itself, whatever the weather."""
+
+
+class Abandoned(BrigadeError):
+    """A worker gave a job up because the stop's deadline had come."""

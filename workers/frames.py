@@ -1,0 +1,134 @@
+"""The segment file: a header, a frame per request, a seal. Bytes only; opens no file itself.
+
+    frame = mark (4) · length of body (u32) · crc32 of body (u32) · body
+
+A request is one frame, so a torn tail drops a whole request that had no answer, never half of one.
+The crc is seeded with the segment's name: zeroes, or blocks of an older file, never pass for ours.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from isal.isal_zlib import crc32
+
+HEADER, LINES, SEAL = b"BBh1", b"BBl1", b"BBs1"
+_PREFIX = struct.Struct("<4sII")
+_SEAL = struct.Struct("<QQ")
+SEAL_BYTES = _PREFIX.size + _SEAL.size
+READ_BYTES = 1 << 20
+
+
+class Damaged(Exception):
+    """The bytes at `offset` in the file are no frame of this segment."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"no frame at byte {offset}")
+        self.offset = offset
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame as read: where it ends in the file, what it is, what it holds."""
+
+    end: int
+    mark: bytes
+    body: bytes
+
+
+def seed(name: str) -> int:
+    """Return the crc's start value for the segment `name`."""
+    return crc32(name.encode())
+
+
+def prefix(mark: bytes, body: bytes, crc_seed: int) -> bytes:
+    """Return the 12 bytes that go before `body`, so that the body need not be copied."""
+    return _PREFIX.pack(mark, len(body), crc32(body, crc_seed))
+
+
+def seal(lines: int, size: int, crc_seed: int) -> bytes:
+    """Return the frame that ends a sealed segment: its count of lines and their bytes."""
+    body = _SEAL.pack(lines, size)
+    return prefix(SEAL, body, crc_seed) + body
+
+
+def read_seal(tail: bytes, crc_seed: int) -> tuple[int, int]:
+    """Read lines and bytes out of a sealed file's last `SEAL_BYTES` bytes.
+
+    Raises:
+        Damaged: they are not a seal.
+    """
+    if len(tail) == SEAL_BYTES:
+        mark, length, crc = _PREFIX.unpack_from(tail)
+        body = tail[_PREFIX.size :]
+        if mark == SEAL and length == len(body) and crc == crc32(body, crc_seed):
+            lines, size = _SEAL.unpack(body)
+            return lines, size
+    raise Damaged(0)
+
+
+def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
+    """Read frame after frame from where `file` stands, to its end. Blocks on the disk.
+
+    Raises:
+        Damaged: at the first bytes that are no whole frame; `offset` counts from the file's start.
+    """
+    buffer, start, at = b"", 0, file.tell()
+    while True:
+        head = buffer[start : start + _PREFIX.size]
+        if len(head) == _PREFIX.size:
+            mark, length, crc = _PREFIX.unpack(head)
+            if mark not in (HEADER, LINES, SEAL):
+                raise Damaged(at)
+            whole = _PREFIX.size + length
+        else:
+            whole = _PREFIX.size
+        if len(buffer) - start < whole:
+            more = file.read(max(READ_BYTES, whole - (len(buffer) - start)))
+            if not more:
+                if start == len(buffer):
+                    return
+                raise Damaged(at)
+            buffer, start = buffer[start:] + more, 0
+            continue
+        body = buffer[start + _PREFIX.size : start + whole]
+        if crc != crc32(body, crc_seed):
+            raise Damaged(at)
+        at, start = at + whole, start + whole
+        yield Frame(at, mark, body)
+
+
+def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
+    """Read every whole frame there is; in the place of bytes that are none, a `Damaged`.
+
+    Damage that something readable follows was not a torn write. Blocks on the disk.
+    """
+    at: int | None = 0
+    while at is not None:
+        file.seek(at)
+        try:
+            yield from read(file, crc_seed)
+            return
+        except Damaged as damage:
+            yield damage
+            at = _next_frame(file, crc_seed, after=damage.offset)
+
+
+def _next_frame(file: BinaryIO, crc_seed: int, *, after: int) -> int | None:
+    file.seek(after)
+    rest = file.read()
+    for found in re.finditer(b"BB[hls]1", rest):
+        at = found.start()
+        if at and _whole_at(rest, at, crc_seed):
+            return after + at
+    return None
+
+
+def _whole_at(data: bytes, at: int, crc_seed: int) -> bool:
+    if len(data) - at < _PREFIX.size:
+        return False
+    _, length, crc = _PREFIX.unpack_from(data, at)
+    body = data[at + _PREFIX.size : at + _PREFIX.size + length]
+    return len(body) == length and bool(crc == crc32(body, crc_seed))

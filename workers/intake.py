@@ -1,0 +1,310 @@
+"""Hands collections into open segments, and full or old segments to the job queue.
+
+One lock, and every put into the job queue under it: whoever holds it can see how much room there
+is and knows that it will not get less. Blocks only where it says so.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workers.errors import Draining, Full, NotDurable, TooManyPayloads
+from workers.journal import Journal, Run
+from workers.keys import Clock, object_key, segment_name
+from workers.ledger import Field
+from workers.segment import Body, Header, Receipt, Segment
+from workers.settings import Settings
+from workers.spool import Home
+
+# What a run and a segment cost in memory beside their bytes, so that tiny payloads are bounded too.
+RUN_BYTES, SEGMENT_BYTES = 128, 4096
+# A segment this near to its target is full: within 10 % of it either way, half of that to spare.
+FULL_ENOUGH = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A sealed segment on its way to S3, and the home that its lines are in."""
+
+    segment: Segment
+    home: Home
+
+
+# None is the STOP behind the last job.
+JobQueue = queue.Queue[Job | None]
+
+
+class Ratios:
+    """How far each stream compresses, learnt from its last objects. Safe to share: single stores."""
+
+    def __init__(self) -> None:
+        self._ratios: dict[str, float] = {}
+
+    def learn(self, stream: str, *, size: int, stored: int) -> None:
+        """Take note of an object: bytes before and after compression."""
+        seen = size / max(stored, 1)
+        self._ratios[stream] = (self._ratios.get(stream, seen) + seen) / 2
+
+    def __getitem__(self, stream: str) -> float:
+        return self._ratios.get(stream, 1.0)
+
+
+class Intake:
+    """The open segments, one per stream, and the way into the job queue."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        home: Home,
+        jobs: JobQueue,
+        journal: Journal,
+        new_body: Callable[[str], Body],
+        ratios: Ratios,
+    ) -> None:
+        self._settings = settings
+        self._home = home
+        self._jobs = jobs
+        self._journal = journal
+        self._new_body = new_body
+        self._ratios = ratios
+        self._clock = Clock()
+        self._open: dict[str, Segment] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._closed = False
+        self._woken = False
+        # Somebody has a job to put as soon as there is room for it.
+        self._starved = False
+        # Bytes that other processes hold of the budget; the sealer keeps it fresh.
+        self.held_elsewhere = 0
+        in_memory = settings.durability == "memory"
+        self._budget = settings.memory_max_bytes if in_memory else settings.spool_max_bytes
+        # A quarter each, so that one segment fills while others are on their way.
+        self._largest_size = max(1, self._budget // 4)
+
+    def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
+        """Take one collection, all or nothing, and return once it is as safe as promised.
+
+        `lines` are `count` payloads, each ended by a newline. Blocks until the journal has them.
+
+        Raises:
+            TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
+        """
+        with self._lock:
+            if self._closed:
+                raise Draining("stopping")
+            if self._journal.broken:
+                raise NotDurable(self._journal.broken)
+            runs = self._place(stream, lines, count)
+            receipts = [self._reserve(run) for run in runs]
+            ticket = self._journal.append(runs)
+            self._seal_full(stream)
+        if ticket is not None:
+            ticket.wait()
+        return receipts
+
+    def refusal(self) -> str | None:
+        """Say why a small collection would be refused now, or None: what readiness asks."""
+        with self._lock:
+            if self._closed:
+                return "stopping"
+            if self._journal.broken:
+                return self._journal.broken
+            if not self._fits_budget(SEGMENT_BYTES):
+                return "the byte budget is used up"
+            if not self._room() and any(map(self._is_full, self._open.values())):
+                return "the queue and an open segment are full"
+            return None
+
+    def seal_due(self) -> float | None:
+        """Seal what is full or old enough, oldest first, while the queue has room.
+
+        Returns:
+            Seconds until the next segment is old enough; None when nothing waits for time alone.
+        """
+        with self._lock:
+            return None if self._closed else self._seal_due(time.monotonic())
+
+    def wait_due(self, seconds: float | None) -> None:
+        """Block until `wake`, for some seconds at most; a wake since the last call counts."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._woken or self._closed, seconds)
+            self._woken = False
+
+    def wake(self) -> None:
+        """End `wait_due`: there is room in the queue, or something new to wait for."""
+        with self._wake:
+            self._woken = True
+            self._wake.notify_all()
+
+    def on_room(self) -> None:
+        """Take note that a job left the queue; wakes the sealer only if that helps anyone."""
+        self._home.board[Field.QUEUE_DEPTH] = self._jobs.qsize()
+        if self._starved:
+            self.wake()
+
+    def wants_adopted(self) -> bool:
+        """Whether the queue is less than half full.
+
+        The other half is for what comes in now: a backlog must not shut the front door.
+        """
+        wanted = not self._closed and self._jobs.qsize() <= (self._jobs.maxsize - 1) // 2
+        self._starved |= not wanted
+        return wanted
+
+    def offer(self, job: Job) -> bool:
+        """Put an adopted job into the queue, or return False: there is no room after all."""
+        with self._lock:
+            if self._closed or not self._room():
+                return False
+            self._put(job)
+            return True
+
+    def close(self) -> None:
+        """Refuse everything from now on and end `wait_due`."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+
+    def seal_all(self, *, deadline: float) -> None:
+        """After `close`: seal every open segment, blocking for room until the monotonic deadline."""
+        for stream in list(self._open):
+            segment = self._close_segment(stream)
+            try:
+                timeout = max(0.0, deadline - time.monotonic())
+                self._jobs.put(Job(segment, self._home), timeout=timeout)
+            except queue.Full:
+                return
+
+    def _place(self, stream: str, lines: bytes, count: int) -> list[Run]:
+        """Find room for a whole collection, sealing and opening segments as it needs, or raise."""
+        segment = self._open.get(stream)
+        if segment is not None and self._fits(segment, len(lines), count):
+            pieces, seals = [(lines, count)], 0
+        else:
+            pieces = self._split(stream, lines, count)
+            seals = len(pieces) - 1 + (segment is not None)
+        if len(pieces) - 1 > self._jobs.maxsize or len(lines) > self._budget // 2:
+            raise TooManyPayloads(f"{count} payloads ({len(lines)} bytes) never fit at once")
+        if seals > self._room():
+            raise Full("the queue is full")
+        if segment is None and len(self._open) >= self._settings.max_streams:
+            raise Full(f"{len(self._open)} streams are open already")
+        if not self._fits_budget(len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES)):
+            self._seal_largest()
+            raise Full("the byte budget is used up")
+        if segment is not None and not seals:
+            return [Run(segment, lines, count)]
+        return [Run(self._open_segment(stream), part, n) for part, n in pieces]
+
+    def _fits(self, segment: Segment, size: int, count: int) -> bool:
+        return (
+            not segment.spoiled
+            and segment.reserved_lines + count <= self._settings.object_max_payloads
+            and segment.reserved_size + size <= self._target(segment.header.stream)
+        )
+
+    def _is_full(self, segment: Segment) -> bool:
+        return (
+            segment.spoiled
+            or segment.reserved_lines >= self._settings.object_max_payloads
+            or segment.reserved_size >= self._target(segment.header.stream) * FULL_ENOUGH
+        )
+
+    def _target(self, stream: str) -> float:
+        """Return the uncompressed size whose object will be as large as the settings say."""
+        return min(self._settings.object_target_bytes * self._ratios[stream], self._largest_size)
+
+    def _split(self, stream: str, lines: bytes, count: int) -> list[tuple[bytes, int]]:
+        """Cut a collection into what a segment may hold, between payloads."""
+        target, most = self._target(stream), self._settings.object_max_payloads
+        if count <= most and len(lines) <= target:
+            return [(lines, count)]
+        pieces: list[tuple[bytes, int]] = []
+        start = end = n = 0
+        while end < len(lines):
+            line_end = lines.index(b"\n", end) + 1
+            if n and (n == most or line_end - start > target):
+                pieces.append((lines[start:end], n))
+                start, n = end, 0
+            end, n = line_end, n + 1
+        return [*pieces, (lines[start:end], n)]
+
+    def _open_segment(self, stream: str) -> Segment:
+        """Open a fresh segment for a stream; the one before it, if any, becomes a job."""
+        if stream in self._open:
+            self._seal(stream)
+        name = segment_name(self._clock.tick())
+        header = Header(
+            name=name,
+            stream=stream,
+            bucket=self._settings.s3_bucket,
+            key=object_key(self._settings.key_template, stream=stream, name=name),
+            compression=self._settings.compression,
+        )
+        segment = Segment(header, self._new_body(name))
+        self._open[stream] = segment
+        self._home.hold(segment)
+        if len(self._open) == 1:
+            self._woken = True
+            self._wake.notify_all()
+        return segment
+
+    def _reserve(self, run: Run) -> Receipt:
+        segment, held = run.segment, len(run.lines) + RUN_BYTES
+        if not segment.reserved_lines:
+            held += SEGMENT_BYTES
+        first_line = segment.reserved_lines + 1
+        segment.reserved_lines += run.count
+        segment.reserved_size += len(run.lines)
+        segment.held_bytes += held
+        self._home.board.add(Field.HELD_BYTES, held)
+        return Receipt(segment.header, first_line, run.count)
+
+    def _fits_budget(self, size: int) -> bool:
+        held = self._home.board[Field.HELD_BYTES] + self.held_elsewhere
+        return held + size <= self._budget
+
+    def _room(self) -> int:
+        return self._jobs.maxsize - self._jobs.qsize()
+
+    def _put(self, job: Job) -> None:
+        self._jobs.put_nowait(job)
+        self._home.board[Field.QUEUE_DEPTH] = self._jobs.qsize()
+
+    def _close_segment(self, stream: str) -> Segment:
+        segment = self._open.pop(stream)
+        segment.sealed = True
+        self._journal.seal(segment)
+        return segment
+
+    def _seal(self, stream: str) -> None:
+        self._put(Job(self._close_segment(stream), self._home))
+
+    def _seal_full(self, stream: str) -> None:
+        if self._is_full(self._open[stream]):
+            if self._room():
+                self._seal(stream)
+            else:
+                self._starved = True
+
+    def _seal_due(self, now: float) -> float | None:
+        next_due: float | None = None
+        self._starved = False
+        for stream, segment in sorted(self._open.items(), key=lambda item: item[1].born):
+            left = segment.born + self._settings.object_max_age_seconds - now
+            if left > 0 and not self._is_full(segment):
+                next_due = left if next_due is None else next_due
+            elif self._room():
+                self._seal(stream)
+            else:
+                self._starved = True
+        return next_due
+
+    def _seal_largest(self) -> None:
+        """Make room: with the budget used up, waiting for age would only refuse for longer."""
+        if self._open and self._room() > self._jobs.maxsize // 2:
+            self._seal(max(self._open, key=lambda stream: self._open[stream].held_bytes))

@@ -1,0 +1,229 @@
+"""Where accepted lines are made safe: in memory, or on disk by one committer for the whole process.
+
+Both take whole collections and answer with a ticket; the front door waits on it before it says 202.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.errors import NotDurable
+from workers.ledger import Board, Field
+from workers.segment import MemoryBody, Segment
+from workers.spoolfile import SpoolFile
+
+log = logging.getLogger(__name__)
+
+# One group holds at most this many collections, so that a flood cannot starve the first in line.
+MAX_GROUP = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive lines of one collection that go to one segment."""
+
+    segment: Segment
+    lines: bytes
+    count: int
+
+
+class Ticket:
+    """One collection's place in the queue for the disk."""
+
+    __slots__ = ("_done", "_refused", "runs")
+
+    def __init__(self, runs: list[Run]) -> None:
+        self.runs = runs
+        self._refused: str | None = None
+        # A bare lock is the cheapest thing a thread can sleep on.
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def settle(self, refused: str | None = None) -> None:
+        """Wake whoever waits: the lines are safe, or refused for a reason."""
+        if self._done.locked():
+            self._refused = refused
+            self._done.release()
+
+    def wait(self) -> None:
+        """Block until the lines are safe.
+
+        Raises:
+            NotDurable: they are not, and none of them is kept.
+        """
+        self._done.acquire()
+        if self._refused is not None:
+            raise NotDurable(self._refused)
+
+
+class Journal(Protocol):
+    """What the intake needs of a journal. Calls come under the intake's lock and do not block."""
+
+    broken: str | None
+
+    def append(self, runs: list[Run]) -> Ticket | None:
+        """Take one collection; None means that it is as safe as it will be already."""
+        ...
+
+    def seal(self, segment: Segment) -> None:
+        """Take note that nothing more comes for a segment; it is `frozen` soon after."""
+        ...
+
+    def stop(self) -> None:
+        """Take note that nothing more comes at all."""
+        ...
+
+
+class MemoryJournal:
+    """Keeps lines in memory: safe until the process dies."""
+
+    broken: str | None = None
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def append(self, runs: list[Run]) -> None:
+        """Keep the lines."""
+        for run in runs:
+            body = run.segment.body
+            assert isinstance(body, MemoryBody)
+            body.chunks.append(run.lines)
+        _count(runs, self._board)
+
+    def seal(self, segment: Segment) -> None:
+        """Freeze the segment at once."""
+        segment.frozen.set()
+
+    def stop(self) -> None:
+        """Do nothing: there is nothing under way."""
+
+
+class DiskJournal:
+    """The committer: writes what has come meanwhile, syncs each file once, wakes all who wait.
+
+    `run` is the body of the one thread that writes segment files.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.broken: str | None = None
+        self._board = board
+        self._inbox: queue.SimpleQueue[Ticket | Segment | None] = queue.SimpleQueue()
+
+    def append(self, runs: list[Run]) -> Ticket:
+        """Queue one collection for the next group."""
+        ticket = Ticket(runs)
+        self._inbox.put(ticket)
+        return ticket
+
+    def seal(self, segment: Segment) -> None:
+        """Queue the end of a segment, behind all that was appended to it."""
+        self._inbox.put(segment)
+
+    def stop(self) -> None:
+        """Let `run` return once everything queued so far is done."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Commit group after group until `stop`."""
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """Wait for something to do, then commit it as one group. False after `stop`."""
+        tickets: list[Ticket] = []
+        seals: list[Segment] = []
+        item = self._inbox.get()
+        while item is not None:
+            if isinstance(item, Ticket):
+                tickets.append(item)
+            else:
+                seals.append(item)
+            if len(tickets) >= MAX_GROUP:
+                break
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+        try:
+            self._commit(self._refuse_spoiled(tickets))
+            for segment in seals:
+                self._freeze(segment)
+        except Exception as error:
+            self._break(tickets, error)
+        return item is not None
+
+    def _commit(self, tickets: list[Ticket]) -> None:
+        """Make a group of collections durable: all of them, or none."""
+        if not tickets:
+            return
+        runs: dict[Segment, list[bytes]] = {}
+        for ticket in tickets:
+            for run in ticket.runs:
+                runs.setdefault(run.segment, []).append(run.lines)
+        try:
+            for segment, lines in runs.items():
+                _file(segment).append(segment.header, lines)
+        except OSError as error:
+            self._undo(list(runs), tickets, reason=f"the spool took no more: {error.strerror}")
+            return
+        for segment in runs:
+            _file(segment).sync()
+        for ticket in tickets:
+            _count(ticket.runs, self._board)
+            ticket.settle()
+        self._board.add(Field.COMMITS)
+        self._board.add(Field.COMMITTED_COLLECTIONS, len(tickets))
+
+    def _refuse_spoiled(self, tickets: list[Ticket]) -> list[Ticket]:
+        """Turn away what was given line numbers behind lines that never were."""
+        good = []
+        for ticket in tickets:
+            if self.broken or any(run.segment.spoiled for run in ticket.runs):
+                ticket.settle(self.broken or "the spool took no more")
+            else:
+                good.append(ticket)
+        return good
+
+    def _undo(self, segments: list[Segment], tickets: list[Ticket], *, reason: str) -> None:
+        log.error("commit failed", extra={"reason": reason, "collections": len(tickets)})
+        for segment in segments:
+            segment.spoiled = True
+            _file(segment).roll_back()
+        for ticket in tickets:
+            ticket.settle(reason)
+
+    def _break(self, tickets: list[Ticket], error: Exception) -> None:
+        """Accept nothing from now on: after a failed sync nobody can tell what is on the disk.
+
+        The kernel forgets failed pages, so that a second fsync would lie
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). The files stay for the next start.
+        """
+        self.broken = f"the spool failed: {error}; restart on a disk that works"
+        log.critical("spool broken", extra={"reason": self.broken}, exc_info=error)
+        for ticket in tickets:
+            ticket.settle(self.broken)
+
+    def _freeze(self, segment: Segment) -> None:
+        try:
+            if self.broken is None:
+                _file(segment).seal(lines=segment.lines, size=segment.size)
+        finally:
+            segment.frozen.set()
+
+
+def _file(segment: Segment) -> SpoolFile:
+    assert isinstance(segment.body, SpoolFile)
+    return segment.body
+
+
+def _count(runs: list[Run], board: Board) -> None:
+    payloads = size = 0
+    for run in runs:
+        payloads += run.count
+        size += len(run.lines)
+        run.segment.lines += run.count
+        run.segment.size += len(run.lines)
+    board.accept(payloads=payloads, size=size)

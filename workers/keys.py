@@ -1,0 +1,77 @@
+"""Where a segment's object lives in the bucket: its name and its key, fixed at its creation.
+
+A name sorts by time (`20261123T235301123456Z-9f86d081884c7d65`): microseconds of creation, then
+64 random bits, so that a name cannot recur after a restart and cannot be guessed from another.
+"""
+
+import os
+import re
+import string
+import time
+from datetime import UTC, datetime
+
+FIELDS = frozenset({"stream", "date", "hour", "segment"})
+STREAM = re.compile(r"[a-z0-9_-]{1,64}")
+NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{16}")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: at most 1,024 bytes
+MAX_KEY_BYTES = 1024
+EXTENSIONS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
+
+
+class Clock:
+    """Hands out creation times in microseconds since 1970, strictly rising even if the clock jumps.
+
+    Not thread-safe: one caller at a time.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def tick(self) -> int:
+        """Return the time now, or one microsecond past the last answer. Does not block."""
+        self._last = max(self._last + 1, time.time_ns() // 1000)
+        return self._last
+
+
+def segment_name(created: int) -> str:
+    """Name a segment created at `created` microseconds since 1970 (UTC)."""
+    moment = datetime.fromtimestamp(created // 1_000_000, UTC)
+    return f"{moment:%Y%m%dT%H%M%S}{created % 1_000_000:06d}Z-{os.urandom(8).hex()}"
+
+
+def created_microseconds(name: str) -> int:
+    """Read a segment's creation (microseconds since 1970) out of its name."""
+    moment = datetime.strptime(name[:15] + "+0000", "%Y%m%dT%H%M%S%z")
+    return int(moment.timestamp()) * 1_000_000 + int(name[15:21])
+
+
+def object_key(template: str, *, stream: str, name: str) -> str:
+    """Fill in a key template. Date and hour (UTC) are those in the name, so they never move."""
+    day, hour = name[:8], name[9:11]
+    date = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+    return template.format(stream=stream, date=date, hour=hour, segment=name)
+
+
+def default_template(compression: str) -> str:
+    """Return the Hive-style default key template, its extension after the compression."""
+    extension = EXTENSIONS[compression]
+    return "{stream}/dt={date}/hour={hour}/{segment}.ndjson" + extension
+
+
+def check_template(template: str) -> None:
+    """Check a key template; blocks on nothing.
+
+    Raises:
+        ValueError: it names an unknown field, lacks `{segment}` or makes a key S3 would refuse.
+    """
+    parts = list(string.Formatter().parse(template))
+    names = {name for _, name, _, _ in parts if name is not None}
+    if unknown := names - FIELDS:
+        raise ValueError(f"unknown field {sorted(unknown)}; there are {sorted(FIELDS)}")
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        raise ValueError("fields take no format or conversion, only {name}")
+    if "segment" not in names:
+        raise ValueError("it needs {segment}, or one object would overwrite another")
+    key = object_key(template, stream="s" * 64, name=segment_name(0))
+    if len(key.encode()) > MAX_KEY_BYTES or template.startswith("/"):
+        raise ValueError(f"keys are at most {MAX_KEY_BYTES} bytes and do not begin with '/'")

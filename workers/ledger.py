@@ -1,0 +1,176 @@
+"""The ledger: accepted = stored + pending + dead. Counters in a file, so that they outlive a kill.
+
+Each process start has one `Board`, a small shared mapping in its own directory; whoever holds that
+directory's lock writes it and everybody may read it. Pending is never counted, only derived, so the
+sum cannot fail to balance; `stored` and `dead` move together with the file that they speak of.
+"""
+
+import mmap
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from enum import IntEnum, auto
+from pathlib import Path
+
+PUT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Field(IntEnum):
+    """What a board holds: 64-bit integers. The order is the file's format: append only."""
+
+    ACCEPTED = 0
+    STORED = auto()
+    DEAD = auto()
+    # The redo note of `Board.finish`: a segment's number, then the counts once it is finished.
+    FINISHING = auto()
+    FINISHED_STORED = auto()
+    FINISHED_DEAD = auto()
+    # Gauges.
+    DURABLE = auto()
+    QUEUE_DEPTH = auto()
+    IDLE_WORKERS = auto()
+    OLDEST_MICROSECONDS = auto()
+    HELD_BYTES = auto()
+    # Counters.
+    ACCEPTED_BYTES = auto()
+    STORED_OBJECTS = auto()
+    STORED_BYTES = auto()
+    CONFLICTS = auto()
+    COMMITS = auto()
+    COMMITTED_COLLECTIONS = auto()
+    REQUESTS_202 = auto()
+    REQUESTS_400 = auto()
+    REQUESTS_404 = auto()
+    REQUESTS_405 = auto()
+    REQUESTS_408 = auto()
+    REQUESTS_413 = auto()
+    REQUESTS_415 = auto()
+    REQUESTS_422 = auto()
+    REQUESTS_500 = auto()
+    REQUESTS_503 = auto()
+    PUT_FAILURES_THROTTLED = auto()
+    PUT_FAILURES_DENIED = auto()
+    PUT_FAILURES_BUCKET = auto()
+    PUT_FAILURES_SERVER = auto()
+    PUT_FAILURES_NETWORK = auto()
+    PUT_FAILURES_OTHER = auto()
+    PUT_MICROSECONDS = auto()
+    PUT_BUCKETS = auto()  # the first of len(PUT_SECONDS) + 1 cells; keep it last
+
+
+BOARD_BYTES = 4096
+CELLS = BOARD_BYTES // 8
+
+
+class Board:
+    """One process start's counters. Every method is quick and thread-safe; none blocks on a disk."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self._cells = memoryview(memory).cast("q")
+        self._lock = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path) -> "Board":
+        """Make a board file of zeroes and map it."""
+        path.write_bytes(bytes(BOARD_BYTES))
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "Board":
+        """Map a board file that is there."""
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return cls(mmap.mmap(file, BOARD_BYTES))
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        """Give the mapping back; the file stays."""
+        with self._lock:
+            self._cells.release()
+            self._memory.close()
+
+    def __getitem__(self, field: Field) -> int:
+        return self._cells[field]
+
+    def __setitem__(self, field: Field, value: int) -> None:
+        self._cells[field] = value
+
+    def snapshot(self) -> list[int]:
+        """Copy all cells. Accepted is read last, so that it never lags what became of it."""
+        cells = list(self._cells)
+        cells[Field.ACCEPTED] = self._cells[Field.ACCEPTED]
+        return cells
+
+    def add(self, field: Field, amount: int = 1) -> None:
+        """Add to one counter."""
+        with self._lock:
+            self._cells[field] += amount
+
+    def accept(self, *, payloads: int, size: int) -> None:
+        """Count payloads as accepted."""
+        with self._lock:
+            self._cells[Field.ACCEPTED] += payloads
+            self._cells[Field.ACCEPTED_BYTES] += size
+
+    def observe_put(self, seconds: float) -> None:
+        """Count one PUT that S3 answered, in the histogram of its duration."""
+        slot = next((i for i, le in enumerate(PUT_SECONDS) if seconds <= le), len(PUT_SECONDS))
+        with self._lock:
+            self._cells[Field.PUT_BUCKETS + slot] += 1
+            self._cells[Field.PUT_MICROSECONDS] += int(seconds * 1e6)
+
+    def begin_finish(self, number: int, *, stored: int, dead: int) -> None:
+        """Note what the counts will be once segment `number` is gone from the disk.
+
+        With `end_finish` it brackets the removal of the segment's file. A process killed between
+        the two leaves the note, and `redo` can tell from the file whether to apply it; done twice
+        it changes nothing.
+        """
+        with self._lock:
+            self._cells[Field.FINISHED_STORED] = self._cells[Field.STORED] + stored
+            self._cells[Field.FINISHED_DEAD] = self._cells[Field.DEAD] + dead
+            self._cells[Field.FINISHING] = number
+
+    def end_finish(self) -> None:
+        """Apply the note of `begin_finish` and clear it."""
+        with self._lock:
+            self._cells[Field.STORED] = self._cells[Field.FINISHED_STORED]
+            self._cells[Field.DEAD] = self._cells[Field.FINISHED_DEAD]
+            self._cells[Field.FINISHING] = 0
+
+    def redo(self, *, still_there: frozenset[int]) -> None:
+        """After a kill: apply a note whose segment is gone, drop one whose segment is there."""
+        number = self[Field.FINISHING]
+        if number and number not in still_there:
+            self.end_finish()
+        self[Field.FINISHING] = 0
+
+
+def segment_number(name: str) -> int:
+    """Return the positive 63-bit number that stands for a segment in a board."""
+    return int(name[-16:], 16) >> 1 or 1
+
+
+class Totals:
+    """The service's figures at one moment: the snapshots of its boards added up."""
+
+    def __init__(self, snapshots: Iterable[Sequence[int]]) -> None:
+        columns: list[tuple[int, ...]] = list(zip(*snapshots, strict=True)) or [()] * CELLS
+        self.cells = [sum(column) for column in columns]
+        oldest = (moment for moment in columns[Field.OLDEST_MICROSECONDS] if moment)
+        self.oldest_microseconds = min(oldest, default=0)
+
+    def __getitem__(self, field: Field) -> int:
+        return int(self.cells[field])
+
+    @property
+    def put_buckets(self) -> list[int]:
+        """How many PUTs took at most `PUT_SECONDS[i]`, not cumulated; the last: longer."""
+        return self.cells[Field.PUT_BUCKETS : Field.PUT_BUCKETS + len(PUT_SECONDS) + 1]
+
+    @property
+    def pending(self) -> int:
+        """Payloads accepted, neither stored nor dead."""
+        return self[Field.ACCEPTED] - self[Field.STORED] - self[Field.DEAD]

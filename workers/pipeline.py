@@ -1,0 +1,224 @@
+"""The owner: makes every part and every thread, and stops them in order. The app's one way in.
+
+Everything else in this package can be read, and tested, without a thread.
+"""
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from workers.adoption import LOOK_SECONDS, Adoption
+from workers.dispatcher import Dispatcher, Pool
+from workers.intake import Intake, JobQueue, Ratios
+from workers.journal import DiskJournal, Journal, MemoryJournal
+from workers.ledger import Field, Totals
+from workers.outage import Outage
+from workers.receipts import Receipts
+from workers.s3 import Bucket
+from workers.segment import MemoryBody, Receipt, Segment
+from workers.settings import Settings
+from workers.spool import Spool
+from workers.uploader import Uploader
+from workers.worker import Worker
+
+log = logging.getLogger(__name__)
+
+# At a stop, uploading gets this share of the time; the rest is for writing down what is left.
+UPLOAD_SHARE = 0.75
+REFRESH_SECONDS = 1.0
+MAX_RETRY_AFTER, FIRST_RETRY_AFTER = 60, 5
+
+
+class Pipeline:
+    """One process's pipeline: construct, `start` after the fork, `stop` once.
+
+    Raises (constructor):
+        SpoolError: the spool directory cannot be used.
+    """
+
+    def __init__(self, settings: Settings, *, bucket: Bucket) -> None:
+        self.settings = settings
+        self.bucket = bucket
+        self.spool = Spool(settings.spool_dir)
+        self.spool.prepare()
+        self.home = self.spool.make_home()
+        durable = settings.durability == "disk"
+        self.home.board[Field.DURABLE] = durable
+        self._jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
+        self._idle: Pool = queue.SimpleQueue()
+        self._journal: Journal
+        self._journal = DiskJournal(self.home.board) if durable else MemoryJournal(self.home.board)
+        self._outage = Outage()
+        self._finished: deque[float] = deque(maxlen=32)
+        ratios = Ratios()
+        self._intake = Intake(
+            settings,
+            home=self.home,
+            jobs=self._jobs,
+            journal=self._journal,
+            new_body=self.home.new_file if durable else lambda _: MemoryBody(),
+            ratios=ratios,
+        )
+        self._adoption = Adoption(self.spool, self._intake)
+        uploader = Uploader(
+            bucket,
+            spool=self.spool,
+            outage=self._outage,
+            ratios=ratios,
+            on_done=lambda: self._finished.append(time.monotonic()),
+        )
+        self._workers = [
+            Worker(
+                idle=self._idle,
+                upload=uploader.upload,
+                outage=self._outage,
+                on_idle=lambda change: self.home.board.add(Field.IDLE_WORKERS, change),
+            )
+            for _ in range(settings.max_workers)
+        ]
+        self._dispatcher = Dispatcher(
+            jobs=self._jobs,
+            idle=self._idle,
+            workers=settings.max_workers,
+            on_room=self._intake.on_room,
+        )
+        self.receipts = Receipts(settings, bucket=bucket, spool=self.spool, held=self._held)
+        self._stopping = threading.Event()
+        self._stopped = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start every thread there will ever be. Returns at once."""
+        bodies: dict[str, Callable[[], None]] = {
+            **{f"worker-{n}": worker.run for n, worker in enumerate(self._workers, 1)},
+            "dispatcher": self._dispatcher.run,
+            "sealer": self._seal_and_feed,
+            "adopter": self._adopt,
+        }
+        if isinstance(self._journal, DiskJournal):
+            bodies["committer"] = self._journal.run
+        for name, body in bodies.items():
+            thread = threading.Thread(target=body, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
+        """Take one collection of `count` lines; blocks until it is as safe as promised.
+
+        Raises:
+            Refusal: one of its kinds; nothing of the collection was kept.
+        """
+        return self._intake.accept(stream, lines, count=count)
+
+    def refusal(self) -> str | None:
+        """Say why this process would refuse a collection now, or None."""
+        return self._intake.refusal()
+
+    def retry_after(self) -> int:
+        """Return whole seconds until half the queue should have drained, at the rate of late.
+
+        The rate counts the time since the last finished jobs, so it falls while nothing finishes.
+        """
+        finished = self._finished
+        if not finished:
+            return FIRST_RETRY_AFTER
+        rate = len(finished) / max(time.monotonic() - finished[0], 0.001)
+        return max(1, min(MAX_RETRY_AFTER, math.ceil((self._jobs.qsize() / 2 + 1) / rate)))
+
+    def totals(self) -> Totals:
+        """Return the figures of the whole service, all processes. Blocks on the disk, briefly."""
+        return self.spool.totals()
+
+    def stop(self) -> None:
+        """Stop in order, within `drain_seconds`. A second call waits for the first, and returns.
+
+        What cannot be uploaded by then stays on the disk and goes up after the next start.
+        """
+        with self._stopped:
+            if not self._stopping.is_set():
+                self._stop(time.monotonic() + self.settings.drain_seconds)
+
+    def _stop(self, deadline: float) -> None:
+        upload_until = time.monotonic() + self.settings.drain_seconds * UPLOAD_SHARE
+        log.info("stopping", extra=self._about())
+        # Nothing comes in any more, and nothing but what is here now goes on to the queue.
+        self._stopping.set()
+        self._intake.close()
+        self._join("sealer", upload_until)
+        # What is open becomes jobs; the committer ends behind the last collection it was given.
+        self._intake.seal_all(deadline=upload_until)
+        self._journal.stop()
+        # STOP goes behind the last job. The dispatcher ends there, once every worker is idle.
+        stop_is_in = self._put_stop(upload_until)
+        self._join("dispatcher", upload_until)
+        # Whoever still tries gives up; what is queued passes through untouched, up to STOP.
+        self._outage.give_up()
+        if not stop_is_in:
+            self._put_stop(deadline)
+        for thread in self._threads:
+            self._join(thread.name, deadline)
+        self._keep_the_rest()
+
+    def _keep_the_rest(self) -> None:
+        rest = self.home.unfinished()
+        for segment in rest:
+            self.home.keep(segment)
+        left = sum(segment.lines for segment in rest)
+        log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
+        if any(thread.is_alive() for thread in self._threads):
+            # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.
+            return
+        self._adoption.close()
+        if rest:
+            self.home.close()
+        else:
+            self.spool.retire(self.home)
+
+    def _put_stop(self, deadline: float) -> bool:
+        try:
+            self._jobs.put(None, timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Full:
+            return False
+        return True
+
+    def _join(self, name: str, deadline: float) -> None:
+        for thread in self._threads:
+            if thread.name == name:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _seal_and_feed(self) -> None:
+        """Body of the thread `sealer`: age, room and backlog turn into jobs."""
+        refresh_at = 0.0
+        while not self._stopping.is_set():
+            due = self._intake.seal_due()
+            try:
+                self._adoption.feed()
+                if time.monotonic() >= refresh_at:
+                    held = self.spool.totals()[Field.HELD_BYTES]
+                    self._intake.held_elsewhere = held - self.home.board[Field.HELD_BYTES]
+                    refresh_at = time.monotonic() + REFRESH_SECONDS
+            except Exception:
+                log.exception("sealer failed; it goes on")
+            self._intake.wait_due(REFRESH_SECONDS if due is None else min(due, REFRESH_SECONDS))
+
+    def _adopt(self) -> None:
+        """Body of the thread `adopter`: look for dead processes' homes now and then."""
+        while not self._stopping.is_set():
+            try:
+                self._adoption.look(stopping=self._stopping.is_set)
+            except Exception:
+                log.exception("adopter failed; it goes on")
+            self._intake.wake()
+            self._stopping.wait(LOOK_SECONDS)
+
+    def _held(self, name: str) -> Segment | None:
+        homes = [self.home, *self._adoption.homes]
+        return next((found for home in homes if (found := home.held(name))), None)
+
+    def _about(self) -> dict[str, Any]:
+        return {"queued": self._jobs.qsize(), "segments": len(self.home.unfinished())}

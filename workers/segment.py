@@ -1,0 +1,90 @@
+"""A segment: an append-only run of payload lines that becomes exactly one S3 object.
+
+Only data. The intake reserves room in it, a journal makes the lines safe, a worker uploads it.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What is fixed at a segment's creation, so that no restart and no new setting moves it."""
+
+    name: str
+    stream: str
+    bucket: str
+    key: str
+    compression: str
+
+
+class Body(Protocol):
+    """Where a segment's lines are."""
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the lines in runs of whole lines. May block on the disk."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of the lines: they are stored, or kept elsewhere. May block on the disk."""
+        ...
+
+
+class MemoryBody:
+    """Lines held in memory."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the lines in runs."""
+        return iter(self.chunks)
+
+    def discard(self) -> None:
+        """Let the memory go."""
+        self.chunks = []
+
+
+class Segment:
+    """One segment from its first line to its object.
+
+    `reserved_*` is what the intake has promised room to; `lines` and `size` (bytes, uncompressed)
+    are what the journal has made safe. `held_bytes` is what it takes of the budget. `frozen` is set once nothing can be added any more.
+    A `spoiled` segment lost lines it had promised room to, and takes no more.
+    """
+
+    __slots__ = (
+        "body", "born", "frozen", "header", "held_bytes", "lines", "reserved_lines",
+        "reserved_size", "sealed", "size", "spoiled",
+    )  # fmt: skip
+
+    def __init__(self, header: Header, body: Body) -> None:
+        self.header = header
+        self.body = body
+        self.born = time.monotonic()
+        self.reserved_lines = 0
+        self.reserved_size = 0
+        self.held_bytes = 0
+        self.lines = 0
+        self.size = 0
+        self.sealed = False
+        self.spoiled = False
+        self.frozen = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """The segment's name, unique for ever."""
+        return self.header.name
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a run of payloads is going to be: lines of one object, the first line being 1."""
+
+    header: Header
+    first_line: int
+    count: int

@@ -1,0 +1,185 @@
+"""Every setting: its name, default, bounds and meaning. The one place that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
+
+from workers.errors import SettingsError
+from workers.keys import check_template, default_template
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+# gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
+KEEPALIVE_LINGER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decided, checked. Seconds and bytes everywhere."""
+
+    s3_bucket: str
+    max_workers: int
+    max_queue: int
+    max_streams: int
+    key_template: str
+    object_max_payloads: int
+    object_target_bytes: int
+    object_max_age_seconds: float
+    compression: str
+    line_format: str
+    payload_schema: str | None
+    durability: str
+    spool_dir: Path
+    spool_max_bytes: int
+    memory_max_bytes: int
+    max_body_bytes: int
+    request_seconds: float
+    drain_seconds: float
+    s3_conditional_put: bool
+    receipt_secret: str
+    log_level: str
+    web_concurrency: int
+
+    @property
+    def graceful_seconds(self) -> float:
+        """How long one process may take from SIGTERM to its end: gunicorn's `graceful_timeout`.
+
+        gunicorn has one budget for running requests *and* the hook that drains the pipeline.
+        """
+        return KEEPALIVE_LINGER_SECONDS + self.request_seconds + self.drain_seconds
+
+
+def _key_template(value: str) -> None:
+    try:
+        check_template(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def _number(kind: type[fields.Field[Any]], default: Any, low: Any, high: Any, text: str) -> Any:
+    return kind(load_default=default, validate=validate.Range(low, high), metadata={"help": text})
+
+
+def _choice(default: str, choices: list[str], text: str) -> fields.String:
+    one_of = validate.OneOf(choices)
+    return fields.String(load_default=default, validate=one_of, metadata={"help": text})
+
+
+class SettingsSchema(Schema):
+    """The settings table of the README, as marshmallow fields; names are upper case outside."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    s3_bucket = fields.String(
+        required=True,
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, or an ARN
+        validate=validate.Regexp(r"(?:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:.+)$"),
+        error_messages={"required": "must be set: the bucket that objects go to"},
+        metadata={"help": "Bucket that objects go to. Required (`make run` brings its own)."},
+    )
+    durability = _choice(
+        "disk", ["disk", "memory"], "What a 202 means: `disk` = fsynced before the answer."
+    )
+    max_workers = _number(fields.Integer, 8, 1, 128, "Upload threads per process.")
+    max_queue = _number(
+        fields.Integer, 1000, 1, 1_000_000, "Jobs (sealed segments) that may wait, per process."
+    )
+    max_streams = _number(
+        fields.Integer, 256, 1, 10_000, "Streams with an open segment at one time, per process."
+    )
+    object_max_payloads = _number(
+        fields.Integer, 1_000_000, 1, 100_000_000, "Payloads per object; 1 = an object each."
+    )
+    object_target_bytes = _number(
+        fields.Integer, 4 * MIB, KIB, 4 * GIB, "Size of an object as stored, compressed."
+    )
+    object_max_age_seconds = _number(
+        fields.Float, 10.0, 0.01, 86_400, "Age at which a part-full segment is sealed."
+    )
+    key_template = fields.String(
+        load_default="",
+        validate=_key_template,
+        metadata={"help": "Object key from `{stream}`, `{date}`, `{hour}`, `{segment}` (UTC)."},
+    )
+    compression = _choice("gzip", ["gzip", "zstd", "none"], "Compression of objects.")
+    line_format = _choice(
+        "payload",
+        ["payload", "envelope"],
+        "A line is the payload alone, or an envelope with `received_at` and so on around it.",
+    )
+    payload_schema = fields.String(
+        load_default=None,
+        metadata={"help": "`package.module:SchemaClass`, a marshmallow schema for every payload."},
+    )
+    spool_dir = fields.String(
+        load_default="spool",
+        metadata={"help": "Directory (local file system) for the spool and dead letters."},
+    )
+    spool_max_bytes = _number(
+        fields.Integer, 10 * GIB, MIB, 1 << 50, "Bytes the spool may hold, all processes together."
+    )
+    memory_max_bytes = _number(
+        fields.Integer, 96 * MIB, MIB, 1 << 40, "Payload bytes in memory mode, per process."
+    )
+    max_body_bytes = _number(
+        fields.Integer, 16 * MIB, KIB, GIB, "Largest request body, before and after decoding."
+    )
+    request_seconds = _number(
+        fields.Float, 10.0, 0.1, 3600, "Time a request has to arrive whole; then 408."
+    )
+    drain_seconds = _number(
+        fields.Float, 15.0, 0.5, 3600, "Time to upload what is left at a stop; the rest is kept."
+    )
+    s3_conditional_put = fields.Boolean(
+        load_default=True,
+        metadata={"help": "`If-None-Match: *` on PUT; off for stores that lack it."},
+    )
+    receipt_secret = fields.String(
+        load_default="",
+        metadata={"help": "Key that receipts are signed with. The same on all machines."},
+    )
+    log_level = _choice("info", ["debug", "info", "warning", "error"], "Least level logged.")
+    web_concurrency = _number(
+        fields.Integer, len(os.sched_getaffinity(0)), 1, 1024, "gunicorn processes; default: cores."
+    )
+
+    @pre_load
+    def blank_is_unset(self, data: Mapping[str, str], **_: Any) -> dict[str, str]:
+        """Take `NAME=` as unset, as shells and compose files mean it; fill in the key template."""
+        known = {
+            name: data[name.upper()].strip()
+            for name in self.fields
+            if data.get(name.upper(), "").strip()
+        }
+        known.setdefault("key_template", default_template_for(known.get("compression")))
+        return known
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> Settings:
+        """Make the typed settings."""
+        data["spool_dir"] = Path(data["spool_dir"]).absolute()
+        return Settings(**data)
+
+
+def default_template_for(compression: str | None) -> str:
+    """Return the default key template even where the compression is misspelt."""
+    return default_template(compression if compression in {"gzip", "zstd", "none"} else "gzip")
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check every setting. Does not block.
+
+    Raises:
+        SettingsError: all mistakes at once, a line each.
+    """
+    try:
+        settings: Settings = SettingsSchema().load(os.environ if environ is None else environ)
+    except ValidationError as error:
+        faults: Any = error.messages
+        lines = [f"  {name.upper()}: {' '.join(found)}" for name, found in sorted(faults.items())]
+        raise SettingsError("\n".join(["settings are wrong:", *lines])) from error
+    return settings

@@ -1,0 +1,174 @@
+"""A segment's file in the spool, from its first frame to its seal, and back after a crash.
+
+`<name>.open` may still grow and its tail may be torn; `<name>.ready` is frozen: what is in it is
+what its object will be, for ever. Knows the disk and the frames, no thread, no S3.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from workers import frames
+from workers.disk import Disk
+from workers.segment import Header
+
+OPEN, READY = ".open", ".ready"
+
+
+class SpoolFile:
+    """The file of one segment. All methods block on the disk and may raise `OSError`."""
+
+    def __init__(self, path: Path, *, disk: Disk) -> None:
+        self.path = path
+        self._disk = disk
+        self._seed = frames.seed(path.stem)
+        self._file: int | None = None
+        self._length = 0
+        self._durable = 0
+
+    def append(self, header: Header, runs: list[bytes]) -> None:
+        """Write one frame per run of lines; safe only after `sync`."""
+        buffers: list[bytes] = []
+        if self._file is None:
+            self._file = self._disk.create(self.path)
+            head = msgspec.json.encode(header)
+            buffers += frames.prefix(frames.HEADER, head, self._seed), head
+        for lines in runs:
+            buffers += frames.prefix(frames.LINES, lines, self._seed), lines
+        self._length += self._disk.append(self._file, buffers)
+
+    def sync(self) -> None:
+        """Make everything appended survive a power cut, the file's name included."""
+        if self._file is not None:
+            self._disk.sync(self._file)
+            if self._durable == 0:
+                self._disk.sync_directory(self.path.parent)
+            self._durable = self._length
+
+    def roll_back(self) -> None:
+        """Undo what was appended since the last `sync`; a file with nothing synced goes."""
+        if self._durable == 0:
+            self.discard()
+        elif self._file is not None:
+            self._disk.truncate(self._file, self._durable)
+            self._length = self._durable
+
+    def seal(self, *, lines: int, size: int) -> None:
+        """Freeze the file and call it ready; `lines` and `size` are what it holds.
+
+        The sync is needed even though every answered frame is synced already: a roll-back may not
+        be, and an object must never hold less, or more, than its file does after a power cut.
+        A disk too full for the seal itself goes without: uploading is what frees it again.
+        """
+        if self._file is None:
+            return
+        try:
+            self._disk.append(self._file, [frames.seal(lines, size, self._seed)])
+        except OSError:
+            self._disk.truncate(self._file, self._durable)
+        self._disk.sync(self._file)
+        self._disk.close(self._file)
+        self._file = None
+        self._rename_ready()
+
+    def read(self) -> Iterator[bytes]:
+        """Yield every frame's lines.
+
+        Raises:
+            frames.Damaged: the file is not what was written.
+        """
+        with self._disk.open(self.path) as file:
+            for frame in frames.read(file, self._seed):
+                if frame.mark == frames.LINES:
+                    yield frame.body
+
+    def read_undamaged(self) -> Iterator[bytes]:
+        """Yield the lines of every frame that can still be read, passing over damage."""
+        with self._disk.open(self.path) as file:
+            for frame in frames.salvage(file, self._seed):
+                if isinstance(frame, frames.Frame) and frame.mark == frames.LINES:
+                    yield frame.body
+
+    def discard(self) -> None:
+        """Remove the file. No sync: a removal undone by a power cut is uploaded to the same key."""
+        if self._file is not None:
+            self._disk.close(self._file)
+            self._file = None
+        self._disk.unlink(self.path)
+
+    def read_seal(self) -> tuple[int, int] | None:
+        """Return lines and bytes as the seal says, or None where there is no seal."""
+        with self._disk.open(self.path) as file:
+            file.seek(max(0, self._disk.size(self.path) - frames.SEAL_BYTES))
+            try:
+                return frames.read_seal(file.read(), self._seed)
+            except frames.Damaged:
+                return None
+
+    def read_header(self) -> Header | None:
+        """Return what the segment was created with, or None where that cannot be read."""
+        with self._disk.open(self.path) as file:
+            try:
+                first = next(frames.read(file, self._seed), None)
+                if first is None or first.mark != frames.HEADER:
+                    return None
+                return msgspec.json.decode(first.body, type=Header)
+            except (frames.Damaged, msgspec.DecodeError):
+                return None
+
+    def survey(self) -> "Survey":
+        """Read the whole file and say what is in it."""
+        lines, size, end, sealed = 0, 0, 0, False
+        damage: list[int] = []
+        followed = False
+        with self._disk.open(self.path) as file:
+            for frame in frames.salvage(file, self._seed):
+                if isinstance(frame, frames.Damaged):
+                    damage.append(frame.offset)
+                    continue
+                followed, end = bool(damage), frame.end
+                if frame.mark == frames.LINES:
+                    lines, size = lines + frame.body.count(b"\n"), size + len(frame.body)
+                sealed = frame.mark == frames.SEAL
+        return Survey(lines=lines, size=size, end=end, sealed=sealed, damaged=followed)
+
+    def recover(self) -> "Survey":
+        """Bring the file of a dead process into the frozen state; a torn tail is cut off.
+
+        A file with nothing readable and no damage was never answered for: it is removed. One with
+        damage in its middle is frozen as it is, so that it can be looked at.
+        """
+        found = self.survey()
+        if not found.lines and not found.damaged:
+            self._disk.unlink(self.path)
+        elif self.path.suffix == OPEN:
+            self._file = self._disk.reopen(self.path)
+            if not found.damaged:
+                self._disk.truncate(self._file, found.end)
+            self._disk.sync(self._file)
+            self._durable = found.end
+            if found.sealed or found.damaged:
+                self._disk.close(self._file)
+                self._file = None
+                self._rename_ready()
+            else:
+                self.seal(lines=found.lines, size=found.size)
+        return found
+
+    def _rename_ready(self) -> None:
+        ready = self.path.with_suffix(READY)
+        self._disk.rename(self.path, ready)
+        self.path = ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a segment file was found to hold."""
+
+    lines: int
+    size: int
+    end: int
+    sealed: bool
+    damaged: bool

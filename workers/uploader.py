@@ -1,0 +1,179 @@
+"""Takes one job to S3: compress, PUT, be sure, let go. Retries for ever; runs in a worker's thread.
+
+Knows the bucket, the spool and the ledger; no queue and no thread.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from workers.compression import CONTENT_ENCODINGS, Packed, pack
+from workers.errors import (
+    Abandoned,
+    ObjectExists,
+    ObjectMissing,
+    ObjectRejected,
+    StoreError,
+    StoreUnavailable,
+)
+from workers.frames import Damaged
+from workers.intake import Job, Ratios
+from workers.ledger import Field
+from workers.outage import Outage
+from workers.receipts import dead_marker
+from workers.s3 import Bucket
+from workers.segment import Segment
+from workers.spool import Spool
+from workers.spoolfile import OPEN, SpoolFile
+
+log = logging.getLogger(__name__)
+
+
+class Uploader:
+    """What every worker does with a job. One for the process; safe to share."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        spool: Spool,
+        outage: Outage,
+        ratios: Ratios,
+        on_done: Callable[[], None],
+    ) -> None:
+        self._bucket = bucket
+        self._spool = spool
+        self._outage = outage
+        self._ratios = ratios
+        self._on_done = on_done
+
+    def upload(self, job: Job) -> None:
+        """Block until the job's payloads are stored or dead, however long S3 is away.
+
+        Raises:
+            Abandoned: the service stops; the lines stay where they are.
+        """
+        segment = job.segment
+        segment.frozen.wait()
+        self._outage.check()
+        if not segment.lines:
+            job.home.finish(segment)
+            return
+        if isinstance(segment.body, SpoolFile) and segment.body.path.suffix == OPEN:
+            raise Abandoned("its file could not be frozen; it stays for the next start")
+        packed = self._pack(job)
+        if packed.lines:
+            try:
+                self._store(job, packed)
+            except ObjectRejected as error:
+                self._bury(job, reason=str(error))
+                return
+        job.home.finish(segment, stored=packed.lines, dead=segment.lines - packed.lines)
+        self._on_done()
+        log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
+
+    def _pack(self, job: Job) -> Packed:
+        segment = job.segment
+        compression = segment.header.compression
+        try:
+            packed = pack(segment.body.read(), compression=compression)
+        except Damaged as damage:
+            assert isinstance(segment.body, SpoolFile)
+            self._spool.quarantine(segment.body, reason=str(damage))
+            packed = pack(segment.body.read_undamaged(), compression=compression)
+            log.error("segment damaged", extra=_about(segment, readable=packed.lines))
+        if packed.lines:
+            self._ratios.learn(segment.header.stream, size=packed.size, stored=len(packed.body))
+        return packed
+
+    def _store(self, job: Job, packed: Packed) -> None:
+        """Try until the object is there. Each try has a PUT at its heart."""
+        failures = 0
+        while True:
+            try:
+                self._put(job, packed)
+            except StoreUnavailable as error:
+                failures += 1
+                job.home.board.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
+                level = logging.WARNING if failures > 1 else logging.INFO
+                log.log(level, "put failed", extra=_about(
+                    job.segment, failures=failures, reason=error.reason, error=str(error)[:300]
+                ))  # fmt: skip
+                self._outage.wait(failures)
+            else:
+                board = job.home.board
+                board.add(Field.STORED_OBJECTS)
+                board.add(Field.STORED_BYTES, len(packed.body))
+                self._outage.over()
+                return
+
+    def _put(self, job: Job, packed: Packed) -> None:
+        header = job.segment.header
+        encoding = CONTENT_ENCODINGS[header.compression]
+        metadata = {
+            "segment": header.name,
+            "payloads": str(packed.lines),
+            "size": str(packed.size),
+            "crc32": f"{packed.crc:08x}",
+            "stored-size": str(len(packed.body)),
+        }
+        started = time.monotonic()
+        try:
+            self._bucket.put(
+                header.bucket, header.key, packed.body, metadata=metadata, encoding=encoding
+            )
+        except ObjectExists:
+            job.home.board.add(Field.CONFLICTS)
+            self._verify(job, packed, metadata)
+        job.home.board.observe_put(time.monotonic() - started)
+
+    def _verify(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
+        """See whether the object under our key is ours: an earlier PUT whose answer was lost.
+
+        The lines are compared, not the compressed bytes: another version may compress otherwise.
+
+        Raises:
+            ObjectRejected: it is somebody else's. It is left alone.
+        """
+        header = job.segment.header
+        try:
+            found = self._bucket.head(header.bucket, header.key)
+        except ObjectMissing as error:
+            raise StoreUnavailable("taken, then missing", reason="other") from error
+        ours = ("segment", "payloads", "size", "crc32")
+        if any(found.metadata.get(name) != metadata[name] for name in ours):
+            raise ObjectRejected(f"the key {header.key} holds another object")
+        if str(found.size) != found.metadata.get("stored-size"):
+            # A store that kept half a body and called it an object.
+            self._bucket.replace(
+                header.bucket,
+                header.key,
+                packed.body,
+                etag=found.etag,
+                metadata=metadata,
+                encoding=CONTENT_ENCODINGS[header.compression],
+            )
+
+    def _bury(self, job: Job, *, reason: str) -> None:
+        """Make a dead letter of the job: S3 will never take this object."""
+        segment = job.segment
+        self._spool.keep_dead(segment.header, segment.body, reason=reason, payloads=segment.lines)
+        job.home.finish(segment, dead=segment.lines)
+        self._on_done()
+        log.error("dead letter", extra=_about(segment, reason=reason))
+        note = json.dumps({"reason": reason, "payloads": segment.lines}).encode()
+        try:
+            marker = dead_marker(segment.name)
+            self._bucket.put(segment.header.bucket, marker, note, metadata={}, encoding=None)
+        except StoreError as error:
+            log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
+
+
+def _about(segment: Segment, **more: object) -> dict[str, object]:
+    return {
+        "segment": segment.name,
+        "object": f"s3://{segment.header.bucket}/{segment.header.key}",
+        "payloads": segment.lines,
+        **more,
+    }

@@ -1,0 +1,46 @@
+"""Composition root: settings, the bucket, the pipeline, the application."""
+
+import logging.config
+import os
+import threading
+
+from app import create_app
+from app.logs import logging_config
+from workers.pipeline import Pipeline
+from workers.s3 import Bucket
+from workers.settings import load_settings
+
+
+class PerProcess:
+    """This process's pipeline, made and started when it is first asked for.
+
+    Threads and sockets do not survive a fork: a child never gets its parent's.
+    """
+
+    def __init__(self) -> None:
+        self._pipeline: Pipeline | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def get(self) -> Pipeline:
+        """Return the started pipeline; the first call in a process blocks on the disk."""
+        pipeline = self._pipeline
+        if pipeline is None or self._pid != os.getpid():
+            with self._lock:
+                if self._pipeline is None or self._pid != os.getpid():
+                    self._pipeline = Pipeline(settings, bucket=Bucket.connect(settings))
+                    self._pipeline.start()
+                    self._pid = os.getpid()
+                pipeline = self._pipeline
+        return pipeline
+
+    def stop(self) -> None:
+        """Stop this process's pipeline if it has one; blocks for `DRAIN_SECONDS` at most."""
+        if self._pipeline is not None and self._pid == os.getpid():
+            self._pipeline.stop()
+
+
+settings = load_settings()
+logging.config.dictConfig(logging_config(settings.log_level))
+pipelines = PerProcess()
+app = create_app(settings, pipeline=pipelines.get)
