@@ -2,10 +2,12 @@
 
 import logging.config
 import os
+import sys
 import threading
 
 from app import create_app
 from app.logs import logging_config
+from workers.errors import SettingsError
 from workers.pipeline import Pipeline
 from workers.s3 import Bucket
 from workers.settings import load_settings
@@ -40,7 +42,10 @@ class PerProcess:
             self._pipeline.stop()
 
 
-settings = load_settings()
+try:
+    settings = load_settings()
+except SettingsError as error:
+    sys.exit(f"bucket-brigade: {error}")
 logging.config.dictConfig(logging_config(settings.log_level))
 pipelines = PerProcess()
 app = create_app(settings, pipeline=pipelines.get)

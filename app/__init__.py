@@ -18,8 +18,10 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     Raises:
         ValueError: `PAYLOAD_SCHEMA` names no schema.
     """
-    app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app = Flask(__name__, static_folder=None)
+    # A redirect would be an HTML page, and lose a POST's body.
+    app.url_map.redirect_defaults = False
+    app.url_map.merge_slashes = False
     door = FrontDoor(settings, pipeline=pipeline)
     app.extensions[KEY] = State(settings=settings, front_door=door, pipeline=pipeline)
     register_request_ids(app)

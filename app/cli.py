@@ -1,4 +1,4 @@
-"""Commands for operators: `flask objects | receipt | dead-letters | check`. They start no pipeline."""
+"""Operators' commands: `flask objects | receipt | dead-letters | check`. They start no pipeline."""
 
 import json
 import sys

@@ -4,8 +4,8 @@ Knows no Flask, so that any HTTP layer can stand in front of it and answer the s
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,8 +21,13 @@ from workers.pipeline import Pipeline
 from workers.segment import Receipt
 from workers.settings import Settings
 
-# A body beyond this is decoded alone: decoding takes several times its size for a moment.
-LARGE_BODY_BYTES = 1 << 20
+# Bodies beyond this, or of unknown size, share room for two of the largest while they come in, and
+# are decoded one by one: that takes several times their size for a moment.
+LARGE_BODY_BYTES = 1 << 18
+LARGEST_BODIES = 2
+# LINE_FORMAT=envelope may make a body this many times as large, and no more.
+MAX_ENVELOPE_GROWTH = 2
+LARGE_BODY_WAIT_SECONDS = 5.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -55,7 +60,33 @@ class FrontDoor:
         self._pipeline = pipeline
         path = settings.payload_schema
         self._schema = load_payload_schema(path) if path else None
-        self._large = threading.Lock()
+        self._room = threading.Condition()
+        self._free_bytes = LARGEST_BODIES * settings.max_body_bytes
+        self._decoding_large = threading.Lock()
+
+    @contextmanager
+    def turn(self, length: int | None, *, content_encoding: str) -> Iterator[None]:
+        """Hold a place for a body of `length` bytes; wait a little for one if it may be large.
+
+        Raises:
+            Unavailable: too many large bodies are on their way in.
+        """
+        if length is not None and length <= LARGE_BODY_BYTES and not content_encoding:
+            yield
+            return
+        size = min(length or self._settings.max_body_bytes, self._settings.max_body_bytes)
+        with self._room:
+            found = self._room.wait_for(lambda: self._free_bytes >= size, LARGE_BODY_WAIT_SECONDS)
+            if not found:
+                retry_after = self._pipeline().retry_after()
+                raise Unavailable("Other large bodies are being read.", retry_after=retry_after)
+            self._free_bytes -= size
+        try:
+            yield
+        finally:
+            with self._room:
+                self._free_bytes += size
+                self._room.notify_all()
 
     def accept(
         self, stream: str, body: bytes, *, content_type: str, content_encoding: str
@@ -67,10 +98,8 @@ class FrontDoor:
         """
         if not STREAM.fullmatch(stream):
             raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
-        with self._turn(body, content_encoding):
-            plain = inflate(
-                body, encoding=content_encoding, limit=self._settings.max_body_bytes
-            )
+        with self._decoding(body, content_encoding):
+            plain = inflate(body, encoding=content_encoding, limit=self._settings.max_body_bytes)
             collection = decode(plain, content_type=content_type, schema=self._schema)
             del plain
             lines = self._lines(stream, collection)
@@ -81,9 +110,9 @@ class FrontDoor:
             raise self._problem(refusal, pipeline) from refusal
         return self._accepted(receipts, pipeline)
 
-    def _turn(self, body: bytes, encoding: str) -> AbstractContextManager[object]:
-        large = len(body) > LARGE_BODY_BYTES or encoding not in ("", "identity")
-        return self._large if large else nullcontext()
+    def _decoding(self, body: bytes, encoding: str) -> AbstractContextManager[object]:
+        large = len(body) > LARGE_BODY_BYTES or encoding
+        return self._decoding_large if large else nullcontext()
 
     def _lines(self, stream: str, collection: Collection) -> bytes:
         if self._settings.line_format == "payload":
@@ -95,6 +124,9 @@ class FrontDoor:
             "request_id": request_id.get(),
         }
         opening = _encode(envelope)[:-1] + b',"payload":'
+        limit = self._settings.max_body_bytes * MAX_ENVELOPE_GROWTH
+        if len(collection.lines) + collection.count * len(opening) > limit:
+            raise TooLarge(f"With their envelopes the payloads are larger than {limit} bytes.")
         return opening + collection.lines[:-1].replace(b"\n", b"}\n" + opening) + b"}\n"
 
     def _accepted(self, receipts: list[Receipt], pipeline: Pipeline) -> Accepted:

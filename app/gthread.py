@@ -1,16 +1,31 @@
-"""gunicorn's threaded worker, with an end to its patience: a request must arrive whole in time.
+"""gunicorn's threaded worker, hardened: no thread for a silent client, and an end to patience.
 
-gthread reads in blocking mode and would wait for a slow client's bytes for ever, a thread each.
+gthread gives each new connection a thread before it has said anything, and reads in blocking mode:
+it would wait for a slow client's bytes for ever. Knows gunicorn, and nothing of payloads.
 """
 
 import contextlib
+import errno
+import selectors
 import socket
 import time
+from functools import partial
 from typing import Any
 
+from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from app.problems import CONTENT_TYPE, Problem
 from workers.settings import load_settings
+
+# What a request line or header can be that is no HTTP; anything else of the kind is a 400.
+_STATUSES = {
+    errors.LimitRequestLine: 414,
+    errors.ExpectationFailed: 417,
+    errors.LimitRequestHeaders: 431,
+    errors.UnsupportedTransferCoding: 501,
+}
+_GONE = (errno.EAGAIN, errno.ECONNABORTED)
 
 
 class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
@@ -20,6 +35,21 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._patience = load_settings().request_seconds
         self._reading: dict[TConn, float] = {}
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection and leave it with the poller until its client says something."""
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn.timeout = time.monotonic() + self._patience
+        self.pending_conns.append(conn)
+        on_readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(client, selectors.EVENT_READ, on_readable)
 
     def handle(self, conn: TConn) -> Any:
         """Handle one request, in a pool thread, under a deadline."""
@@ -39,3 +69,34 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
                 # Only the reading side: the blocked read ends, and the answer still goes out.
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RD)
+        if not self.alive:
+            self._let_silent_clients_go()
+
+    def handle_error(
+        self,
+        req: Any,  # noqa: ARG002 (gunicorn's signature)
+        client: socket.socket,
+        addr: Any,  # noqa: ARG002 (the same)
+        exc: Exception,
+    ) -> None:
+        """Answer what is no request of HTTP with a problem document, as everything else."""
+        if isinstance(exc, errors.ParseException):
+            status = next((code for kind, code in _STATUSES.items() if isinstance(exc, kind)), 400)
+            detail = "This is not a request of HTTP/1.1 as this service reads it."
+        else:
+            self.log.error("request failed", exc_info=exc)
+            status, detail = 500, "Something is wrong here; see the service's log."
+        problem = Problem(detail, status=status)
+        body = problem.body()
+        head = (
+            f"HTTP/1.1 {status} {problem.title}\r\nConnection: close\r\n"
+            f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + body)
+
+    def _let_silent_clients_go(self) -> None:
+        """Connections that never said anything must not hold a stop up."""
+        for conn in self.pending_conns:
+            conn.timeout = 0.0
+        self.murder_pending()

@@ -5,7 +5,7 @@ import logging
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from app.logs import take_request_id
+from app.logs import request_id, take_request_id
 from app.problems import Problem
 from app.state import state
 from workers.ledger import Field
@@ -21,6 +21,10 @@ def register_request_ids(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         g.request_id = take_request_id(request.headers.get("X-Request-ID"))
+
+    @app.teardown_request
+    def forget(_: BaseException | None) -> None:
+        request_id.set(None)
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -52,5 +56,5 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
-        log.exception("request failed")
+        log.error("request failed", exc_info=error)
         return problem(Problem("Something is wrong here; see the service's log."))

@@ -88,5 +88,3 @@ class _Figures(Collector):
             buckets=buckets,
             sum_value=self._totals[Field.PUT_MICROSECONDS] / 1e6,
         )
-
-

@@ -3,35 +3,66 @@
 import logging
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import ClientDisconnected
 
-from app.problems import Problem
+from app.problems import BadRequest, Problem, TooLarge
 from app.state import state
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("payloads", __name__)
+
+READ_BYTES = 1 << 16
+# What is left of the body must not be taken for the next request.
+_CLOSE = {"Connection": "close"}
 
 
 @blueprint.post("/payloads", defaults={"stream": "default"})
 @blueprint.post("/payloads/<stream>")
 def accept(stream: str) -> Response:
     """Accept a collection for a stream."""
-    accepted = state().front_door.accept(
-        stream,
-        _read_body(),
-        content_type=request.headers.get("Content-Type", ""),
-        content_encoding=request.headers.get("Content-Encoding", ""),
-    )
+    door, coding = state().front_door, request.headers.get("Content-Encoding", "")
+    with door.turn(request.content_length, content_encoding=coding):
+        accepted = door.accept(
+            stream,
+            _read_body(state().settings.max_body_bytes),
+            content_type=request.headers.get("Content-Type", ""),
+            content_encoding=coding,
+        )
     log.debug("accepted", extra={"stream": stream, "payloads": accepted.accepted})
     answer = Response(accepted.encode(), 202, mimetype="application/json")
     answer.headers["Location"] = f"/receipts/{accepted.receipts[0].id}"
     return answer
 
 
-def _read_body() -> bytes:
-    """Read the whole body; werkzeug refuses one longer than `MAX_BODY_BYTES` while it reads."""
+def _read_body(limit: int) -> bytes:
+    """Read the whole body from the server, every byte it announced, and none past `limit`.
+
+    werkzeug's own reader takes the end of a cut connection, or the limit itself, for the body's end
+    where the server ends its input by itself, as gunicorn does.
+    """
+    length = request.content_length
+    if length is not None and length > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes.")
+    if length is None and not request.environ.get("wsgi.input_terminated"):
+        return b""
+    wanted = limit + 1 if length is None else length
+    parts: list[bytes] = []
     try:
-        return request.get_data(cache=False)
-    except (ClientDisconnected, OSError) as error:
-        # RFC 9110 section 15.5.9; a client that has left does not read it
-        raise Problem("The body did not arrive whole in time.", status=408) from error
+        while wanted and (part := request.environ["wsgi.input"].read(min(wanted, READ_BYTES))):
+            parts.append(part)
+            wanted -= len(part)
+    except OSError as error:
+        raise _incomplete() from error
+    except Exception as error:
+        # Each server has errors of its own for chunks that are none.
+        raise BadRequest("The body's chunks are broken.", headers=_CLOSE) from error
+    if length is None and not wanted:
+        raise TooLarge(f"The body is larger than {limit} bytes.", headers=_CLOSE)
+    if length is not None and wanted:
+        raise _incomplete()
+    return b"".join(parts)
+
+
+def _incomplete() -> Problem:
+    # RFC 9110 section 15.5.9; a client that has left does not read it.
+    detail = "The body did not arrive whole in time."
+    return Problem(detail, status=408, headers=_CLOSE)

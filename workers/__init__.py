@@ -1,1 +1,1 @@
-"""The pipeline: segments, the job queue, the dispatcher, the workers, the spool, S3. Knows no Flask."""
+"""The pipeline: segments, job queue, dispatcher, workers, spool, S3. Knows no Flask."""

@@ -49,9 +49,18 @@ class Adoption:
 
     def feed(self) -> None:
         """Offer jobs, oldest first, until the queue wants no more; retire homes that are done."""
+        waiting = [home for home in self.homes if home.backlog]
+        while waiting and self._intake.wants_adopted():
+            home = min(waiting, key=lambda home: home.backlog[0].path.name)
+            try:
+                if not self._offer_next(home):
+                    break
+            except OSError:
+                # Tried again at the next round; the other homes need not wait for it.
+                log.exception("cannot read a segment", extra={"home": home.path.name})
+                waiting.remove(home)
+            waiting = [home for home in waiting if home.backlog]
         for home in self.homes:
-            while home.backlog and self._intake.wants_adopted() and self._offer_next(home):
-                pass
             if home.empty:
                 with self._lock:
                     self._homes.remove(home)
@@ -78,6 +87,7 @@ class Adoption:
         numbers = frozenset(segment_number(file.path.stem) for file in home.backlog)
         lost = reconcile(home.board, found=found, numbers=numbers, damaged=damaged)
         home.board[Field.HELD_BYTES] = held
+        home.still_gauges()
         home.publish_oldest()
         about = {"home": home.path.name, "payloads": found, "segments": len(home.backlog)}
         log.info("adopted a home", extra=about)
@@ -94,12 +104,12 @@ class Adoption:
         elif not self._intake.offer(Job(segment, home)):
             home.release(segment)
             return False
-        home.backlog.popleft()
+        home.advance()
         return True
 
 
 def _load(file: SpoolFile) -> Segment:
-    """Make the sealed segment that a recovered file holds; no key where its header is unreadable."""
+    """Make the sealed segment of a recovered file; without a key where its header is unreadable."""
     seal, header = file.read_seal(), file.read_header()
     if seal is None or header is None:
         survey = file.survey()

@@ -67,7 +67,7 @@ class DeadLetters:
         header = msgspec.convert(letter.note, Header)
         home = self._spool.make_home()
         file = home.new_file(name)
-        file.append(header, [letter.lines])
+        file.append(header, [(1, letter.lines)])
         file.sync()
         file.seal(lines=payloads, size=len(letter.lines))
         # They were accepted, and dead, elsewhere: here they are dead no more.

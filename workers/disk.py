@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 # POSIX lets a system refuse longer lists; Linux takes 1024 (limits.h, UIO_MAXIOV)
 _IOV_MAX = 1024
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
 class Disk:
@@ -18,11 +19,11 @@ class Disk:
 
     def create(self, path: Path) -> int:
         """Make a new file to append to; it must not exist."""
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_CREAT | os.O_EXCL | _APPEND, 0o640)
 
     def reopen(self, path: Path) -> int:
         """Open a file that is there, to append to it or cut it."""
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return os.open(path, _APPEND)
 
     def append(self, file: int, buffers: Sequence[bytes]) -> int:
         """Append all the buffers, resuming short writes; return how many bytes that was."""

@@ -1,8 +1,8 @@
-"""The one thread that joins the two tiers: an idle worker's channel, then a job, one into the other.
+"""The one thread that joins the two tiers: an idle worker's channel, then a job, which goes in.
 
 The shape is the two-tier channel system of
-http://marcio.io/2015/07/handling-1-million-requests-per-minute-with-golang/, without its leak: there
-a goroutine per job waited for a channel, which made the bounded queue unbounded again.
+http://marcio.io/2015/07/handling-1-million-requests-per-minute-with-golang/, without its leak:
+there a goroutine per job waited for a channel, which made the bounded queue unbounded again.
 """
 
 import queue

@@ -1,9 +1,10 @@
 """The segment file: a header, a frame per request, a seal. Bytes only; opens no file itself.
 
-    frame = mark (4) · length of body (u32) · crc32 of body (u32) · body
+    frame = mark (4) · length of body (u32) · first line (u32) · crc32 (u32) · body
 
 A request is one frame, so a torn tail drops a whole request that had no answer, never half of one.
 The crc is seeded with the segment's name: zeroes, or blocks of an older file, never pass for ours.
+The first line's number keeps receipts right where damage took the lines before it.
 """
 
 import re
@@ -15,7 +16,8 @@ from typing import BinaryIO
 from isal.isal_zlib import crc32
 
 HEADER, LINES, SEAL = b"BBh1", b"BBl1", b"BBs1"
-_PREFIX = struct.Struct("<4sII")
+_PREFIX = struct.Struct("<4sIII")
+_CHECKED = struct.Struct("<I")
 _SEAL = struct.Struct("<QQ")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 20
@@ -35,6 +37,7 @@ class Frame:
 
     end: int
     mark: bytes
+    first_line: int
     body: bytes
 
 
@@ -43,9 +46,13 @@ def seed(name: str) -> int:
     return crc32(name.encode())
 
 
-def prefix(mark: bytes, body: bytes, crc_seed: int) -> bytes:
-    """Return the 12 bytes that go before `body`, so that the body need not be copied."""
-    return _PREFIX.pack(mark, len(body), crc32(body, crc_seed))
+def prefix(mark: bytes, body: bytes, crc_seed: int, *, first_line: int = 0) -> bytes:
+    """Return the 16 bytes that go before `body`, so that the body need not be copied."""
+    return _PREFIX.pack(mark, len(body), first_line, _crc(body, crc_seed, first_line))
+
+
+def _crc(body: bytes, crc_seed: int, first_line: int) -> int:
+    return crc32(body, crc32(_CHECKED.pack(first_line), crc_seed))
 
 
 def seal(lines: int, size: int, crc_seed: int) -> bytes:
@@ -61,9 +68,9 @@ def read_seal(tail: bytes, crc_seed: int) -> tuple[int, int]:
         Damaged: they are not a seal.
     """
     if len(tail) == SEAL_BYTES:
-        mark, length, crc = _PREFIX.unpack_from(tail)
+        mark, length, first, crc = _PREFIX.unpack_from(tail)
         body = tail[_PREFIX.size :]
-        if mark == SEAL and length == len(body) and crc == crc32(body, crc_seed):
+        if mark == SEAL and length == len(body) and crc == _crc(body, crc_seed, first):
             lines, size = _SEAL.unpack(body)
             return lines, size
     raise Damaged(0)
@@ -79,7 +86,7 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
     while True:
         head = buffer[start : start + _PREFIX.size]
         if len(head) == _PREFIX.size:
-            mark, length, crc = _PREFIX.unpack(head)
+            mark, length, first_line, crc = _PREFIX.unpack(head)
             if mark not in (HEADER, LINES, SEAL):
                 raise Damaged(at)
             whole = _PREFIX.size + length
@@ -94,10 +101,10 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
             buffer, start = buffer[start:] + more, 0
             continue
         body = buffer[start + _PREFIX.size : start + whole]
-        if crc != crc32(body, crc_seed):
+        if crc != _crc(body, crc_seed, first_line):
             raise Damaged(at)
         at, start = at + whole, start + whole
-        yield Frame(at, mark, body)
+        yield Frame(at, mark, first_line, body)
 
 
 def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
@@ -129,6 +136,6 @@ def _next_frame(file: BinaryIO, crc_seed: int, *, after: int) -> int | None:
 def _whole_at(data: bytes, at: int, crc_seed: int) -> bool:
     if len(data) - at < _PREFIX.size:
         return False
-    _, length, crc = _PREFIX.unpack_from(data, at)
+    _, length, first_line, crc = _PREFIX.unpack_from(data, at)
     body = data[at + _PREFIX.size : at + _PREFIX.size + length]
-    return len(body) == length and bool(crc == crc32(body, crc_seed))
+    return len(body) == length and bool(crc == _crc(body, crc_seed, first_line))

@@ -4,6 +4,7 @@ One lock, and every put into the job queue under it: whoever holds it can see ho
 is and knows that it will not get less. Blocks only where it says so.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -37,7 +38,7 @@ JobQueue = queue.Queue[Job | None]
 
 
 class Ratios:
-    """How far each stream compresses, learnt from its last objects. Safe to share: single stores."""
+    """How far each stream compresses, learnt from its last objects. Shared: only single stores."""
 
     def __init__(self) -> None:
         self._ratios: dict[str, float] = {}
@@ -98,13 +99,15 @@ class Intake:
                 raise Draining("stopping")
             if self._journal.broken:
                 raise NotDurable(self._journal.broken)
-            runs = self._place(stream, lines, count)
-            receipts = [self._reserve(run) for run in runs]
+            runs, replaced = self._place(stream, lines, count)
             ticket = self._journal.append(runs)
-            self._seal_full(stream)
+            # Sealed only now: a segment's seal must not overtake its lines.
+            for segment in replaced:
+                self._seal(segment)
+            self._seal_full(self._open[stream])
         if ticket is not None:
             ticket.wait()
-        return receipts
+        return [Receipt(run.segment.header, run.first_line, run.count) for run in runs]
 
     def refusal(self) -> str | None:
         """Say why a small collection would be refused now, or None: what readiness asks."""
@@ -170,35 +173,34 @@ class Intake:
             self._wake.notify_all()
 
     def seal_all(self, *, deadline: float) -> None:
-        """After `close`: seal every open segment, blocking for room until the monotonic deadline."""
-        for stream in list(self._open):
-            segment = self._close_segment(stream)
-            try:
-                timeout = max(0.0, deadline - time.monotonic())
-                self._jobs.put(Job(segment, self._home), timeout=timeout)
-            except queue.Full:
-                return
+        """After `close`: seal every open segment; blocks for room until the monotonic deadline."""
+        for segment in list(self._open.values()):
+            job = self._freeze(segment)
+            # What does not fit stays where it is: on the disk, or to be written there.
+            with contextlib.suppress(queue.Full):
+                self._jobs.put(job, timeout=max(0.0, deadline - time.monotonic()))
 
-    def _place(self, stream: str, lines: bytes, count: int) -> list[Run]:
-        """Find room for a whole collection, sealing and opening segments as it needs, or raise."""
+    def _place(self, stream: str, lines: bytes, count: int) -> tuple[list[Run], list[Segment]]:
+        """Reserve room for a whole collection, or raise with nothing changed.
+
+        Returns:
+            The runs it is cut into, and the segments that make way and are to be sealed.
+        """
         segment = self._open.get(stream)
         if segment is not None and self._fits(segment, len(lines), count):
-            pieces, seals = [(lines, count)], 0
-        else:
-            pieces = self._split(stream, lines, count)
-            seals = len(pieces) - 1 + (segment is not None)
+            self._check_budget(len(lines) + RUN_BYTES)
+            return [self._reserve(segment, lines, count)], []
+        pieces = self._split(stream, lines, count)
         if len(pieces) - 1 > self._jobs.maxsize or len(lines) > self._budget // 2:
             raise TooManyPayloads(f"{count} payloads ({len(lines)} bytes) never fit at once")
-        if seals > self._room():
+        if len(pieces) - (segment is None) > self._room():
             raise Full("the queue is full")
         if segment is None and len(self._open) >= self._settings.max_streams:
             raise Full(f"{len(self._open)} streams are open already")
-        if not self._fits_budget(len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES)):
-            self._seal_largest()
-            raise Full("the byte budget is used up")
-        if segment is not None and not seals:
-            return [Run(segment, lines, count)]
-        return [Run(self._open_segment(stream), part, n) for part, n in pieces]
+        self._check_budget(len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES))
+        runs = [self._reserve(self._open_segment(stream), part, n) for part, n in pieces]
+        passed = [run.segment for run in runs[:-1]]
+        return runs, [segment, *passed] if segment is not None else passed
 
     def _fits(self, segment: Segment, size: int, count: int) -> bool:
         return (
@@ -234,9 +236,6 @@ class Intake:
         return [*pieces, (lines[start:end], n)]
 
     def _open_segment(self, stream: str) -> Segment:
-        """Open a fresh segment for a stream; the one before it, if any, becomes a job."""
-        if stream in self._open:
-            self._seal(stream)
         name = segment_name(self._clock.tick())
         header = Header(
             name=name,
@@ -253,16 +252,19 @@ class Intake:
             self._wake.notify_all()
         return segment
 
-    def _reserve(self, run: Run) -> Receipt:
-        segment, held = run.segment, len(run.lines) + RUN_BYTES
-        if not segment.reserved_lines:
-            held += SEGMENT_BYTES
-        first_line = segment.reserved_lines + 1
-        segment.reserved_lines += run.count
-        segment.reserved_size += len(run.lines)
+    def _reserve(self, segment: Segment, lines: bytes, count: int) -> Run:
+        held = len(lines) + RUN_BYTES + (0 if segment.reserved_lines else SEGMENT_BYTES)
+        run = Run(segment, segment.reserved_lines + 1, lines, count)
+        segment.reserved_lines += count
+        segment.reserved_size += len(lines)
         segment.held_bytes += held
         self._home.board.add(Field.HELD_BYTES, held)
-        return Receipt(segment.header, first_line, run.count)
+        return run
+
+    def _check_budget(self, size: int) -> None:
+        if not self._fits_budget(size):
+            self._seal_largest()
+            raise Full("the byte budget is used up")
 
     def _fits_budget(self, size: int) -> bool:
         held = self._home.board[Field.HELD_BYTES] + self.held_elsewhere
@@ -275,31 +277,33 @@ class Intake:
         self._jobs.put_nowait(job)
         self._home.board[Field.QUEUE_DEPTH] = self._jobs.qsize()
 
-    def _close_segment(self, stream: str) -> Segment:
-        segment = self._open.pop(stream)
+    def _freeze(self, segment: Segment) -> Job:
+        """Let nothing more into a segment: from here on it is a job."""
+        if self._open.get(segment.header.stream) is segment:
+            del self._open[segment.header.stream]
         segment.sealed = True
         self._journal.seal(segment)
-        return segment
+        return Job(segment, self._home)
 
-    def _seal(self, stream: str) -> None:
-        self._put(Job(self._close_segment(stream), self._home))
+    def _seal(self, segment: Segment) -> None:
+        self._put(self._freeze(segment))
 
-    def _seal_full(self, stream: str) -> None:
-        if self._is_full(self._open[stream]):
+    def _seal_full(self, segment: Segment) -> None:
+        if self._is_full(segment):
             if self._room():
-                self._seal(stream)
+                self._seal(segment)
             else:
                 self._starved = True
 
     def _seal_due(self, now: float) -> float | None:
         next_due: float | None = None
         self._starved = False
-        for stream, segment in sorted(self._open.items(), key=lambda item: item[1].born):
+        for segment in sorted(self._open.values(), key=lambda segment: segment.born):
             left = segment.born + self._settings.object_max_age_seconds - now
             if left > 0 and not self._is_full(segment):
                 next_due = left if next_due is None else next_due
             elif self._room():
-                self._seal(stream)
+                self._seal(segment)
             else:
                 self._starved = True
         return next_due
@@ -307,4 +311,4 @@ class Intake:
     def _seal_largest(self) -> None:
         """Make room: with the budget used up, waiting for age would only refuse for longer."""
         if self._open and self._room() > self._jobs.maxsize // 2:
-            self._seal(max(self._open, key=lambda stream: self._open[stream].held_bytes))
+            self._seal(max(self._open.values(), key=lambda segment: segment.held_bytes))

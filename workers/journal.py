@@ -6,7 +6,6 @@ Both take whole collections and answer with a ticket; the front door waits on it
 import logging
 import queue
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +25,7 @@ class Run:
     """Consecutive lines of one collection that go to one segment."""
 
     segment: Segment
+    first_line: int
     lines: bytes
     count: int
 
@@ -151,18 +151,20 @@ class DiskJournal:
             self._commit(self._refuse_spoiled(tickets))
             for segment in seals:
                 self._freeze(segment)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, nobody may wait for ever)
             self._break(tickets, error)
+            for segment in seals:
+                segment.frozen.set()
         return item is not None
 
     def _commit(self, tickets: list[Ticket]) -> None:
         """Make a group of collections durable: all of them, or none."""
         if not tickets:
             return
-        runs: dict[Segment, list[bytes]] = {}
+        runs: dict[Segment, list[tuple[int, bytes]]] = {}
         for ticket in tickets:
             for run in ticket.runs:
-                runs.setdefault(run.segment, []).append(run.lines)
+                runs.setdefault(run.segment, []).append((run.first_line, run.lines))
         try:
             for segment, lines in runs.items():
                 _file(segment).append(segment.header, lines)
@@ -182,6 +184,8 @@ class DiskJournal:
         good = []
         for ticket in tickets:
             if self.broken or any(run.segment.spoiled for run in ticket.runs):
+                for run in ticket.runs:
+                    run.segment.spoiled = True
                 ticket.settle(self.broken or "the spool took no more")
             else:
                 good.append(ticket)

@@ -63,7 +63,7 @@ CELLS = BOARD_BYTES // 8
 
 
 class Board:
-    """One process start's counters. Every method is quick and thread-safe; none blocks on a disk."""
+    """One process start's counters. Every method is quick and thread-safe; none waits."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -73,14 +73,19 @@ class Board:
     @classmethod
     def create(cls, path: Path) -> "Board":
         """Make a board file of zeroes and map it."""
-        path.write_bytes(bytes(BOARD_BYTES))
+        with path.open("xb") as file:
+            file.write(bytes(BOARD_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> "Board":
-        """Map a board file that is there."""
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        """Map a board file; one that a power cut took is made anew, and `reconcile` fills it."""
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
+            if os.fstat(file).st_size < BOARD_BYTES:
+                os.ftruncate(file, BOARD_BYTES)
             return cls(mmap.mmap(file, BOARD_BYTES))
         finally:
             os.close(file)

@@ -167,7 +167,11 @@ class Pipeline:
     def _keep_the_rest(self) -> None:
         rest = self.home.unfinished()
         for segment in rest:
-            self.home.keep(segment)
+            try:
+                self.home.keep(segment)
+            except OSError:
+                about = {"segment": segment.name, "payloads": segment.lines}
+                log.exception("payloads lost: they cannot be written down", extra=about)
         left = sum(segment.lines for segment in rest)
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if any(thread.is_alive() for thread in self._threads):
@@ -198,7 +202,8 @@ class Pipeline:
             due = self._intake.seal_due()
             try:
                 self._adoption.feed()
-                if time.monotonic() >= refresh_at:
+                # The spool's bound is shared by all processes; memory is each one's own.
+                if self.settings.durability == "disk" and time.monotonic() >= refresh_at:
                     held = self.spool.totals()[Field.HELD_BYTES]
                     self._intake.held_elsewhere = held - self.home.board[Field.HELD_BYTES]
                     refresh_at = time.monotonic() + REFRESH_SECONDS

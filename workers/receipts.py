@@ -86,7 +86,8 @@ class Receipts:
 
     def issue(self, receipt: Receipt) -> str:
         """Return the id of a receipt; safe in a URL path. Does not block."""
-        place = f"{receipt.header.bucket}/{receipt.header.key}".encode()
+        # Neither can hold a newline; an access point's ARN holds a slash.
+        place = f"{receipt.header.bucket}\n{receipt.header.key}".encode()
         packed = base64.urlsafe_b64encode(place).rstrip(b"=")
         said = b"%b.%d.%d" % (packed, receipt.first_line, receipt.count)
         return f"{said.decode()}.{self._sign(said)}"
@@ -103,7 +104,7 @@ class Receipts:
             if not hmac.compare_digest(mac.encode(), self._sign(said.encode()).encode()):
                 raise UnknownReceipt(id)
             decoded = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode()
-            bucket, _, key = decoded.partition("/")
+            bucket, _, key = decoded.partition("\n")
             name = NAME.search(key)
             if name is None:
                 raise UnknownReceipt(id)
@@ -131,9 +132,10 @@ class Receipts:
             stored = self._stored(claim)
         except ObjectMissing:
             return self._status_elsewhere(id, claim)
-        return self._status(
-            id, claim, state="stored", size=stored.size, stored_at=stored.modified
-        )
+        if _hit(claim, stored.metadata.get("lost-lines", "")):
+            reason = "its lines are among those that damage to the spool took"
+            return self._status(id, claim, state="dead", reason=reason)
+        return self._status(id, claim, state="stored", size=stored.size, stored_at=stored.modified)
 
     def payloads(self, id: str) -> list[bytes]:
         """Read a receipt's very lines out of S3. Blocks on the network.
@@ -174,11 +176,16 @@ class Receipts:
 
     def _status(self, id: str, claim: Claim, **more: Any) -> Status:
         place = f"s3://{claim.bucket}/{claim.key}"
-        return Status(
-            id=id, object=place, first_line=claim.first_line, count=claim.count, **more
-        )
+        return Status(id=id, object=place, first_line=claim.first_line, count=claim.count, **more)
 
     def _sign(self, said: bytes) -> str:
         mac = self._mac.copy()
         mac.update(said)
         return mac.hexdigest()
+
+
+def _hit(claim: Claim, lost_lines: str) -> bool:
+    """Whether any of a claim's lines is in ranges such as `3-5,9-9`."""
+    ranges = (part.split("-") for part in lost_lines.split(",") if part)
+    end = claim.first_line + claim.count
+    return any(int(first) < end and claim.first_line <= int(last) for first, last in ranges)

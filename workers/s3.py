@@ -28,6 +28,17 @@ REASONS = ("throttled", "denied", "bucket", "server", "network", "other")
 _REJECTED = frozenset({"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidURI"})
 _THROTTLED = frozenset({"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests"})
 _BUCKET = frozenset({"NoSuchBucket", "PermanentRedirect", "IllegalLocationConstraintException"})
+_NETWORK = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.ReadTimeoutError,
+    OSError,
+)
+_BROKEN_READ = (
+    *_NETWORK,
+    botocore.exceptions.ResponseStreamingError,
+    botocore.exceptions.IncompleteReadError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,8 @@ class Bucket:
             max_pool_connections=settings.max_workers + 2,
             tcp_keepalive=True,
         )
-        client = boto3.session.Session().client("s3", config=config)
+        # boto3 itself reads AWS_DEFAULT_REGION; every other AWS SDK reads AWS_REGION.
+        client = boto3.session.Session(region_name=settings.aws_region).client("s3", config=config)
         # A server that ignores `Expect: 100-continue` would cost a second per PUT.
         client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
         return cls(client, conditional=settings.s3_conditional_put)
@@ -120,7 +132,10 @@ class Bucket:
             ObjectMissing: there is none.
         """
         answer = self._call("get_object", Bucket=bucket, Key=key)
-        return answer["Body"].read(), answer.get("ContentEncoding")
+        try:
+            return answer["Body"].read(), answer.get("ContentEncoding")
+        except _BROKEN_READ as error:
+            raise StoreUnavailable(str(error), reason="network") from error
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object."""
@@ -162,7 +177,7 @@ class Bucket:
             raise ObjectRejected(str(error)) from error
         except botocore.exceptions.NoCredentialsError as error:
             raise StoreUnavailable(str(error), reason="denied") from error
-        except (botocore.exceptions.HTTPClientError, OSError) as error:
+        except _NETWORK as error:
             raise StoreUnavailable(str(error), reason="network") from error
         except Exception as error:
             # botocore parses what any server sends: no answer of one may end a worker.

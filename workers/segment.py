@@ -53,8 +53,9 @@ class Segment:
     """One segment from its first line to its object.
 
     `reserved_*` is what the intake has promised room to; `lines` and `size` (bytes, uncompressed)
-    are what the journal has made safe. `held_bytes` is what it takes of the budget. `frozen` is set once nothing can be added any more.
-    A `spoiled` segment lost lines it had promised room to, and takes no more.
+    are what the journal has made safe. `held_bytes` is what it takes of the budget. `frozen` is set
+    once nothing can be added any more. A `spoiled` segment lost lines it had promised room to, and
+    takes no more.
     """
 
     __slots__ = (

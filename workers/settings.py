@@ -1,4 +1,4 @@
-"""Every setting: its name, default, bounds and meaning. The one place that reads the environment."""
+"""Every setting: name, default, bounds and meaning. The one place that reads the environment."""
 
 import os
 from collections.abc import Mapping
@@ -39,6 +39,7 @@ class Settings:
     request_seconds: float
     drain_seconds: float
     s3_conditional_put: bool
+    aws_region: str | None
     receipt_secret: str
     log_level: str
     web_concurrency: int
@@ -123,10 +124,10 @@ class SettingsSchema(Schema):
         fields.Integer, 10 * GIB, MIB, 1 << 50, "Bytes the spool may hold, all processes together."
     )
     memory_max_bytes = _number(
-        fields.Integer, 96 * MIB, MIB, 1 << 40, "Payload bytes in memory mode, per process."
+        fields.Integer, 64 * MIB, MIB, 1 << 40, "Payload bytes in memory mode, per process."
     )
     max_body_bytes = _number(
-        fields.Integer, 16 * MIB, KIB, GIB, "Largest request body, before and after decoding."
+        fields.Integer, 12 * MIB, KIB, GIB, "Largest request body, before and after decoding."
     )
     request_seconds = _number(
         fields.Float, 10.0, 0.1, 3600, "Time a request has to arrive whole; then 408."
@@ -137,6 +138,10 @@ class SettingsSchema(Schema):
     s3_conditional_put = fields.Boolean(
         load_default=True,
         metadata={"help": "`If-None-Match: *` on PUT; off for stores that lack it."},
+    )
+    aws_region = fields.String(
+        load_default=None,
+        metadata={"help": "Region of the bucket; boto3's AWS_DEFAULT_REGION and profiles do too."},
     )
     receipt_secret = fields.String(
         load_default="",

@@ -88,7 +88,7 @@ class Home:
         with self._lock:
             if segment.name in self._held and not isinstance(segment.body, SpoolFile):
                 file = self.new_file(segment.name)
-                file.append(segment.header, list(segment.body.read()))
+                file.append(segment.header, [(1, b"".join(segment.body.read()))])
                 file.sync()
                 file.seal(lines=segment.lines, size=segment.size)
                 segment.body = file
@@ -103,6 +103,12 @@ class Home:
             self._held.pop(segment.name, None)
             self.publish_oldest()
 
+    def advance(self) -> None:
+        """Drop the first file of the backlog: it is held now, or finished."""
+        with self._lock:
+            self.backlog.popleft()
+            self.publish_oldest()
+
     def unfinished(self) -> list[Segment]:
         """Return the segments held here, oldest first."""
         with self._lock:
@@ -114,11 +120,17 @@ class Home:
         return not self._held and not self.backlog
 
     def close(self) -> None:
-        """Give the directory up; whoever takes its lock next owns it."""
-        for gauge in (Field.QUEUE_DEPTH, Field.IDLE_WORKERS):
-            self.board[gauge] = 0
-        self.board.close()
+        """Give the directory up; whoever takes its lock next owns it.
+
+        The board stays mapped: a late request may still want to count itself.
+        """
+        self.still_gauges()
         os.close(self._lock_file)
+
+    def still_gauges(self) -> None:
+        """Zero what only a running process has."""
+        self.board[Field.QUEUE_DEPTH] = 0
+        self.board[Field.IDLE_WORKERS] = 0
 
     def publish_oldest(self) -> None:
         """Write the oldest unstored segment's creation to the board."""
@@ -158,6 +170,7 @@ class Spool:
         lock = try_lock(building / "lock")
         assert lock is not None, "nobody else knows this name yet"
         Board.create(building / "ledger").close()
+        self.disk.sync_directory(building)
         self.disk.rename(building, path)
         self.disk.sync_directory(self.root)
         return Home(path, lock=lock, disk=self.disk)
@@ -165,10 +178,12 @@ class Spool:
     def adopt_homes(self) -> Iterator[Home]:
         """Yield the homes whose process is gone; from then on they are this process's."""
         for path in self._home_paths():
-            with contextlib.suppress(FileNotFoundError):
+            # Under the root lock: a home that is being removed must not come back with a new lock.
+            with self._root_lock(fcntl.LOCK_SH), contextlib.suppress(FileNotFoundError):
                 lock = try_lock(path / "lock")
-                if lock is not None:
-                    yield Home(path, lock=lock, disk=self.disk)
+                home = lock and Home(path, lock=lock, disk=self.disk)
+            if home:
+                yield home
         for path in self.root.glob(TEMPORARY + "*"):
             with contextlib.suppress(FileNotFoundError):
                 lock = try_lock(path / "lock")
@@ -180,12 +195,14 @@ class Spool:
         """Add an empty home's counters to the totals and remove it. Right after any crash."""
         with self._root_lock(fcntl.LOCK_EX):
             retired = self._retired()
-            shutil.rmtree(self.root / retired["last"], ignore_errors=True)
-            cells = home.board.snapshot()
-            for gauge in GAUGES:
-                cells[gauge] = 0
-            summed = [a + b for a, b in zip(retired["cells"], cells, strict=True)]
-            self._write(self.root / "retired.json", {"last": home.path.name, "cells": summed})
+            if retired["last"] != home.path.name:
+                # The one before was counted; a crash may have left its directory.
+                shutil.rmtree(self.root / retired["last"], ignore_errors=True)
+                cells = home.board.snapshot()
+                for gauge in GAUGES:
+                    cells[gauge] = 0
+                summed = [a + b for a, b in zip(retired["cells"], cells, strict=True)]
+                self._write(self.root / "retired.json", {"last": home.path.name, "cells": summed})
             shutil.rmtree(home.path, ignore_errors=True)
         home.close()
 
@@ -224,7 +241,11 @@ class Spool:
         """Keep a damaged segment file as it is, with the reason beside it, for a person."""
         kept = self.root / QUARANTINE / file.path.name
         shutil.copyfile(file.path, kept)
+        copy = self.disk.reopen(kept)
+        self.disk.sync(copy)
+        self.disk.close(copy)
         self._write(kept.with_suffix(".json"), {"segment": file.path.stem, "reason": reason})
+        self.disk.sync_directory(kept.parent)
 
     def _home_paths(self) -> list[Path]:
         names = (name for name in self.disk.names(self.root) if len(name) == 32)

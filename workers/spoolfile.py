@@ -28,15 +28,15 @@ class SpoolFile:
         self._length = 0
         self._durable = 0
 
-    def append(self, header: Header, runs: list[bytes]) -> None:
-        """Write one frame per run of lines; safe only after `sync`."""
+    def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
+        """Write a frame per run of lines, given with its first line; safe only after `sync`."""
         buffers: list[bytes] = []
         if self._file is None:
             self._file = self._disk.create(self.path)
             head = msgspec.json.encode(header)
             buffers += frames.prefix(frames.HEADER, head, self._seed), head
-        for lines in runs:
-            buffers += frames.prefix(frames.LINES, lines, self._seed), lines
+        for first, lines in runs:
+            buffers += frames.prefix(frames.LINES, lines, self._seed, first_line=first), lines
         self._length += self._disk.append(self._file, buffers)
 
     def sync(self) -> None:
@@ -84,12 +84,20 @@ class SpoolFile:
                 if frame.mark == frames.LINES:
                     yield frame.body
 
-    def read_undamaged(self) -> Iterator[bytes]:
-        """Yield the lines of every frame that can still be read, passing over damage."""
+    def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield what can still be read of `lines` lines, with empty lines where it cannot.
+
+        So every line keeps its number. `lost` is filled with the first and last of those that are
+        empty.
+        """
+        expected = 1
         with self._disk.open(self.path) as file:
             for frame in frames.salvage(file, self._seed):
                 if isinstance(frame, frames.Frame) and frame.mark == frames.LINES:
+                    yield from _gap(expected, frame.first_line, lost)
                     yield frame.body
+                    expected = frame.first_line + frame.body.count(b"\n")
+        yield from _gap(expected, lines + 1, lost)
 
     def discard(self) -> None:
         """Remove the file. No sync: a removal undone by a power cut is uploaded to the same key."""
@@ -130,7 +138,8 @@ class SpoolFile:
                     continue
                 followed, end = bool(damage), frame.end
                 if frame.mark == frames.LINES:
-                    lines, size = lines + frame.body.count(b"\n"), size + len(frame.body)
+                    lines = frame.first_line - 1 + frame.body.count(b"\n")
+                    size += len(frame.body)
                 sealed = frame.mark == frames.SEAL
         return Survey(lines=lines, size=size, end=end, sealed=sealed, damaged=followed)
 
@@ -163,9 +172,15 @@ class SpoolFile:
         self.path = ready
 
 
+def _gap(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+    if first < end:
+        lost.append((first, end - 1))
+        yield b"\n" * (end - first)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a segment file was found to hold."""
+    """What a segment file was found to hold: up to which line, bytes of lines, where it ends."""
 
     lines: int
     size: int

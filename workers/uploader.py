@@ -29,6 +29,10 @@ from workers.spoolfile import OPEN, SpoolFile
 
 log = logging.getLogger(__name__)
 
+# First and last of lines that damage to the spool took.
+Lost = list[tuple[int, int]]
+MAX_LOST_RANGES = 50
+
 
 class Uploader:
     """What every worker does with a job. One for the process; safe to share."""
@@ -62,37 +66,41 @@ class Uploader:
             return
         if isinstance(segment.body, SpoolFile) and segment.body.path.suffix == OPEN:
             raise Abandoned("its file could not be frozen; it stays for the next start")
-        packed = self._pack(job)
-        if packed.lines:
+        packed, lost = self._pack(job)
+        dead = sum(last - first + 1 for first, last in lost)
+        if dead < packed.lines:
             try:
-                self._store(job, packed)
+                self._store(job, packed, lost)
             except ObjectRejected as error:
                 self._bury(job, reason=str(error))
                 return
-        job.home.finish(segment, stored=packed.lines, dead=segment.lines - packed.lines)
+        job.home.finish(segment, stored=packed.lines - dead, dead=dead)
         self._on_done()
         log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
 
-    def _pack(self, job: Job) -> Packed:
+    def _pack(self, job: Job) -> tuple[Packed, Lost]:
+        """Compress the lines; damage in their file costs the lines it hit and moves no other."""
         segment = job.segment
         compression = segment.header.compression
+        lost: Lost = []
         try:
             packed = pack(segment.body.read(), compression=compression)
         except Damaged as damage:
             assert isinstance(segment.body, SpoolFile)
             self._spool.quarantine(segment.body, reason=str(damage))
-            packed = pack(segment.body.read_undamaged(), compression=compression)
-            log.error("segment damaged", extra=_about(segment, readable=packed.lines))
-        if packed.lines:
-            self._ratios.learn(segment.header.stream, size=packed.size, stored=len(packed.body))
-        return packed
+            lines = segment.body.read_damaged(segment.lines, lost)
+            packed = pack(lines, compression=compression)
+            log.exception("segment damaged", extra=_about(segment, lost_lines=lost))
+        self._ratios.learn(segment.header.stream, size=packed.size, stored=len(packed.body))
+        return packed, lost
 
-    def _store(self, job: Job, packed: Packed) -> None:
+    def _store(self, job: Job, packed: Packed, lost: Lost) -> None:
         """Try until the object is there. Each try has a PUT at its heart."""
+        metadata = _metadata(job.segment.header.name, packed, lost)
         failures = 0
         while True:
             try:
-                self._put(job, packed)
+                self._put(job, packed, metadata)
             except StoreUnavailable as error:
                 failures += 1
                 job.home.board.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
@@ -108,16 +116,9 @@ class Uploader:
                 self._outage.over()
                 return
 
-    def _put(self, job: Job, packed: Packed) -> None:
+    def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
         header = job.segment.header
         encoding = CONTENT_ENCODINGS[header.compression]
-        metadata = {
-            "segment": header.name,
-            "payloads": str(packed.lines),
-            "size": str(packed.size),
-            "crc32": f"{packed.crc:08x}",
-            "stored-size": str(len(packed.body)),
-        }
         started = time.monotonic()
         try:
             self._bucket.put(
@@ -162,12 +163,28 @@ class Uploader:
         job.home.finish(segment, dead=segment.lines)
         self._on_done()
         log.error("dead letter", extra=_about(segment, reason=reason))
-        note = json.dumps({"reason": reason, "payloads": segment.lines}).encode()
+        note = json.dumps({"reason": reason, "payloads": segment.lines}).encode() + b"\n"
         try:
             marker = dead_marker(segment.name)
             self._bucket.put(segment.header.bucket, marker, note, metadata={}, encoding=None)
         except StoreError as error:
             log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
+
+
+def _metadata(name: str, packed: Packed, lost: Lost) -> dict[str, str]:
+    """Say in an object's metadata whose it is, and what it holds if it is whole."""
+    metadata = {
+        "segment": name,
+        "payloads": str(packed.lines),
+        "size": str(packed.size),
+        "crc32": f"{packed.crc:08x}",
+        "stored-size": str(len(packed.body)),
+    }
+    if lost:
+        # S3 takes 2 KB of metadata: rather say too much than nothing.
+        shown = lost if len(lost) <= MAX_LOST_RANGES else [(lost[0][0], lost[-1][1])]
+        metadata["lost-lines"] = ",".join(f"{first}-{last}" for first, last in shown)
+    return metadata
 
 
 def _about(segment: Segment, **more: object) -> dict[str, object]:

@@ -1,0 +1,72 @@
+# Everything a person does with the project. Needs python3 >= 3.11, pip's network, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# `make test ARGS="-k spool"`, `make flask ARGS="check"`
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run show flask test chaos bench lint types format check clean
+
+help: ## list what can be made (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/installed ## serve here; without S3_BUCKET an embedded S3 comes with it
+	@$(BIN)/python deploy/local.py
+
+show: $(VENV)/installed ## print the newest objects of what `make run` serves
+	@$(BIN)/python deploy/local.py flask objects $(ARGS)
+
+flask: $(VENV)/installed ## run a command of the service: make flask ARGS="receipt <id>"
+	@$(BIN)/python deploy/local.py flask $(ARGS)
+
+test: $(VENV)/installed ## run every test, chaos in its short versions; ARGS go to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/installed ## run the long crash, outage and bad-disk tests (minutes) and print a table
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: $(VENV)/installed ## measure against the designs that failed
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/installed ## check the rules and the formatting (ruff)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(VENV)/installed ## check the types (mypy, strict)
+	$(BIN)/python -m mypy
+
+format: $(VENV)/installed ## format the code and mend what ruff can
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+check: lint types test ## lint, types and test
+
+# The spool stays: payloads may be in it that no bucket has yet.
+clean: ## remove the virtual environment and all caches, never the spool
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is made anew when its Python or pip is missing or old. `--no-deps` installs what the lists
+# say and nothing else; `pip check` then says if they forgot something.
+$(VENV)/installed: requirements.txt requirements-dev.txt
+	@$(BIN)/python -c 'import pip; $(IS_NEW)' 2>/dev/null || { $(MAKE_VENV); }
+	@echo "Installing requirements-dev.txt into $(VENV), half a minute the first time ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt
+	@$(BIN)/python -m pip check --disable-pip-version-check
+	@touch $@
+
+IS_NEW := import sys; sys.exit(sys.version_info < (3, 11))
+
+define MAKE_VENV
+$(PYTHON) -c '$(IS_NEW)' || { \
+    echo "$(PYTHON) is missing or older than Python 3.11. Name a newer one: make PYTHON=python3.12 ..."; \
+    exit 1; }; \
+  rm -rf $(VENV); \
+  $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m virtualenv --quiet $(VENV) 2>/dev/null || { \
+    rm -rf $(VENV); \
+    echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; \
+    exit 1; }
+endef

@@ -1,0 +1,29 @@
+"""What every acceptance test stands on: a fake S3, and gunicorn processes that are always ended."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.service import Brigade
+from tests.harness.s3 import FakeS3
+
+
+@pytest.fixture
+def s3() -> Iterator[FakeS3]:
+    """Run an S3 with one empty bucket."""
+    with FakeS3() as running:
+        yield running
+
+
+@pytest.fixture(params=["disk", "memory"])
+def durability(request: pytest.FixtureRequest) -> str:
+    """Say what `DURABILITY` to run with: each in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def brigade(s3: FakeS3, tmp_path: Path) -> Iterator[Brigade]:
+    """Hand out services on that S3; end them, and see that their logs are as they should be."""
+    with Brigade(tmp_path, s3) as brigade:
+        yield brigade

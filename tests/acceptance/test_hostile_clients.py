@@ -1,0 +1,395 @@
+"""Clients that are slow, broken or malicious: they get an error or nothing, and others an answer."""
+
+import contextlib
+import gzip
+import json
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.acceptance.service import Brigade, assert_promise_kept, settle
+from tests.acceptance.wire import JSON, Wire, chunked, head, post, problem
+from tests.harness.flood import Flood, Plan
+from tests.harness.s3 import FakeS3
+from tests.harness.service import Service
+
+REQUEST_SECONDS = 1.0
+# What a loaded machine may take beyond it.
+PATIENCE = 10.0
+MIB = 1 << 20
+LINE = b'{"half":1}\n'
+NDJSON = {"Content-Type": "application/x-ndjson"}
+CHUNKED = {**NDJSON, "Transfer-Encoding": "chunked"}
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[FakeS3]:
+    """Run one S3 for the module: nothing here breaks it."""
+    with FakeS3() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(bucket: FakeS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for the module: one process of few threads is the easiest to hold up."""
+    with Brigade(tmp_path_factory.mktemp("hostile"), bucket) as brigade:
+        yield brigade.start(WEB_CONCURRENCY=1, REQUEST_SECONDS=REQUEST_SECONDS)
+
+
+@contextlib.contextmanager
+def nothing_accepted(service: Service) -> Iterator[None]:
+    """See that nothing is accepted meanwhile, and that the service lives."""
+    before = service.stats()["accepted"]
+    yield
+    # Requests are taken up in the order that they came in: those before this one are under way.
+    assert service.get("/readyz").status == 200
+    assert service.stats()["accepted"] == before
+
+
+# --- Slow ones ------------------------------------------------------------------------------------
+
+
+def test_slow_headers_hold_nobody_up_for_long(service: Service, bucket: FakeS3) -> None:
+    """Three times as many slow-lorises as threads are shown out, and a good client is served."""
+    with contextlib.ExitStack() as stack:
+        lorises = [stack.enter_context(Wire(service.port)) for _ in range(24)]
+        for loris in lorises:
+            loris.send(b"POST /payloads HTTP/1.1\r\nHost: brigade\r\nX-Slow: ")
+        started = time.monotonic()
+        assert service.post("/payloads", [{}]).status == 202
+        assert time.monotonic() - started < PATIENCE
+        for loris in lorises:
+            with contextlib.suppress(EOFError, ConnectionError):
+                assert loris.answer().status in {400, 408}
+        assert time.monotonic() - started < 2 * PATIENCE
+
+
+def test_a_header_a_drop_at_a_time_has_the_same_deadline(service: Service) -> None:
+    """The time is for the whole request: more bytes now and then do not buy more of it."""
+    with Wire(service.port) as wire:
+        wire.send(b"GET /healthz HTTP/1.1\r\n")
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < PATIENCE:
+                wire.send(b"X-Slow: x\r\n")
+                if wire.has_news(0.1):
+                    break
+        with contextlib.suppress(EOFError, ConnectionError):
+            assert wire.answer().status in {400, 408}
+    assert time.monotonic() - started < PATIENCE
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(head("POST", "/payloads", {**JSON, "Content-Length": "9"}), id="no body"),
+        pytest.param(
+            head("POST", "/payloads", {**JSON, "Content-Length": "999"}) + b'[{"a":', id="half JSON"
+        ),
+        pytest.param(
+            head("POST", "/payloads", {**NDJSON, "Content-Length": "999"}) + LINE, id="whole lines"
+        ),
+        pytest.param(
+            head("POST", "/payloads", {**JSON, "Content-Length": "99"}) + b"[{}]", id="whole JSON"
+        ),
+        pytest.param(
+            head("POST", "/payloads", CHUNKED) + b"b\r\n" + LINE + b"\r\n", id="whole chunks"
+        ),
+        pytest.param(head("POST", "/payloads", CHUNKED) + b"ff\r\n" + LINE, id="half a chunk"),
+    ],
+)
+class TestHalfABody:
+    """A body that stops coming, however much like a whole one it looks."""
+
+    def test_is_a_408_where_the_client_stalls(self, service: Service, sent: bytes) -> None:
+        """Within about `REQUEST_SECONDS` it is told so, and nothing is kept."""
+        with nothing_accepted(service), Wire(service.port) as wire:
+            wire.send(sent)
+            started = time.monotonic()
+            problem(wire.answer(), 408)
+            assert REQUEST_SECONDS / 2 < time.monotonic() - started < PATIENCE
+
+    def test_is_a_408_where_the_client_sends_no_more(self, service: Service, sent: bytes) -> None:
+        """A connection closed on one side is answered on the other, and nothing is kept."""
+        with nothing_accepted(service), Wire(service.port) as wire:
+            wire.send(sent)
+            wire.shut()
+            problem(wire.answer(), 408)
+
+    @pytest.mark.parametrize("linger", [0, None], ids=["reset", "close"])
+    def test_is_forgotten_where_the_client_leaves(
+        self, service: Service, sent: bytes, linger: int | None
+    ) -> None:
+        """Nothing is kept, and nothing is an error of ours."""
+        with nothing_accepted(service):
+            for _ in range(10):
+                with Wire(service.port) as wire:
+                    wire.send(sent)
+                    if linger is not None:
+                        wire.set_option(socket.SO_LINGER, struct.pack("ii", 1, linger))
+
+
+def test_stalled_bodies_hold_nobody_up_for_long(service: Service) -> None:
+    """More stalled uploads than threads end in time, and a good client is served."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            wire = stack.enter_context(Wire(service.port))
+            wire.send(head("POST", "/payloads", {**JSON, "Content-Length": "99"}) + b"[")
+        started = time.monotonic()
+        assert service.post("/payloads", [{}]).status == 202
+        assert time.monotonic() - started < PATIENCE
+
+
+def test_idle_connections_take_no_thread(service: Service) -> None:
+    """A hundred connections that say nothing keep nobody from being served at once."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(Wire(service.port))
+        started = time.monotonic()
+        assert service.post("/payloads", [{}]).status == 202
+        assert time.monotonic() - started < 4 * REQUEST_SECONDS
+
+
+def test_clients_that_do_not_wait_for_their_answer_harm_nobody(brigade: Brigade) -> None:
+    """Whole requests whose clients are gone are stored or not; the ledger balances all the same."""
+    service = brigade.start(WEB_CONCURRENCY=1)
+    for _ in range(50):
+        with Wire(service.port) as wire:
+            wire.send(post(b"[{}]"))
+            wire.set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert service.post("/payloads", [{}]).status == 202
+    service.terminate()
+    assert service.wait(30) == 0
+    service.start()
+    service.wait_ready()
+    stats = service.stats()
+    assert 1 <= stats["accepted"] <= 51
+    assert stats["accepted"] == stats["stored"]
+
+
+# --- Large and deep ones --------------------------------------------------------------------------
+
+
+def zeros_gzip(size: int) -> bytes:
+    """Return `size` zero bytes in gzip."""
+    compressor = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    blank = bytes(MIB)
+    parts = [compressor.compress(blank) for _ in range(size // MIB)]
+    return b"".join([*parts, compressor.flush()])
+
+
+def zeros_gzip_members(size: int) -> bytes:
+    """Return `size` zero bytes in many members of gzip (RFC 1952 section 2.2)."""
+    return gzip.compress(bytes(MIB)) * (size // MIB)
+
+
+def zeros_deflate(size: int) -> bytes:
+    """Return `size` zero bytes in zlib's format."""
+    return zlib.compress(bytes(size), 9)
+
+
+def zeros_zstd(size: int) -> bytes:
+    """Return `size` zero bytes in zstd."""
+    return zstandard.compress(bytes(size), 3)
+
+
+@pytest.mark.parametrize(
+    ("coding", "bomb"),
+    [
+        ("gzip", zeros_gzip),
+        ("gzip", zeros_gzip_members),
+        ("deflate", zeros_deflate),
+        ("zstd", zeros_zstd),
+    ],
+)
+def test_a_bomb_is_a_413_and_costs_next_to_nothing(
+    service: Service, coding: str, bomb: Callable[[int], bytes]
+) -> None:
+    """256 MiB of zeroes in a small body stop at the limit; memory grows by little more than that."""
+    body = bomb(256 * MIB)
+    assert len(body) < MIB
+    before = service.rss_bytes()
+    with nothing_accepted(service):
+        for _ in range(3):
+            problem(service.post("/payloads", body, headers={"Content-Encoding": coding}), 413)
+    assert service.rss_bytes() - before < 64 * MIB
+
+
+def test_bombs_from_all_sides_cost_no_more(service: Service) -> None:
+    """Eight bombs at once, one for every thread, are decoded in turn."""
+    body = zeros_gzip(256 * MIB)
+    request = post(body, headers={"Content-Encoding": "gzip"})
+    before = service.rss_bytes()
+    with nothing_accepted(service), contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(service.port)) for _ in range(8)]
+        for wire in wires:
+            wire.send(request)
+        for wire in wires:
+            problem(wire.answer(), 413)
+    assert service.rss_bytes() - before < 96 * MIB
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" * 5_000_000, id="arrays"),
+        pytest.param(b'{"a":' * 1_000_000, id="objects"),
+        pytest.param(b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", id="in a payload"),
+        pytest.param(b'{"token":' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="in the token"),
+        pytest.param(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="in an unknown member"),
+    ],
+)
+def test_depth_is_a_400(service: Service, body: bytes) -> None:
+    """JSON nested 100,000 deep and more is refused, wherever it is, and ends no process."""
+    children = service.children()
+    with nothing_accepted(service):
+        problem(service.post("/payloads", body), 400)
+    assert service.children() == children
+
+
+def test_a_million_faults_are_not_all_listed(service: Service) -> None:
+    """The answer to a body full of mistakes stays small."""
+    with nothing_accepted(service):
+        answer = service.post("/payloads", b"[" + b"1," * 999_999 + b"1]")
+    assert len(problem(answer, 422)["errors"]) <= 100
+    assert len(answer.body) < 64_000
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(service: Service) -> None:
+    """The length alone is enough for a 413."""
+    with nothing_accepted(service), Wire(service.port) as wire:
+        wire.send(head("POST", "/payloads", {**JSON, "Content-Length": str(1 << 40)}))
+        problem(wire.answer(), 413)
+
+
+def test_an_endless_body_is_cut_off(service: Service) -> None:
+    """A chunked body that never ends is read no further than the limit, then the line is closed."""
+    before = service.rss_bytes()
+    megabyte = b"100000\r\n" + b" " * MIB + b"\r\n"
+    with nothing_accepted(service), Wire(service.port) as wire:
+        wire.send(head("POST", "/payloads", CHUNKED))
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            for _ in range(200):
+                wire.send(megabyte)
+                if wire.has_news(0):
+                    break
+        with contextlib.suppress(ConnectionError):
+            problem(wire.answer(), 413)
+    assert service.rss_bytes() - before < 96 * MIB
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"], indirect=True)
+def test_10_mb_in_one_request_is_stored_whole(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """With default settings a collection of 10 MB is one 202, and all of it is stored, once."""
+    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=1)
+    flood = Flood(service.port, Plan(threads=1, requests=1, payloads=10_000, pad_bytes=1000)).run()
+    assert flood.statuses == {202: 1}
+    assert_promise_kept(service, s3, flood)
+
+
+@pytest.mark.parametrize("line", [b'{"a":1}\n', b"{}\n"])
+def test_a_body_of_tiny_payloads_is_stored_or_refused_whole(
+    service: Service, bucket: FakeS3, line: bytes
+) -> None:
+    """As many payloads as fit into 4 MB cost a bounded amount of memory."""
+    before, accepted = service.rss_bytes(), settle(service)["accepted"]
+    count = 4_000_000 // len(line)
+    answer = service.post("/payloads/tiny", line * count, headers=NDJSON)
+    assert answer.status in {202, 413}
+    stats = settle(service)
+    assert stats["accepted"] - accepted == (count if answer.status == 202 else 0)
+    assert service.rss_bytes() - before < 128 * MIB
+
+
+# --- Odd ones, and right all the same -------------------------------------------------------------
+
+
+def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
+    """Requests sent in one go, bodies and all, each get their answer, in turn (RFC 9112, 9.3.2)."""
+    requests = [
+        post(b"[{}]", path=f"/payloads/{name}", headers={"X-Request-ID": name}) for name in "abc"
+    ]
+    odd = [post(b"[", headers={"X-Request-ID": "d"}), head("GET", "/x", {"X-Request-ID": "e"})]
+    with Wire(service.port) as wire:
+        wire.send(b"".join([*requests, *odd, post(b"[{}]", headers={"X-Request-ID": "f"})]))
+        answers = [wire.answer() for _ in range(6)]
+    assert [answer.status for answer in answers] == [202, 202, 202, 400, 404, 202]
+    assert [answer.headers["X-Request-ID"] for answer in answers] == list("abcdef")
+
+
+def test_a_connection_lives_on_after_a_refusal(service: Service) -> None:
+    """What is left of a refused body never passes for the next request."""
+    smuggled = post(b'[{"smuggled":1}]')
+    with nothing_accepted(service), Wire(service.port) as wire:
+        for path, status in (("/nowhere", 404), ("/stats", 405), ("/payloads/NO", 404)):
+            wire.send(post(smuggled, path=path))
+            problem(wire.answer(), status)
+
+
+def test_chunked_uploads_are_stored_as_sent(service: Service, bucket: FakeS3) -> None:
+    """A body in chunks, even of one byte each, is the same body."""
+    body = b'[{"chunk":"\xc3\xbc"},{"chunk":2}]'
+    with Wire(service.port) as wire:
+        wire.send(head("POST", "/payloads/chunks", {**JSON, "Transfer-Encoding": "chunked"}))
+        wire.send(chunked([body[at : at + 1] for at in range(len(body))]))
+        answer = wire.answer()
+    assert answer.status == 202
+    assert answer.json()["accepted"] == 2
+    settle(service)
+    lines = [line for key, _, line in bucket.lines() if key.startswith("chunks/")]
+    assert [json.loads(line) for line in lines] == json.loads(body)
+
+
+def test_a_body_that_comes_slowly_but_in_time_is_accepted(service: Service) -> None:
+    """Pieces with pauses are fine within `REQUEST_SECONDS`."""
+    body = b'[{"slow":1}]'
+    with Wire(service.port) as wire:
+        wire.send(head("POST", "/payloads", {**JSON, "Content-Length": str(len(body))}))
+        for at in range(0, len(body), 4):
+            time.sleep(REQUEST_SECONDS / 20)
+            wire.send(body[at : at + 4])
+        assert wire.answer().status == 202
+
+
+def test_a_client_may_ask_before_it_sends(service: Service) -> None:
+    """`Expect: 100-continue` gets its 100 first (RFC 9110 section 10.1.1)."""
+    with Wire(service.port) as wire:
+        wire.send(
+            head("POST", "/payloads", {**JSON, "Content-Length": "4", "Expect": "100-continue"})
+        )
+        assert wire.answer().status == 100
+        wire.send(b"[{}]")
+        assert wire.answer().status == 202
+
+
+def test_an_old_client_is_served(service: Service) -> None:
+    """HTTP/1.0 without a Host gets its answer, and the line is closed."""
+    with Wire(service.port) as wire:
+        wire.send(
+            b"POST /payloads HTTP/1.0\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 4\r\n\r\n[{}]"
+        )
+        assert wire.answer().status == 202
+        assert wire.is_closed()
+
+
+def test_a_header_cannot_break_the_log_or_the_answer(brigade: Brigade, tmp_path: Path) -> None:
+    """What a client writes into a header or a path never becomes a line or a header of ours."""
+    service = brigade.start(WEB_CONCURRENCY=1, LOG_LEVEL="debug")
+    evil = '"}{"level":"FORGED\u00a0\x7f'
+    for path in ("/payloads/%0A%7B%22level%22%3A%22FORGED%22%7D", "/payloads"):
+        with Wire(service.port) as wire:
+            wire.send(post(b"[", path=path, headers={"X-Request-ID": evil}))
+            answer = wire.answer()
+        assert answer.status in {400, 404}
+        assert "FORGED" not in str(answer.headers)
+    assert not service.logs().raw
+    assert all(event["level"] != "FORGED" for event in service.logs().events)

@@ -1,0 +1,275 @@
+"""Every way to end the service, under load: no 202 is ever taken back."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.acceptance.service import (
+    Brigade,
+    assert_each_object_was_put_once,
+    assert_promise_kept,
+    settle,
+)
+from tests.acceptance.wire import Wire, head
+from tests.harness import wait_until
+from tests.harness.flood import Flood, Plan
+from tests.harness.oracle import judge
+from tests.harness.s3 import Fault, FakeS3
+from tests.harness.service import Service, await_end
+
+# At most MAX_QUEUE + MAX_WORKERS jobs a process are left at a stop: a second or two of slow S3.
+SMALL = {"OBJECT_MAX_PAYLOADS": 20, "MAX_QUEUE": 20, "MAX_WORKERS": 4}
+SLOW = Fault(kind="slow", seconds=0.1)
+# A stop must end by itself; far more than any of these should take.
+STOP_SECONDS = 30.0
+LOAD = Plan(threads=4, payloads=(1, 5), pause_seconds=0.002)
+
+
+def events(service: Service, name: str) -> int:
+    """Count an event in the log."""
+    return sum(event["event"] == name for event in service.logs().events)
+
+
+def end(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
+    """Send a signal; block until the master has ended, and return its exit code."""
+    service.signal(number)
+    return service.wait(STOP_SECONDS)
+
+
+def start_again(service: Service) -> None:
+    """Start a service that has ended, on the same spool and port."""
+    service.start()
+    service.wait_ready()
+
+
+def test_sigterm_under_load_stores_every_202_and_exits_0(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """With a slow S3 and clients that keep coming, all that was answered 202 is in the bucket."""
+    service = brigade.start(DURABILITY=durability, **SMALL)
+    s3.faults(SLOW)
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 500)
+        code = end(service)
+    assert code == 0
+    judge(flood, s3).assert_clean()
+    assert_each_object_was_put_once(s3)
+    assert service.processes() == []
+    assert events(service, "stopped") == 2
+
+
+def test_s3_down_at_sigterm_leaves_all_to_the_next_start(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """The service ends within its time; what is left is on disk, and goes up after a start, once."""
+    service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=1, **SMALL)
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 200)
+        s3.stop_listening()
+        flood.wait_for("acked", 500)
+        flood.stop()
+        started = time.monotonic()
+        assert end(service) == 0
+    assert time.monotonic() - started < STOP_SECONDS
+    assert [*service.spool_dir.glob("*/*.ready")]
+    s3.listen_again()
+    start_again(service)
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_a_put_that_outlives_its_process_makes_no_duplicate(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """S3 may carry out a PUT long after the service gave it up: its second try finds it there."""
+    service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
+    s3.faults(Fault(kind="slow", seconds=3))
+    flood = Flood(service.port, Plan(requests=100, payloads=5)).run()
+    s3.wait_until(lambda seen: seen.faults.get("slow", 0) >= 4)
+    assert end(service) == 0
+    start_again(service)
+    assert service.stats()["pending"] == len(flood.acked)
+    s3.clear()
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_a_hanging_put_does_not_outlast_the_stop(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """With S3 hanging the service still ends in time, and the next start stores everything."""
+    service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=1, **SMALL)
+    s3.faults(Fault(kind="hang"))
+    flood = Flood(service.port, Plan(requests=100, payloads=5)).run()
+    s3.wait_until(lambda seen: seen.faults.get("hang", 0) >= 4)
+    started = time.monotonic()
+    assert end(service) == 0
+    assert time.monotonic() - started < 10
+    start_again(service)
+    s3.clear()
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_quick_stop_loses_nothing_either(
+    brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
+) -> None:
+    """SIGINT and SIGQUIT break connections off, but no 202 is lost; the next start knows the rest."""
+    service = brigade.start(DURABILITY=durability, **SMALL)
+    s3.faults(SLOW)
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 500)
+        assert end(service, number) == 0
+    assert service.processes() == []
+    start_again(service)
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_second_signal_does_not_cut_the_drain_short(
+    brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
+) -> None:
+    """Whoever is impatient while the service drains loses nothing by it."""
+    service = brigade.start(DURABILITY=durability, **SMALL)
+    s3.faults(SLOW)
+    flood = Flood(service.port, Plan(requests=150, payloads=5)).run()
+    service.terminate()
+    wait_until(lambda: events(service, "stopping") > 0, timeout=STOP_SECONDS, what="the drain")
+    for _ in range(3):
+        service.signal(number)
+        for pid in service.children():
+            os.kill(pid, number)
+    service.wait(STOP_SECONDS)
+    start_again(service)
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_ctrl_c_reaches_every_process_and_loses_nothing(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """A terminal sends SIGINT to the whole group, master and workers alike, and maybe twice."""
+    service = brigade.start(DURABILITY=durability, **SMALL)
+    s3.faults(SLOW)
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 300)
+        os.killpg(service.pid, signal.SIGINT)
+        wait_until(lambda: events(service, "stopping") > 0, timeout=STOP_SECONDS, what="the drain")
+        os.killpg(service.pid, signal.SIGINT)
+        service.wait(STOP_SECONDS)
+    start_again(service)
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_a_reload_under_load_is_not_noticed(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """SIGHUP, twice: new processes take over, the old ones drain, and every request is served."""
+    service = brigade.start(DURABILITY=durability, **SMALL)
+    before = service.children()
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 200)
+        for generation in (1, 2):
+            service.signal(signal.SIGHUP)
+            wait_until(
+                lambda done=2 * generation: events(service, "stopped") == done,  # type: ignore[misc]
+                timeout=STOP_SECONDS,
+                what="the old processes to end",
+            )
+            flood.wait_for("acked", 200 + 200 * generation)
+    assert flood.statuses.keys() <= {202, 503}
+    wait_until(lambda: len(service.children()) == 2, timeout=10, what="the old ones to be gone")
+    assert not set(before) & set(service.children())
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+    assert end(service) == 0
+
+
+def test_one_process_may_go_while_the_others_serve(
+    brigade: Brigade, s3: FakeS3, durability: str
+) -> None:
+    """SIGTERM to one of them: it drains, another takes its place, and nothing is lost."""
+    service = brigade.start(DURABILITY=durability, **SMALL)
+    s3.faults(SLOW)
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 200)
+        victim = service.children()[0]
+        os.kill(victim, signal.SIGTERM)
+        await_end(victim, STOP_SECONDS)
+        flood.wait_for("acked", 500)
+    wait_until(lambda: len(service.children()) == 2, timeout=10, what="the new process")
+    s3.clear()
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_a_killed_process_is_inherited_by_the_others(brigade: Brigade, s3: FakeS3) -> None:
+    """SIGKILL to one of them: what it had on disk goes up, from another, without a restart."""
+    brigade.expect_errors("Worker (pid:")
+    service = brigade.start(DURABILITY="disk", **SMALL)
+    s3.faults(Fault(kind="hang"))
+    with Flood(service.port, LOAD) as flood:
+        flood.wait_for("acked", 300)
+        victim = service.children()[0]
+        os.kill(victim, signal.SIGKILL)
+        await_end(victim, STOP_SECONDS)
+        flood.wait_for("acked", 400)
+    s3.clear()
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_a_backlog_does_not_delay_readiness(brigade: Brigade, s3: FakeS3) -> None:
+    """Left-over objects go up beside new traffic; the service is ready, and refuses nothing."""
+    service = brigade.start(DURABILITY="disk", DRAIN_SECONDS=0.5, **SMALL)
+    s3.stop_listening()
+    old = Flood(service.port, Plan(requests=200, payloads=5, threads=2)).run()
+    assert end(service) == 0
+    start_again(service)
+    stats = service.wait_stats(lambda stats: stats["pending"] >= len(old.acked))
+    assert stats["oldest_unstored_seconds"] > 0
+    s3.listen_again()
+    new = Flood(service.port, Plan(requests=50, payloads=5, pause_seconds=0.01)).run()
+    assert new.acked
+    assert_promise_kept(service, s3, [old, new])
+    assert_each_object_was_put_once(s3)
+
+
+def test_start_and_stop_without_traffic(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+    """An idle service stops at once, stores nothing and leaves no home behind."""
+    service = brigade.start(DURABILITY=durability)
+    started = time.monotonic()
+    assert end(service) == 0
+    assert time.monotonic() - started < 5
+    assert not s3.objects()
+    assert not [path for path in service.spool_dir.iterdir() if len(path.name) == 32]
+
+
+def test_idle_keep_alive_connections_do_not_hold_up_a_stop(brigade: Brigade, s3: FakeS3) -> None:
+    """Connections that say nothing more, or never did, are closed, not waited for."""
+    service = brigade.start()
+    with Wire(service.port), Wire(service.port) as kept:
+        kept.send(head("GET", "/healthz"))
+        assert kept.answer().status == 200
+        started = time.monotonic()
+        assert end(service) == 0
+        assert time.monotonic() - started < 10
+
+
+def test_a_restart_keeps_the_ledger(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+    """Accepted and stored count on over restarts, and receipts stay true."""
+    service = brigade.start(DURABILITY=durability)
+    floods = []
+    for _ in range(2):
+        floods.append(Flood(service.port, Plan(requests=20, payloads=3)).run())
+        assert end(service) == 0
+        start_again(service)
+    assert settle(service)["accepted"] == 120
+    assert_promise_kept(service, s3, floods)
+    receipt = floods[0].outcomes[0].receipts[0]
+    assert service.get(f"/receipts/{receipt.id}").json()["state"] == "stored"

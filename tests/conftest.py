@@ -1,0 +1,344 @@
+"""What tests of every layer share: the pipeline's parts on a bench, a bucket in a dict, a fake S3.
+
+Also the rules that hold for all of them: no thread survives its test, no packet leaves this
+machine, and a unit test neither starts a thread, nor sleeps, nor connects.
+"""
+
+import errno
+import itertools
+import os
+import queue
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.harness.s3 import LOOPBACK, FakeS3
+from workers.adoption import Adoption
+from workers.disk import Disk
+from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
+from workers.intake import Intake, Job, JobQueue, Ratios
+from workers.journal import DiskJournal, Run, Ticket
+from workers.ledger import Field, Totals
+from workers.outage import Outage
+from workers.receipts import Receipts
+from workers.s3 import Bucket, Stored
+from workers.segment import Receipt, Segment
+from workers.settings import Settings, load_settings
+from workers.spool import Home, Spool
+from workers.uploader import Uploader
+
+# --- The rules ------------------------------------------------------------------------------------
+
+# moto's server, like every socketserver, has a thread for each connection that is still open.
+NOT_OURS = "process_request_thread"
+UNIT_TESTS = Path(__file__).parent / "unit"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_survives() -> Iterator[None]:
+    """Fail the test that leaves a thread running."""
+    before = set(threading.enumerate())
+    yield
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    left = [thread for thread in started if NOT_OURS not in thread.name]
+    for thread in left:
+        thread.join(1)
+    alive = [thread.name for thread in left if thread.is_alive()]
+    assert not alive, f"threads survive this test: {alive}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_packet_leaves() -> Iterator[None]:
+    """Let sockets connect to loopback only, so that no test depends on, or tells, the outside."""
+    connect = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in (LOOPBACK, "localhost", "::1"):
+            raise AssertionError(f"a test may not connect to {address}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_locally)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _unit_tests_are_still(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep threads, sleeps and connections out of unit tests."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("a unit test starts no thread, does not sleep and does not connect")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.is_relative_to(UNIT_TESTS):
+            patch.setattr(threading.Thread, "start", refuse)
+            patch.setattr(time, "sleep", refuse)
+            patch.setattr(socket.socket, "connect", refuse)
+        yield
+
+
+# --- Doubles --------------------------------------------------------------------------------------
+
+
+class DictBucket(Bucket):
+    """A bucket in a dict. `trouble` holds what the next PUTs raise, None being one that works.
+
+    A PUT in `lost_answers` (counted from 1) takes effect, and then the connection breaks.
+    """
+
+    def __init__(self, *, conditional: bool = True) -> None:
+        super().__init__(None, conditional=conditional)
+        self.objects: dict[str, tuple[bytes, dict[str, str], str | None]] = {}
+        self.trouble: deque[Exception | None] = deque()
+        self.lost_answers: set[int] = set()
+        self.puts = 0
+
+    def put(
+        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], encoding: str | None
+    ) -> None:
+        del bucket
+        self.puts += 1
+        error = self.trouble.popleft() if self.trouble else None
+        if error is not None:
+            raise error
+        if self._conditional and key in self.objects:
+            raise ObjectExists(key)
+        self.objects[key] = body, metadata, encoding
+        if self.puts in self.lost_answers:
+            raise StoreUnavailable("reset", reason="network")
+
+    def replace(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        etag: str,
+        metadata: dict[str, str],
+        encoding: str | None,
+    ) -> None:
+        assert etag == self.head(bucket, key).etag
+        self.objects[key] = body, metadata, encoding
+
+    def head(self, bucket: str, key: str) -> Stored:
+        body, encoding = self.get(bucket, key)
+        del encoding
+        metadata = self.objects[key][1]
+        return Stored(size=len(body), metadata=metadata, etag=str(hash(body)), modified=1.5)
+
+    def get(self, bucket: str, key: str) -> tuple[bytes, str | None]:
+        del bucket
+        if key not in self.objects:
+            raise ObjectMissing(key)
+        body, _, encoding = self.objects[key]
+        return body, encoding
+
+    def delete(self, bucket: str, key: str) -> None:
+        del bucket
+        self.objects.pop(key, None)
+
+
+class BadDisk(Disk):
+    """A real disk that is full, or fails to sync, when told so; `log` is what was done to it."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.full = False
+        self.failing = False
+
+    def append(self, file: int, buffers: Any) -> int:
+        self.log.append("append")
+        if self.full:
+            # As a disk that fills up in the middle of a write.
+            os.write(file, buffers[0][:3])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().append(file, buffers)
+
+    def sync(self, file: int) -> None:
+        self.log.append("sync")
+        if self.failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(file)
+
+    def sync_directory(self, path: Path) -> None:
+        self.log.append("sync_directory")
+        super().sync_directory(path)
+
+
+class PromptJournal(DiskJournal):
+    """The real committer, run to the end of its inbox as soon as anything is in there."""
+
+    def append(self, runs: list[Run]) -> Ticket:
+        ticket = super().append(runs)
+        self.step()
+        return ticket
+
+    def seal(self, segment: Segment) -> None:
+        super().seal(segment)
+        self.step()
+
+
+class NoPause(Outage):
+    """An outage that nobody waits through; `attempts` has what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts: list[int] = []
+
+    def wait(self, attempt: int) -> None:
+        self.attempts.append(attempt)
+        self.check()
+
+
+# --- The pipeline's parts, without a thread -------------------------------------------------------
+
+
+def settings_for(spool_dir: Path, **environ: object) -> Settings:
+    """Make settings out of environment variables, on a spool of the test's own."""
+    given = {"S3_BUCKET": "bucket", "SPOOL_DIR": spool_dir, **environ}
+    return load_settings({name: str(value) for name, value in given.items()})
+
+
+class Bench:
+    """One process's pipeline in pieces: what its threads would do is done when it is called for.
+
+    `committed=False` leaves collections in the journal's inbox until `journal.step()`.
+    """
+
+    def __init__(
+        self, root: Path, *, bucket: DictBucket, disk: Disk | None = None, **environ: object
+    ) -> None:
+        self.settings = settings_for(root, **environ)
+        self.bucket = bucket
+        self.disk = disk or Disk()
+        self.spool = Spool(root, disk=self.disk)
+        self.spool.prepare()
+        self.home = self.spool.make_home()
+        self.home.board[Field.DURABLE] = 1
+        self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
+        self.journal = PromptJournal(self.home.board)
+        self.ratios = Ratios()
+        self.outage = NoPause()
+        self.done: list[int] = []
+        self.intake = Intake(
+            self.settings,
+            home=self.home,
+            jobs=self.jobs,
+            journal=self.journal,
+            new_body=self.home.new_file,
+            ratios=self.ratios,
+        )
+        self.adoption = Adoption(self.spool, self.intake)
+        self.uploader = Uploader(
+            bucket,
+            spool=self.spool,
+            outage=self.outage,
+            ratios=self.ratios,
+            on_done=lambda: self.done.append(1),
+        )
+        self.receipts = Receipts(
+            self.settings, bucket=bucket, spool=self.spool, held=self.home.held
+        )
+
+    def accept(self, *payloads: bytes, stream: str = "s") -> list[Receipt]:
+        """Accept payloads as one collection."""
+        lines = b"".join(payload + b"\n" for payload in payloads)
+        return self.intake.accept(stream, lines, count=len(payloads))
+
+    def age(self) -> None:
+        """Make every open segment older than anybody's patience, and seal what is due."""
+        for segment in self.home.unfinished():
+            segment.born -= 1e6
+        self.intake.seal_due()
+
+    def next_job(self) -> Job:
+        """Take the next job out of the queue."""
+        job = self.jobs.get_nowait()
+        assert job is not None
+        return job
+
+    def upload_all(self) -> None:
+        """Seal and upload everything, adopted homes' segments too."""
+        self.age()
+        self.adoption.feed()
+        while not self.jobs.empty():
+            self.uploader.upload(self.next_job())
+            self.adoption.feed()
+
+    def totals(self) -> Totals:
+        """Return the figures of the whole spool."""
+        return self.spool.totals()
+
+    def die(self) -> None:
+        """Leave everything as a kill would: the kernel closes the files and frees the lock."""
+        for segment in self.home.unfinished():
+            file = getattr(segment.body, "_file", None)
+            if file is not None:
+                os.close(file)
+        self.home.board.close()
+        os.close(self.home._lock_file)
+
+    def adopt(self) -> list[Home]:
+        """Look for dead processes' homes once; return those that are ours now."""
+        self.adoption.look(stopping=lambda: False)
+        return self.adoption.homes
+
+
+def balance(totals: Totals) -> tuple[int, int, int, int]:
+    """Return accepted, stored, pending and dead."""
+    stored, dead = totals[Field.STORED], totals[Field.DEAD]
+    return totals[Field.ACCEPTED], stored, totals.pending, dead
+
+
+@pytest.fixture
+def bucket() -> DictBucket:
+    """Make an empty bucket in a dict."""
+    return DictBucket()
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, bucket: DictBucket) -> Callable[..., Bench]:
+    """Hand out benches on one spool and one bucket: each is another process's pipeline."""
+
+    def make(disk: Disk | None = None, **environ: object) -> Bench:
+        return Bench(tmp_path / "spool", bucket=bucket, disk=disk, **environ)
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    """Make one bench, with settings as they are by default."""
+    return make_bench()
+
+
+# --- A real S3 protocol ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[FakeS3]:
+    with FakeS3() as running:
+        yield running
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def s3(_s3_server: FakeS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
+    """Point boto3 at a faultless fake S3 with an empty bucket; the server is shared by the run."""
+    _s3_server.listen_again()
+    _s3_server.clear()
+    _s3_server.bucket = f"bucket-{next(_numbers)}"
+    _s3_server.create_bucket(_s3_server.bucket)
+    for name, value in _s3_server.environ().items():
+        monkeypatch.setenv(name, value)
+    yield _s3_server
+    _s3_server.listen_again()
+    _s3_server.clear()

@@ -1,0 +1,19 @@
+"""Real small doubles and probes that whole processes are tested with. Knows no module of ours."""
+
+import time
+from collections.abc import Callable
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
+    """Block until `condition` holds, asking every 20 ms for at most `timeout` seconds.
+
+    For what other processes do; threads of one process have events.
+
+    Raises:
+        AssertionError: it never held.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(0.02)
