@@ -3,11 +3,12 @@
 Anything here can be overridden with `GUNICORN_CMD_ARGS`; what would break a promise is refused.
 """
 
+import math
 import os
-import signal
 import sys
 from typing import Any
 
+from app.gthread import ignore_stop_signals
 from app.logs import logging_config
 from app.schemas import load_payload_schema
 from workers.errors import BrigadeError
@@ -24,9 +25,10 @@ worker_class = "app.gthread.PatientThreadWorker"
 workers = _settings.web_concurrency
 threads = 8
 # The heartbeat, which stands still while a process drains after SIGHUP.
-timeout = int(_settings.graceful_seconds) + 10
+timeout = math.ceil(_settings.graceful_seconds) + 10
 # Running requests and the draining of the pipeline share this one budget; then comes SIGKILL.
-graceful_timeout = int(_settings.graceful_seconds) + 1
+# gunicorn looks at its clocks once a second.
+graceful_timeout = math.ceil(_settings.graceful_seconds) + 2
 keepalive = 75
 # Its thread would make each later fork a fork of two threads.
 control_socket_disable = True
@@ -60,9 +62,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     """Drain the pipeline. gunicorn calls this in the master too, for a worker that never ran."""
     if os.getpid() != worker.pid:
         return
-    # A second SIGTERM, or Ctrl-C's SIGINT behind the master's SIGQUIT, must not cut this short.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_stop_signals()
     from wsgi import pipelines
 
     pipelines.stop()

@@ -6,14 +6,17 @@ it would wait for a slow client's bytes for ever. Knows gunicorn, and nothing of
 
 import contextlib
 import errno
+import math
 import selectors
+import signal
 import socket
 import time
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from gunicorn.http import errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from app.problems import CONTENT_TYPE, Problem
 from workers.settings import load_settings
@@ -69,8 +72,20 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
                 # Only the reading side: the blocked read ends, and the answer still goes out.
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RD)
-        if not self.alive:
-            self._let_silent_clients_go()
+
+    def run(self) -> None:
+        """Serve, then finish what is running, in the part of the stop's time that is for that.
+
+        gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
+        """
+        self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
+        super().run()
+        ignore_stop_signals()
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on SIGINT or SIGQUIT; Ctrl-C brings both, and the second must not cut it short."""
+        ignore_stop_signals()
+        super().handle_quit(sig, frame)
 
     def handle_error(
         self,
@@ -95,8 +110,14 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             client.sendall(head.encode() + body)
 
-    def _let_silent_clients_go(self) -> None:
-        """Connections that never said anything must not hold a stop up."""
+    def _cap_keepalive(self, deadline: float) -> None:
+        """At a stop, silent connections linger as long as kept-alive ones: a request may come."""
+        super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
-            conn.timeout = 0.0
-        self.murder_pending()
+            conn.timeout = min(conn.timeout, deadline)
+
+
+def ignore_stop_signals() -> None:
+    """Let nothing but SIGKILL interrupt this process any more: it is stopping already."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

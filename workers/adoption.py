@@ -81,7 +81,7 @@ class Adoption:
                 damaged |= survey.damaged
                 if not survey.lines and not survey.damaged:
                     continue
-                seal = (survey.lines, survey.size)
+                seal = file.read_seal() or (survey.lines, survey.size)
             found, held = found + seal[0], held + seal[1]
             home.backlog.append(file)
         numbers = frozenset(segment_number(file.path.stem) for file in home.backlog)

@@ -1,10 +1,12 @@
 """The segment file: a header, a frame per request, a seal. Bytes only; opens no file itself.
 
-    frame = mark (4) · length of body (u32) · first line (u32) · crc32 (u32) · body
+    frame = mark (4) · length of body (u32) · first line (u32) · back (u32) · crc32 (u32) · body
 
 A request is one frame, so a torn tail drops a whole request that had no answer, never half of one.
 The crc is seeded with the segment's name: zeroes, or blocks of an older file, never pass for ours.
-The first line's number keeps receipts right where damage took the lines before it.
+The first line's number keeps receipts right where damage took the lines before it. `back` is how
+many bytes before the frame its group began: groups are synced one after the other, so only a frame
+of a later group proves that damage is rot, and not a write that a power cut tore.
 """
 
 import re
@@ -16,8 +18,9 @@ from typing import BinaryIO
 from isal.isal_zlib import crc32
 
 HEADER, LINES, SEAL = b"BBh1", b"BBl1", b"BBs1"
-_PREFIX = struct.Struct("<4sIII")
-_CHECKED = struct.Struct("<I")
+_PREFIX = struct.Struct("<4sIIII")
+_CHECKED = struct.Struct("<II")
+PREFIX_BYTES = _PREFIX.size
 _SEAL = struct.Struct("<QQ")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 20
@@ -38,7 +41,13 @@ class Frame:
     end: int
     mark: bytes
     first_line: int
+    back: int
     body: bytes
+
+    @property
+    def group(self) -> int:
+        """Where in the file the frame's group begins."""
+        return self.end - len(self.body) - PREFIX_BYTES - self.back
 
 
 def seed(name: str) -> int:
@@ -46,13 +55,14 @@ def seed(name: str) -> int:
     return crc32(name.encode())
 
 
-def prefix(mark: bytes, body: bytes, crc_seed: int, *, first_line: int = 0) -> bytes:
-    """Return the 16 bytes that go before `body`, so that the body need not be copied."""
-    return _PREFIX.pack(mark, len(body), first_line, _crc(body, crc_seed, first_line))
+def prefix(mark: bytes, body: bytes, crc_seed: int, *, first_line: int = 0, back: int = 0) -> bytes:
+    """Return the 20 bytes that go before `body`, so that the body need not be copied."""
+    crc = _crc(body, crc_seed, first_line, back)
+    return _PREFIX.pack(mark, len(body), first_line, back, crc)
 
 
-def _crc(body: bytes, crc_seed: int, first_line: int) -> int:
-    return crc32(body, crc32(_CHECKED.pack(first_line), crc_seed))
+def _crc(body: bytes, crc_seed: int, first_line: int, back: int) -> int:
+    return int(crc32(body, crc32(_CHECKED.pack(first_line, back), crc_seed)))
 
 
 def seal(lines: int, size: int, crc_seed: int) -> bytes:
@@ -68,9 +78,9 @@ def read_seal(tail: bytes, crc_seed: int) -> tuple[int, int]:
         Damaged: they are not a seal.
     """
     if len(tail) == SEAL_BYTES:
-        mark, length, first, crc = _PREFIX.unpack_from(tail)
+        mark, length, first, back, crc = _PREFIX.unpack_from(tail)
         body = tail[_PREFIX.size :]
-        if mark == SEAL and length == len(body) and crc == _crc(body, crc_seed, first):
+        if mark == SEAL and length == len(body) and crc == _crc(body, crc_seed, first, back):
             lines, size = _SEAL.unpack(body)
             return lines, size
     raise Damaged(0)
@@ -86,7 +96,7 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
     while True:
         head = buffer[start : start + _PREFIX.size]
         if len(head) == _PREFIX.size:
-            mark, length, first_line, crc = _PREFIX.unpack(head)
+            mark, length, first_line, back, crc = _PREFIX.unpack(head)
             if mark not in (HEADER, LINES, SEAL):
                 raise Damaged(at)
             whole = _PREFIX.size + length
@@ -101,10 +111,10 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
             buffer, start = buffer[start:] + more, 0
             continue
         body = buffer[start + _PREFIX.size : start + whole]
-        if crc != _crc(body, crc_seed, first_line):
+        if crc != _crc(body, crc_seed, first_line, back):
             raise Damaged(at)
         at, start = at + whole, start + whole
-        yield Frame(at, mark, first_line, body)
+        yield Frame(at, mark, first_line, back, body)
 
 
 def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
@@ -136,6 +146,6 @@ def _next_frame(file: BinaryIO, crc_seed: int, *, after: int) -> int | None:
 def _whole_at(data: bytes, at: int, crc_seed: int) -> bool:
     if len(data) - at < _PREFIX.size:
         return False
-    _, length, first_line, crc = _PREFIX.unpack_from(data, at)
+    _, length, first_line, back, crc = _PREFIX.unpack_from(data, at)
     body = data[at + _PREFIX.size : at + _PREFIX.size + length]
-    return len(body) == length and bool(crc == _crc(body, crc_seed, first_line))
+    return len(body) == length and bool(crc == _crc(body, crc_seed, first_line, back))

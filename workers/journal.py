@@ -33,18 +33,20 @@ class Run:
 class Ticket:
     """One collection's place in the queue for the disk."""
 
-    __slots__ = ("_done", "_refused", "runs")
+    __slots__ = ("_done", "_refused", "_settled", "runs")
 
     def __init__(self, runs: list[Run]) -> None:
         self.runs = runs
         self._refused: str | None = None
+        self._settled = False
         # A bare lock is the cheapest thing a thread can sleep on.
         self._done = threading.Lock()
         self._done.acquire()
 
     def settle(self, refused: str | None = None) -> None:
-        """Wake whoever waits: the lines are safe, or refused for a reason."""
-        if self._done.locked():
+        """Wake whoever waits: the lines are safe, or refused for a reason. The first word holds."""
+        if not self._settled:
+            self._settled = True
             self._refused = refused
             self._done.release()
 
@@ -208,6 +210,8 @@ class DiskJournal:
         self.broken = f"the spool failed: {error}; restart on a disk that works"
         log.critical("spool broken", extra={"reason": self.broken}, exc_info=error)
         for ticket in tickets:
+            for run in ticket.runs:
+                _file(run.segment).cut_back()
             ticket.settle(self.broken)
 
     def _freeze(self, segment: Segment) -> None:

@@ -84,8 +84,10 @@ class Board:
         """Map a board file; one that a power cut took is made anew, and `reconcile` fills it."""
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            if os.fstat(file).st_size < BOARD_BYTES:
-                os.ftruncate(file, BOARD_BYTES)
+            size = os.fstat(file).st_size
+            if size < BOARD_BYTES:
+                # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
+                os.pwrite(file, bytes(BOARD_BYTES - size), size)
             return cls(mmap.mmap(file, BOARD_BYTES))
         finally:
             os.close(file)

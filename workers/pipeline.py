@@ -153,6 +153,8 @@ class Pipeline:
         # What is open becomes jobs; the committer ends behind the last collection it was given.
         self._intake.seal_all(deadline=upload_until)
         self._journal.stop()
+        # Memory becomes disk before anything else: from here on a kill loses nothing.
+        self._keep_in_spool()
         # STOP goes behind the last job. The dispatcher ends there, once every worker is idle.
         stop_is_in = self._put_stop(upload_until)
         self._join("dispatcher", upload_until)
@@ -162,16 +164,19 @@ class Pipeline:
             self._put_stop(deadline)
         for thread in self._threads:
             self._join(thread.name, deadline)
-        self._keep_the_rest()
+        self._keep_in_spool()
+        self._give_homes_up()
 
-    def _keep_the_rest(self) -> None:
-        rest = self.home.unfinished()
-        for segment in rest:
+    def _keep_in_spool(self) -> None:
+        for segment in self.home.unfinished():
             try:
                 self.home.keep(segment)
             except OSError:
                 about = {"segment": segment.name, "payloads": segment.lines}
-                log.exception("payloads lost: they cannot be written down", extra=about)
+                log.exception("payloads cannot be written down", extra=about)
+
+    def _give_homes_up(self) -> None:
+        rest = self.home.unfinished()
         left = sum(segment.lines for segment in rest)
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if any(thread.is_alive() for thread in self._threads):

@@ -20,7 +20,7 @@ import shutil
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from workers.disk import Disk, try_lock
 from workers.errors import SpoolError
 from workers.keys import NAME, created_microseconds
 from workers.ledger import CELLS, Board, Field, Totals, segment_number
-from workers.segment import Body, Header, Segment
+from workers.segment import Header, Segment
 from workers.spoolfile import OPEN, READY, SpoolFile
 
 log = logging.getLogger(__name__)
@@ -166,43 +166,57 @@ class Spool:
         """Make a home for this process start, locked from its first moment on."""
         name = uuid.uuid4().hex
         building, path = self.root / (TEMPORARY + name), self.root / name
-        building.mkdir(mode=0o750)
-        lock = try_lock(building / "lock")
-        assert lock is not None, "nobody else knows this name yet"
-        Board.create(building / "ledger").close()
-        self.disk.sync_directory(building)
-        self.disk.rename(building, path)
-        self.disk.sync_directory(self.root)
+        with self._root_lock(fcntl.LOCK_EX):
+            building.mkdir(mode=0o750)
+            lock = try_lock(building / "lock")
+            assert lock is not None, "nobody else knows this name yet"
+            Board.create(building / "ledger").close()
+            self.disk.sync_directory(building)
+            self.disk.rename(building, path)
+            self.disk.sync_directory(self.root)
         return Home(path, lock=lock, disk=self.disk)
 
     def adopt_homes(self) -> Iterator[Home]:
         """Yield the homes whose process is gone; from then on they are this process's."""
+        with self._root_lock(fcntl.LOCK_EX):
+            # What a crash left of a home in the making holds nothing.
+            for path in self.root.glob(TEMPORARY + "*"):
+                shutil.rmtree(path, ignore_errors=True)
         for path in self._home_paths():
-            # Under the root lock: a home that is being removed must not come back with a new lock.
-            with self._root_lock(fcntl.LOCK_SH), contextlib.suppress(FileNotFoundError):
-                lock = try_lock(path / "lock")
-                home = lock and Home(path, lock=lock, disk=self.disk)
-            if home:
+            home = self._adopt(path)
+            if home is not None:
                 yield home
-        for path in self.root.glob(TEMPORARY + "*"):
-            with contextlib.suppress(FileNotFoundError):
-                lock = try_lock(path / "lock")
-                if lock is not None:
-                    shutil.rmtree(path, ignore_errors=True)
-                    os.close(lock)
+
+    def _adopt(self, path: Path) -> Home | None:
+        # Under the root lock: a home that is being retired must not be adopted, nor come back.
+        with self._root_lock(fcntl.LOCK_EX):
+            if not path.exists() or path.name == self._retired()["last"]:
+                return None
+            lock = try_lock(path / "lock")
+            if lock is None:
+                return None
+            try:
+                return Home(path, lock=lock, disk=self.disk)
+            except OSError:
+                os.close(lock)
+                log.exception("a home cannot be adopted", extra={"home": path.name})
+                return None
 
     def retire(self, home: Home) -> None:
         """Add an empty home's counters to the totals and remove it. Right after any crash."""
+        if home.segment_files():
+            log.error("a home to retire has segments; it stays", extra={"home": home.path.name})
+            home.close()
+            return
         with self._root_lock(fcntl.LOCK_EX):
             retired = self._retired()
-            if retired["last"] != home.path.name:
-                # The one before was counted; a crash may have left its directory.
-                shutil.rmtree(self.root / retired["last"], ignore_errors=True)
-                cells = home.board.snapshot()
-                for gauge in GAUGES:
-                    cells[gauge] = 0
-                summed = [a + b for a, b in zip(retired["cells"], cells, strict=True)]
-                self._write(self.root / "retired.json", {"last": home.path.name, "cells": summed})
+            # The one before was counted; a crash may have left its directory.
+            shutil.rmtree(self.root / retired["last"], ignore_errors=True)
+            cells = home.board.snapshot()
+            for gauge in GAUGES:
+                cells[gauge] = 0
+            summed = [a + b for a, b in zip(retired["cells"], cells, strict=True)]
+            self._write(self.root / "retired.json", {"last": home.path.name, "cells": summed})
             shutil.rmtree(home.path, ignore_errors=True)
         home.close()
 
@@ -225,17 +239,25 @@ class Spool:
         candidates.append(self.root / DEAD / f"{name}.json")
         return next((path for path in candidates if path.exists()), None)
 
-    def keep_dead(self, header: Header, body: Body, *, reason: str, payloads: int) -> None:
+    def keep_dead(
+        self, header: Header, runs: Iterable[bytes], *, reason: str, payloads: int
+    ) -> None:
         """Write a segment's lines as a dead letter: a file to read, and its reason beside it."""
         lines = self.root / DEAD / f"{header.name}.ndjson"
         with lines.open("wb") as file:
-            for run in body.read():
-                file.write(run)
+            file.writelines(runs)
             file.flush()
             os.fsync(file.fileno())
         note = {**msgspec.to_builtins(header), "reason": reason, "payloads": payloads}
         self._write(lines.with_suffix(".json"), note)
         self.disk.sync_directory(lines.parent)
+
+    def drop_dead(self, name: str) -> None:
+        """Remove the letter of a segment that is stored after all: a crash can leave both."""
+        note = self.root / DEAD / f"{name}.json"
+        if note.exists():
+            note.unlink()
+            note.with_suffix(".ndjson").unlink(missing_ok=True)
 
     def quarantine(self, file: SpoolFile, *, reason: str) -> None:
         """Keep a damaged segment file as it is, with the reason beside it, for a person."""

@@ -4,8 +4,9 @@
 what its object will be, for ever. Knows the disk and the frames, no thread, no S3.
 """
 
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -31,12 +32,16 @@ class SpoolFile:
     def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
         """Write a frame per run of lines, given with its first line; safe only after `sync`."""
         buffers: list[bytes] = []
+        back = 0
         if self._file is None:
             self._file = self._disk.create(self.path)
             head = msgspec.json.encode(header)
             buffers += frames.prefix(frames.HEADER, head, self._seed), head
+            back = frames.PREFIX_BYTES + len(head)
         for first, lines in runs:
-            buffers += frames.prefix(frames.LINES, lines, self._seed, first_line=first), lines
+            head = frames.prefix(frames.LINES, lines, self._seed, first_line=first, back=back)
+            buffers += head, lines
+            back += len(head) + len(lines)
         self._length += self._disk.append(self._file, buffers)
 
     def sync(self) -> None:
@@ -48,12 +53,22 @@ class SpoolFile:
             self._durable = self._length
 
     def roll_back(self) -> None:
-        """Undo what was appended since the last `sync`; a file with nothing synced goes."""
+        """Undo what was appended since the last `sync`, for good; a file with nothing synced goes.
+
+        Synced before anybody is refused, or a power cut could bring back what was.
+        """
+        if self._file is not None:
+            self._disk.truncate(self._file, self._durable)
+            self._disk.sync(self._file)
+            self._length = self._durable
         if self._durable == 0:
             self.discard()
-        elif self._file is not None:
-            self._disk.truncate(self._file, self._durable)
-            self._length = self._durable
+
+    def cut_back(self) -> None:
+        """After a failed sync: undo what can be undone, and promise nothing."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._disk.truncate(self._file, self._durable)
 
     def seal(self, *, lines: int, size: int) -> None:
         """Freeze the file and call it ready; `lines` and `size` are what it holds.
@@ -127,21 +142,25 @@ class SpoolFile:
                 return None
 
     def survey(self) -> "Survey":
-        """Read the whole file and say what is in it."""
-        lines, size, end, sealed = 0, 0, 0, False
-        damage: list[int] = []
-        followed = False
+        """Read the whole file and say what is in it.
+
+        Damage at the end of an open file is a write that was never answered for, even where some
+        of its later bytes reached the disk: nothing from there on counts.
+        """
+        found = Survey(lines=0, size=0, end=0, sealed=False, damaged=False)
+        torn: tuple[int, Survey] | None = None
         with self._disk.open(self.path) as file:
             for frame in frames.salvage(file, self._seed):
                 if isinstance(frame, frames.Damaged):
-                    damage.append(frame.offset)
+                    torn = torn or (frame.offset, found)
                     continue
-                followed, end = bool(damage), frame.end
-                if frame.mark == frames.LINES:
-                    lines = frame.first_line - 1 + frame.body.count(b"\n")
-                    size += len(frame.body)
-                sealed = frame.mark == frames.SEAL
-        return Survey(lines=lines, size=size, end=end, sealed=sealed, damaged=followed)
+                if torn and frame.group > torn[0]:
+                    torn, found = None, replace(found, damaged=True)
+                found = found.with_frame(frame)
+        if torn is None:
+            return found
+        frozen = self.path.suffix == READY
+        return replace(found, damaged=True) if frozen else torn[1]
 
     def recover(self) -> "Survey":
         """Bring the file of a dead process into the frozen state; a torn tail is cut off.
@@ -187,3 +206,14 @@ class Survey:
     end: int
     sealed: bool
     damaged: bool
+
+    def with_frame(self, frame: frames.Frame) -> "Survey":
+        """Return what is found with one more frame."""
+        if frame.mark != frames.LINES:
+            return replace(self, end=frame.end, sealed=frame.mark == frames.SEAL)
+        return replace(
+            self,
+            lines=frame.first_line - 1 + frame.body.count(b"\n"),
+            size=self.size + len(frame.body),
+            end=frame.end,
+        )

@@ -72,8 +72,9 @@ class Uploader:
             try:
                 self._store(job, packed, lost)
             except ObjectRejected as error:
-                self._bury(job, reason=str(error))
+                self._bury(job, lost, reason=str(error))
                 return
+        self._spool.drop_dead(segment.name)
         job.home.finish(segment, stored=packed.lines - dead, dead=dead)
         self._on_done()
         log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
@@ -156,10 +157,13 @@ class Uploader:
                 encoding=CONTENT_ENCODINGS[header.compression],
             )
 
-    def _bury(self, job: Job, *, reason: str) -> None:
+    def _bury(self, job: Job, lost: Lost, *, reason: str) -> None:
         """Make a dead letter of the job: S3 will never take this object."""
         segment = job.segment
-        self._spool.keep_dead(segment.header, segment.body, reason=reason, payloads=segment.lines)
+        runs = segment.body.read()
+        if lost and isinstance(segment.body, SpoolFile):
+            runs = segment.body.read_damaged(segment.lines, [])
+        self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
         job.home.finish(segment, dead=segment.lines)
         self._on_done()
         log.error("dead letter", extra=_about(segment, reason=reason))
