@@ -173,11 +173,12 @@ def test_a_byte_order_mark_is_ignored() -> None:
         "application/json;charset=utf-8",
         'application/json; charset="UTF-8"',
         "application/json; charset=us-ascii; profile=x",
+        "application/json; charset=iso-8859-1",
         "application/json;",
     ],
 )
 def test_content_types_accepted(content_type: str) -> None:
-    """Parameters and case make no difference, as long as the charset is UTF-8."""
+    """Parameters and case make no difference; a body is UTF-8 whatever its charset says."""
     assert decode(b"[{}]", content_type=content_type).count == 1
 
 
@@ -188,12 +189,10 @@ def test_content_types_accepted(content_type: str) -> None:
         "text/plain",
         "application/jsonx",
         "application/x-www-form-urlencoded",
-        "application/json; charset=utf-16",
-        "application/json; charset=iso-8859-1",
     ],
 )
 def test_content_types_refused(content_type: str) -> None:
-    """Any other type, charset, or none, is a 415 that says which would do."""
+    """Any other type, or none, is a 415 that says which would do."""
     with pytest.raises(UnsupportedType) as refusal:
         decode(b"[{}]", content_type=content_type)
     assert refusal.value.headers == {"Accept": ACCEPT}

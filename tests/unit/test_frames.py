@@ -1,4 +1,4 @@
-"""Frames: what was written is read, what was torn or rotted is seen, and nothing else is believed."""
+"""Frames: what was written is read, what was torn or rotted is seen, nothing is made up."""
 
 import io
 from collections.abc import Sequence
@@ -22,10 +22,9 @@ def write(bodies: Sequence[bytes], *, seed: int = SEED) -> bytes:
 
 def read(data: bytes, *, seed: int = SEED) -> tuple[list[Frame], int | None]:
     """Read frames up to the end or the first damage; return them and where that is."""
-    found = []
+    found: list[Frame] = []
     try:
-        for frame in frames.read(io.BytesIO(data), seed):
-            found.append(frame)
+        found.extend(frames.read(io.BytesIO(data), seed))
     except Damaged as damage:
         return found, damage.offset
     return found, None
@@ -44,7 +43,9 @@ def test_what_was_written_is_read() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 12, 13, 64])
-def test_reading_in_small_pieces_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_in_small_pieces_changes_nothing(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Frames may lie across the pieces that a file is read in."""
     monkeypatch.setattr(frames, "READ_BYTES", size)
     assert read(DATA) == (WHOLE, None)

@@ -139,7 +139,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_time_to_stop_holds_requests_and_uploads() -> None:
-    """gunicorn's one budget covers the linger, the slowest request and the draining."""
+    """The one budget of gunicorn covers the linger, the slowest request and the draining."""
     given = {**BUCKET, "REQUEST_SECONDS": "3", "DRAIN_SECONDS": "4"}
     assert load_settings(given).graceful_seconds == 9
 
