@@ -22,10 +22,10 @@ show: $(VENV)/installed ## print the newest objects of what `make run` serves
 flask: $(VENV)/installed ## run a command of the service: make flask ARGS="receipt <id>"
 	@$(BIN)/python deploy/local.py flask $(ARGS)
 
-test: $(VENV)/installed ## run every test, chaos in its short versions; ARGS go to pytest
+test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-chaos: $(VENV)/installed ## run the long crash, outage and bad-disk tests (minutes) and print a table
+chaos: $(VENV)/installed ## crashes, outages, bad disks for minutes, then a table
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(VENV)/installed ## measure against the designs that failed
@@ -49,24 +49,26 @@ clean: ## remove the virtual environment and all caches, never the spool
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment is made anew when its Python or pip is missing or old. `--no-deps` installs what the lists
-# say and nothing else; `pip check` then says if they forgot something.
+# The environment is made anew when its Python or pip is missing or old. `--no-deps` installs what
+# the lists say and nothing else; `pip check` then says if they forgot something.
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	@$(BIN)/python -c 'import pip; $(IS_NEW)' 2>/dev/null || { $(MAKE_VENV); }
 	@echo "Installing requirements-dev.txt into $(VENV), half a minute the first time ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt
-	@$(BIN)/python -m pip check --disable-pip-version-check
+	@$(PIP) install --quiet --no-deps -r requirements-dev.txt
+	@$(PIP) check
 	@touch $@
 
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 IS_NEW := import sys; sys.exit(sys.version_info < (3, 11))
 
 define MAKE_VENV
 $(PYTHON) -c '$(IS_NEW)' || { \
-    echo "$(PYTHON) is missing or older than Python 3.11. Name a newer one: make PYTHON=python3.12 ..."; \
+    echo "$(PYTHON) is missing or older than Python 3.11. Name another: make PYTHON=python3.12"; \
     exit 1; }; \
   rm -rf $(VENV); \
-  $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m virtualenv --quiet $(VENV) 2>/dev/null || { \
+  $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
+  $(PYTHON) -m virtualenv --quiet $(VENV) 2>/dev/null || { \
     rm -rf $(VENV); \
-    echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; \
+    echo "$(PYTHON) makes no virtual environment. On Debian and Ubuntu: apt install python3-venv"; \
     exit 1; }
 endef

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import math
 import os
+import signal
 import sys
 from typing import Any
 
@@ -58,7 +59,7 @@ def on_starting(server: Any) -> None:
         )
 
 
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 (gunicorn's signature)
+def post_fork(server: Any, worker: Any) -> None:
     """Give large buffers back to the system as soon as they are done with.
 
     glibc raises its threshold for that with use, up to 32 MB, and a large body's pages then stay
@@ -69,7 +70,13 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 (gunicorn's sig
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the pipeline in the new process, before its first request."""
+    """Start the pipeline in the new process, before its first request.
+
+    SIGHUP and SIGUSR2 are for the master; a closed terminal sends SIGHUP to all, and gunicorn
+    leaves its workers to die of it without a word.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     from wsgi import pipelines
 
     pipelines.get()

@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 
 from app.problems import Problem, Unavailable
 from app.state import state
-from workers.errors import StoreUnavailable
+from workers.errors import StoreError
 from workers.receipts import UnknownReceipt
 
 blueprint = Blueprint("receipts", __name__)
@@ -19,7 +19,7 @@ def show(id: str) -> Response:
         status = pipeline.receipts.look_up(id)
     except UnknownReceipt as error:
         raise Problem("There is no such receipt.", status=404) from error
-    except StoreUnavailable as error:
+    except StoreError as error:
         raise Unavailable(
             "Not known here, and S3 does not answer.", retry_after=pipeline.retry_after()
         ) from error

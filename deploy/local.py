@@ -142,7 +142,7 @@ def free_port(port: int) -> int:
         with listen(port) as probe:
             return int(probe.getsockname()[1])
     except OSError as error:
-        sys.exit(f"local.py: PORT={port}: {error.strerror}. Another one: make run PORT=8081")
+        sys.exit(f"local.py: PORT={port}: {reason(error)}. Another one: make run PORT=8081")
 
 
 def listen(port: int) -> socket.socket:
@@ -160,8 +160,13 @@ def s3_listener(port: int) -> socket.socket:
         return listen(port)
     except OSError as error:
         listener = listen(0)
-        print(f"S3_PORT={port}: {error.strerror}; taking {listener.getsockname()[1]}", flush=True)
+        print(f"S3_PORT={port}: {reason(error)}; taking {listener.getsockname()[1]}", flush=True)
         return listener
+
+
+def reason(error: OSError) -> str:
+    """Return the system's own words; `create_server` adds ours to them."""
+    return os.strerror(error.errno or 0)
 
 
 @contextlib.contextmanager

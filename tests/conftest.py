@@ -89,7 +89,8 @@ def _unit_tests_are_still(request: pytest.FixtureRequest) -> Iterator[None]:
 class DictBucket(Bucket):
     """A bucket in a dict. `trouble` holds what the next PUTs raise, None being one that works.
 
-    A PUT in `lost_answers` (counted from 1) takes effect, and then the connection breaks.
+    A PUT in `lost_answers` (counted from 1) takes effect, and then the connection breaks; of one in
+    `keeps_half` only half the body is kept.
     """
 
     def __init__(self, *, conditional: bool = True) -> None:
@@ -97,6 +98,7 @@ class DictBucket(Bucket):
         self.objects: dict[str, tuple[bytes, dict[str, str], str | None]] = {}
         self.trouble: deque[Exception | None] = deque()
         self.lost_answers: set[int] = set()
+        self.keeps_half: set[int] = set()
         self.puts = 0
 
     def put(
@@ -109,7 +111,8 @@ class DictBucket(Bucket):
             raise error
         if self._conditional and key in self.objects:
             raise ObjectExists(key)
-        self.objects[key] = body, metadata, encoding
+        kept = body[: len(body) // 2] if self.puts in self.keeps_half else body
+        self.objects[key] = kept, metadata, encoding
         if self.puts in self.lost_answers:
             raise StoreUnavailable("reset", reason="network")
 
@@ -132,12 +135,12 @@ class DictBucket(Bucket):
         metadata = self.objects[key][1]
         return Stored(size=len(body), metadata=metadata, etag=str(hash(body)), modified=1.5)
 
-    def get(self, bucket: str, key: str) -> tuple[bytes, str | None]:
+    def get(self, bucket: str, key: str, *, most: int = 0) -> tuple[bytes, str | None]:
         del bucket
         if key not in self.objects:
             raise ObjectMissing(key)
         body, _, encoding = self.objects[key]
-        return body, encoding
+        return body[: most or None], encoding
 
     def delete(self, bucket: str, key: str) -> None:
         del bucket
@@ -185,14 +188,17 @@ class PromptJournal(DiskJournal):
 
 
 class NoPause(Outage):
-    """An outage that nobody waits through; `attempts` has what was asked for."""
+    """An outage that nobody waits through, and a stop in the middle of it if `patience` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.attempts: list[int] = []
+        self.patience = 1000
 
     def wait(self, attempt: int) -> None:
         self.attempts.append(attempt)
+        if len(self.attempts) > self.patience:
+            self.give_up()
         self.check()
 
 

@@ -64,17 +64,21 @@ class DeadLetters:
         """
         letter = self.read(name)
         payloads: int = letter.note["payloads"]
+        under_way = self._spool.find(name)
+        if under_way is not None and under_way.suffix != ".json":
+            self._spool.drop_dead(name)
+            return payloads
         header = msgspec.convert(letter.note, Header)
         home = self._spool.make_home()
+        # They were accepted, and dead, elsewhere: here they are dead no more.
+        home.board[Field.DEAD] = -payloads
         file = home.new_file(name)
         file.append(header, [(1, letter.lines)])
         file.sync()
         file.seal(lines=payloads, size=len(letter.lines))
-        # They were accepted, and dead, elsewhere: here they are dead no more.
-        home.board[Field.DEAD] = -payloads
         home.board[Field.DURABLE] = 1
-        for suffix in (".json", ".ndjson"):
-            (self._directory / (name + suffix)).unlink(missing_ok=True)
+        home.board.flush()
+        self._spool.drop_dead(name)
         home.close()
         with contextlib.suppress(StoreError):
             self._bucket.delete(header.bucket, dead_marker(name))

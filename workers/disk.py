@@ -25,6 +25,11 @@ class Disk:
         """Open a file that is there, to append to it or cut it."""
         return os.open(path, _APPEND)
 
+    def free_bytes(self, path: Path) -> int:
+        """Return how much this process may still write to the file system of `path`."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
     def append(self, file: int, buffers: Sequence[bytes]) -> int:
         """Append all the buffers, resuming short writes; return how many bytes that was."""
         total = sum(map(len, buffers))

@@ -9,6 +9,7 @@ many bytes before the frame its group began: groups are synced one after the oth
 of a later group proves that damage is rot, and not a write that a power cut tore.
 """
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ PREFIX_BYTES = _PREFIX.size
 _SEAL = struct.Struct("<QQ")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 20
+_MARK = re.compile(b"BB[hls]1")
 
 
 class Damaged(Exception):
@@ -93,6 +95,8 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
         Damaged: at the first bytes that are no whole frame; `offset` counts from the file's start.
     """
     buffer, start, at = b"", 0, file.tell()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(at)
     while True:
         head = buffer[start : start + _PREFIX.size]
         if len(head) == _PREFIX.size:
@@ -100,6 +104,8 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
             if mark not in (HEADER, LINES, SEAL):
                 raise Damaged(at)
             whole = _PREFIX.size + length
+            if at + whole > end:
+                raise Damaged(at)
         else:
             whole = _PREFIX.size
         if len(buffer) - start < whole:
@@ -134,18 +140,26 @@ def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
 
 
 def _next_frame(file: BinaryIO, crc_seed: int, *, after: int) -> int | None:
-    file.seek(after)
-    rest = file.read()
-    for found in re.finditer(b"BB[hls]1", rest):
-        at = found.start()
-        if at and _whole_at(rest, at, crc_seed):
-            return after + at
+    end = file.seek(0, os.SEEK_END)
+    at = after + 1
+    while at < end:
+        file.seek(at)
+        window = file.read(READ_BYTES)
+        for found in _MARK.finditer(window):
+            if _whole_at(file, at + found.start(), end=end, crc_seed=crc_seed):
+                return at + found.start()
+        # A mark may lie across the windows' border.
+        at += max(1, len(window) - len(LINES) + 1)
     return None
 
 
-def _whole_at(data: bytes, at: int, crc_seed: int) -> bool:
-    if len(data) - at < _PREFIX.size:
+def _whole_at(file: BinaryIO, at: int, *, end: int, crc_seed: int) -> bool:
+    file.seek(at)
+    head = file.read(_PREFIX.size)
+    if len(head) < _PREFIX.size:
         return False
-    _, length, first_line, back, crc = _PREFIX.unpack_from(data, at)
-    body = data[at + _PREFIX.size : at + _PREFIX.size + length]
-    return len(body) == length and bool(crc == _crc(body, crc_seed, first_line, back))
+    _, length, first_line, back, crc = _PREFIX.unpack(head)
+    # First the length: a client that sends marks must not make us read the rest once for each.
+    if at + _PREFIX.size + length > end:
+        return False
+    return bool(crc == _crc(file.read(length), crc_seed, first_line, back))

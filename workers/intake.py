@@ -4,7 +4,6 @@ One lock, and every put into the job queue under it: whoever holds it can see ho
 is and knows that it will not get less. Blocks only where it says so.
 """
 
-import contextlib
 import queue
 import threading
 import time
@@ -172,13 +171,10 @@ class Intake:
             self._closed = True
             self._wake.notify_all()
 
-    def seal_all(self, *, deadline: float) -> None:
-        """After `close`: seal every open segment; blocks for room until the monotonic deadline."""
-        for segment in list(self._open.values()):
-            job = self._freeze(segment)
-            # What does not fit stays where it is: on the disk, or to be written there.
-            with contextlib.suppress(queue.Full):
-                self._jobs.put(job, timeout=max(0.0, deadline - time.monotonic()))
+    def freeze_all(self) -> list[Job]:
+        """After `close`: let nothing more into any segment; return those that are no jobs yet."""
+        with self._lock:
+            return [self._freeze(segment) for segment in list(self._open.values())]
 
     def _place(self, stream: str, lines: bytes, count: int) -> tuple[list[Run], list[Segment]]:
         """Reserve room for a whole collection, or raise with nothing changed.
@@ -190,14 +186,16 @@ class Intake:
         if segment is not None and self._fits(segment, len(lines), count):
             self._check_budget(len(lines) + RUN_BYTES)
             return [self._reserve(segment, lines, count)], []
-        pieces = self._split(stream, lines, count)
-        if len(pieces) - 1 > self._jobs.maxsize or len(lines) > self._budget // 2:
+        most = self._settings.object_max_payloads * (self._jobs.maxsize + 1)
+        pieces = self._split(stream, lines, count) if count <= most else []
+        size = len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES)
+        if not pieces or len(pieces) > self._jobs.maxsize + 1 or size > self._budget // 2:
             raise TooManyPayloads(f"{count} payloads ({len(lines)} bytes) never fit at once")
         if len(pieces) - (segment is None) > self._room():
             raise Full("the queue is full")
         if segment is None and len(self._open) >= self._settings.max_streams:
             raise Full(f"{len(self._open)} streams are open already")
-        self._check_budget(len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES))
+        self._check_budget(size)
         runs = [self._reserve(self._open_segment(stream), part, n) for part, n in pieces]
         passed = [run.segment for run in runs[:-1]]
         return runs, [segment, *passed] if segment is not None else passed

@@ -104,6 +104,10 @@ class Board:
     def __setitem__(self, field: Field, value: int) -> None:
         self._cells[field] = value
 
+    def flush(self) -> None:
+        """Make what is in the board now survive a power cut. Blocks on the disk."""
+        self._memory.flush()
+
     def snapshot(self) -> list[int]:
         """Copy all cells. Accepted is read last, so that it never lags what became of it."""
         cells = list(self._cells)

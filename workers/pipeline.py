@@ -14,7 +14,7 @@ from typing import Any
 
 from workers.adoption import LOOK_SECONDS, Adoption
 from workers.dispatcher import Dispatcher, Pool
-from workers.intake import Intake, JobQueue, Ratios
+from workers.intake import Intake, Job, JobQueue, Ratios
 from workers.journal import DiskJournal, Journal, MemoryJournal
 from workers.ledger import Field, Totals
 from workers.outage import Outage
@@ -49,6 +49,7 @@ class Pipeline:
         self.home = self.spool.make_home()
         durable = settings.durability == "disk"
         self.home.board[Field.DURABLE] = durable
+        self.home.board.flush()
         self._jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         self._idle: Pool = queue.SimpleQueue()
         self._journal: Journal
@@ -151,17 +152,19 @@ class Pipeline:
         self._intake.close()
         self._join("sealer", upload_until)
         # What is open becomes jobs; the committer ends behind the last collection it was given.
-        self._intake.seal_all(deadline=upload_until)
+        jobs = self._intake.freeze_all()
         self._journal.stop()
         # Memory becomes disk before anything else: from here on a kill loses nothing.
         self._keep_in_spool()
+        for job in jobs:
+            self._put(job, upload_until)
         # STOP goes behind the last job. The dispatcher ends there, once every worker is idle.
-        stop_is_in = self._put_stop(upload_until)
+        stop_is_in = self._put(None, upload_until)
         self._join("dispatcher", upload_until)
         # Whoever still tries gives up; what is queued passes through untouched, up to STOP.
         self._outage.give_up()
         if not stop_is_in:
-            self._put_stop(deadline)
+            self._put(None, deadline)
         for thread in self._threads:
             self._join(thread.name, deadline)
         self._keep_in_spool()
@@ -174,6 +177,7 @@ class Pipeline:
             except OSError:
                 about = {"segment": segment.name, "payloads": segment.lines}
                 log.exception("payloads cannot be written down", extra=about)
+        self.spool.disk.sync_directory(self.home.path)
 
     def _give_homes_up(self) -> None:
         rest = self.home.unfinished()
@@ -188,9 +192,9 @@ class Pipeline:
         else:
             self.spool.retire(self.home)
 
-    def _put_stop(self, deadline: float) -> bool:
+    def _put(self, job: Job | None, deadline: float) -> bool:
         try:
-            self._jobs.put(None, timeout=max(0.0, deadline - time.monotonic()))
+            self._jobs.put(job, timeout=max(0.0, deadline - time.monotonic()))
         except queue.Full:
             return False
         return True

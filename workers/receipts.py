@@ -27,6 +27,7 @@ from workers.spoolfile import OPEN
 
 # Hidden from Hive, Athena and Spark, which pass over names that begin with an underscore.
 DEAD_PREFIX = "_dead/"
+MAX_MARKER_BYTES = 1 << 16
 _MAC_BYTES = 12
 
 
@@ -75,7 +76,8 @@ class Receipts:
         held: Callable[[str], Segment | None],
     ) -> None:
         # Without a secret the bucket's name stands in: that stops accidents, not forgers. A forged
-        # receipt still sees nothing: a segment's name cannot be guessed.
+        # receipt still sees nothing: it cannot name another bucket, nor guess a segment's name.
+        self._only_bucket = None if settings.receipt_secret else settings.s3_bucket
         secret = settings.receipt_secret or f"bucket-brigade {settings.s3_bucket}"
         self._mac = hashlib.blake2b(
             key=hashlib.sha256(secret.encode()).digest(), digest_size=_MAC_BYTES
@@ -106,7 +108,7 @@ class Receipts:
             decoded = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode()
             bucket, _, key = decoded.partition("\n")
             name = NAME.search(key)
-            if name is None:
+            if name is None or self._only_bucket not in (None, bucket):
                 raise UnknownReceipt(id)
             return Claim(bucket, key, name.group(), int(first_line), int(count))
         except (ValueError, binascii.Error) as error:
@@ -169,10 +171,12 @@ class Receipts:
     def _status_elsewhere(self, id: str, claim: Claim) -> Status:
         """Neither here nor stored: another machine has it still, or has left a note."""
         try:
-            note, _ = self._bucket.get(claim.bucket, dead_marker(claim.name))
-        except ObjectMissing:
+            marker = dead_marker(claim.name)
+            note, _ = self._bucket.get(claim.bucket, marker, most=MAX_MARKER_BYTES)
+            reason = str(json.loads(note)["reason"])
+        except (ObjectMissing, ValueError, LookupError, TypeError):
             return self._status(id, claim, state="accepted")
-        return self._status(id, claim, state="dead", reason=json.loads(note)["reason"])
+        return self._status(id, claim, state="dead", reason=reason)
 
     def _status(self, id: str, claim: Claim, **more: Any) -> Status:
         place = f"s3://{claim.bucket}/{claim.key}"

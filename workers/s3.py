@@ -125,13 +125,14 @@ class Bucket:
             modified=answer["LastModified"].timestamp(),
         )
 
-    def get(self, bucket: str, key: str) -> tuple[bytes, str | None]:
-        """Read an object whole; returns its body and its content encoding.
+    def get(self, bucket: str, key: str, *, most: int = 0) -> tuple[bytes, str | None]:
+        """Read an object, or its first `most` bytes; returns them and its content encoding.
 
         Raises:
             ObjectMissing: there is none.
         """
-        answer = self._call("get_object", Bucket=bucket, Key=key)
+        extra = {"Range": f"bytes=0-{most - 1}"} if most else {}
+        answer = self._call("get_object", Bucket=bucket, Key=key, **extra)
         try:
             return answer["Body"].read(), answer.get("ContentEncoding")
         except _BROKEN_READ as error:
@@ -174,7 +175,8 @@ class Bucket:
         except botocore.exceptions.ClientError as error:
             raise _meaning(error) from error
         except botocore.exceptions.ParamValidationError as error:
-            raise ObjectRejected(str(error)) from error
+            # Of what we hand it only the bucket's name comes from outside.
+            raise StoreUnavailable(str(error), reason="bucket") from error
         except botocore.exceptions.NoCredentialsError as error:
             raise StoreUnavailable(str(error), reason="denied") from error
         except _NETWORK as error:

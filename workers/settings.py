@@ -77,8 +77,12 @@ class SettingsSchema(Schema):
 
     s3_bucket = fields.String(
         required=True,
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, or an ARN
-        validate=validate.Regexp(r"(?:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:.+)$"),
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, or the ARN
+        # of an access point
+        validate=validate.Regexp(
+            r"(?:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+            r"|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]+:[a-z]+[/:][A-Za-z0-9/:-]+)$"
+        ),
         error_messages={"required": "must be set: the bucket that objects go to"},
         metadata={"help": "Bucket that objects go to. Required (`make run` brings its own)."},
     )

@@ -84,12 +84,14 @@ class Home:
             self._held.pop(segment.name, None)
 
     def keep(self, segment: Segment) -> None:
-        """Write a frozen segment's lines from memory into a ready file, unless they are stored."""
+        """Write a frozen segment's lines from memory into a ready file, unless they are stored.
+
+        The caller syncs the directory, once for all.
+        """
         with self._lock:
             if segment.name in self._held and not isinstance(segment.body, SpoolFile):
                 file = self.new_file(segment.name)
                 file.append(segment.header, [(1, b"".join(segment.body.read()))])
-                file.sync()
                 file.seal(lines=segment.lines, size=segment.size)
                 segment.body = file
 

@@ -5,6 +5,8 @@ what its object will be, for ever. Knows the disk and the frames, no thread, no 
 """
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from workers.disk import Disk
 from workers.segment import Header
 
 OPEN, READY = ".open", ".ready"
+RESERVED_BYTES = 1 << 20
 
 
 class SpoolFile:
@@ -30,7 +33,14 @@ class SpoolFile:
         self._durable = 0
 
     def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
-        """Write a frame per run of lines, given with its first line; safe only after `sync`."""
+        """Write a frame per run of lines, given with its first line; safe only after `sync`.
+
+        The last `RESERVED_BYTES` of a disk are not for lines: a process that starts, and one that
+        uploads to make room, must still be able to write the little that they need.
+        """
+        size = sum(len(lines) for _, lines in runs)
+        if self._disk.free_bytes(self.path.parent) < size + RESERVED_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         buffers: list[bytes] = []
         back = 0
         if self._file is None:

@@ -262,9 +262,14 @@ def test_a_body_over_the_limit_is_a_413(
     problem(service.post("/payloads", pack(fits + b" "), headers=headers), 413)
 
 
+def test_a_413_reaches_a_client_that_sends_first(service: Service) -> None:
+    """A client that sends all of a body several times too large still gets its answer."""
+    problem(service.post("/payloads", b" " * (5 * MAX_BODY)), 413)
+
+
 @pytest.mark.parametrize("line", [b'{"a":1}\n', b" \n"])
 def test_a_body_without_a_length_is_held_to_the_limit(service: Service, line: bytes) -> None:
-    """With `Transfer-Encoding: chunked`, too, more than the limit is a 413, and never half a 202."""
+    """Sent in chunks, too, more than the limit is a 413, and never half a 202."""
     before = service.stats()["accepted"]
     with Wire(service.port) as wire:
         wire.send(head("POST", "/payloads", {**NDJSON, "Transfer-Encoding": "chunked"}))

@@ -16,7 +16,7 @@ from tests.acceptance.service import (
 from tests.acceptance.wire import problem
 from tests.harness.flood import Flood, Plan
 from tests.harness.oracle import judge
-from tests.harness.s3 import LOOPBACK, Fault, FakeS3
+from tests.harness.s3 import LOOPBACK, FakeS3, Fault
 from tests.harness.service import Service
 
 # Objects of a few lines, so that every fault has many to strike.
@@ -35,23 +35,23 @@ def conflicts(service: Service) -> int:
 
 
 @pytest.mark.parametrize(
-    ("durability", "status", "code", "reason"),
+    ("durability", "error", "reason"),
     [
-        ("disk", 503, "SlowDown", "throttled"),
-        ("memory", 503, "SlowDown", "throttled"),
-        ("disk", 403, "AccessDenied", "denied"),
-        ("memory", 403, "AccessDenied", "denied"),
-        ("disk", 500, "InternalError", "server"),
-        ("disk", 400, "ExpiredToken", "other"),
-        ("disk", 409, "ConditionalRequestConflict", "other"),
+        ("disk", (503, "SlowDown"), "throttled"),
+        ("memory", (503, "SlowDown"), "throttled"),
+        ("disk", (403, "AccessDenied"), "denied"),
+        ("memory", (403, "AccessDenied"), "denied"),
+        ("disk", (500, "InternalError"), "server"),
+        ("disk", (400, "ExpiredToken"), "other"),
+        ("disk", (409, "ConditionalRequestConflict"), "other"),
     ],
 )
 def test_an_error_for_a_while_delays_and_loses_nothing(
-    brigade: Brigade, s3: FakeS3, durability: str, status: int, code: str, reason: str
+    brigade: Brigade, s3: FakeS3, durability: str, error: tuple[int, str], reason: str
 ) -> None:
     """However S3 refuses for a while: clients see 202s, and later all is stored, once."""
     service = brigade.start(DURABILITY=durability, **SMALL)
-    s3.faults(Fault(kind="error", status=status, code=code))
+    s3.faults(Fault(kind="error", status=error[0], code=error[1]))
     flood = Flood(service.port, PLAN).run()
     assert flood.statuses.keys() == {202}
     s3.wait_until(lambda seen: seen.faults.get("error", 0) >= 5)

@@ -16,7 +16,7 @@ from tests.acceptance.wire import Wire, head
 from tests.harness import wait_until
 from tests.harness.flood import Flood, Plan
 from tests.harness.oracle import judge
-from tests.harness.s3 import Fault, FakeS3
+from tests.harness.s3 import FakeS3, Fault
 from tests.harness.service import Service, await_end
 
 # At most MAX_QUEUE + MAX_WORKERS jobs a process are left at a stop: a second or two of slow S3.
@@ -63,7 +63,7 @@ def test_sigterm_under_load_stores_every_202_and_exits_0(
 def test_s3_down_at_sigterm_leaves_all_to_the_next_start(
     brigade: Brigade, s3: FakeS3, durability: str
 ) -> None:
-    """The service ends within its time; what is left is on disk, and goes up after a start, once."""
+    """The service ends in time; what is left is on disk, and goes up after a start, once."""
     service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=1, **SMALL)
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 200)
@@ -117,7 +117,7 @@ def test_a_hanging_put_does_not_outlast_the_stop(
 def test_a_quick_stop_loses_nothing_either(
     brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:
-    """SIGINT and SIGQUIT break connections off, but no 202 is lost; the next start knows the rest."""
+    """SIGINT and SIGQUIT break connections off, but no 202 is lost: the rest is on disk."""
     service = brigade.start(DURABILITY=durability, **SMALL)
     s3.faults(SLOW)
     with Flood(service.port, LOAD) as flood:
@@ -178,9 +178,7 @@ def test_ctrl_c_reaches_every_process_and_loses_nothing(
     assert_each_object_was_put_once(s3)
 
 
-def test_a_reload_under_load_is_not_noticed(
-    brigade: Brigade, s3: FakeS3, durability: str
-) -> None:
+def test_a_reload_under_load_is_not_noticed(brigade: Brigade, s3: FakeS3, durability: str) -> None:
     """SIGHUP, twice: new processes take over, the old ones drain, and every request is served."""
     service = brigade.start(DURABILITY=durability, **SMALL)
     before = service.children()
@@ -262,7 +260,7 @@ def test_start_and_stop_without_traffic(brigade: Brigade, s3: FakeS3, durability
     assert not [path for path in service.spool_dir.iterdir() if len(path.name) == 32]
 
 
-def test_idle_keep_alive_connections_do_not_hold_up_a_stop(brigade: Brigade, s3: FakeS3) -> None:
+def test_idle_keep_alive_connections_do_not_hold_up_a_stop(brigade: Brigade) -> None:
     """Connections that say nothing more, or never did, are closed, not waited for."""
     service = brigade.start()
     with Wire(service.port), Wire(service.port) as kept:

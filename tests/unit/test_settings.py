@@ -104,7 +104,8 @@ def test_the_default_key_ends_as_the_object_is_compressed(compression: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["b", "UPPER", "-a-", "a_b", "x" * 64, "bucket/key", "bucket\nother", "s3://bucket"]
+    "name",
+    ["b", "UPPER", "-a-", "a_b", "x" * 64, "bucket/key", "bucket\nother", "s3://bucket", "arn:foo"],
 )
 def test_a_name_that_no_bucket_has_is_refused(name: str) -> None:
     """A typo is found at the start and not at the first upload."""
@@ -112,7 +113,17 @@ def test_a_name_that_no_bucket_has_is_refused(name: str) -> None:
         load_settings({"S3_BUCKET": name})
 
 
-@pytest.mark.parametrize("name", ["a.b-c", "abc", "x" * 63, "arn:aws:s3:eu-west-1:1:accesspoint/a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "abc",
+        "a.b-c",
+        "x" * 63,
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint/ap",
+        "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:ap",
+        "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/ap",
+    ],
+)
 def test_buckets_and_access_points_are_taken(name: str) -> None:
     """Whatever boto3 takes as a bucket may be one."""
     assert load_settings({"S3_BUCKET": name}).s3_bucket == name

@@ -1,0 +1,1 @@
+"""Measures this service beside the designs that failed; `python -m benchmarks`."""

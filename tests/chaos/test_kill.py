@@ -1,0 +1,58 @@
+"""The chaos runs in their short versions: processes killed, renewed and starved of disk and S3."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import runs
+from tests.chaos.runs import Figures, Run, Terms
+
+# An abandoned home is found within 30 s, and a judge of a broken promise waits for four times that.
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
+
+SECONDS = 2.0
+
+
+def survive(run: Run, workdir: Path, *, seconds: float = SECONDS) -> Figures:
+    """Let a run pass; it must be clean, or say why it cannot be had here."""
+    figures = run(Terms(seconds=seconds, seed=1, workdir=workdir))
+    if figures.skipped:
+        pytest.skip(figures.skipped)
+    assert figures.clean, f"{figures}"
+    return figures
+
+
+def test_kill_9_of_random_processes_loses_nothing(tmp_path: Path) -> None:
+    """Whichever process dies, and whenever, what it answered 202 is stored once, by another."""
+    survive(runs.killed_processes, tmp_path)
+
+
+def test_kill_9_of_the_whole_group_loses_nothing(tmp_path: Path) -> None:
+    """All processes killed in the middle of a flood: the next start stores every 202, once."""
+    survive(runs.killed_group, tmp_path)
+
+
+def test_two_services_share_a_spool_and_each_others_death(tmp_path: Path) -> None:
+    """Two services on one spool, killed and started again, adopt from each other, and once only."""
+    survive(runs.two_services, tmp_path)
+
+
+def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
+    """Old and new processes side by side, and changed settings, do no harm to what is spooled."""
+    survive(runs.rolling_restart, tmp_path, seconds=5)
+
+
+def test_kills_during_an_outage_lose_nothing(tmp_path: Path) -> None:
+    """Processes that die while S3 is away leave all they had to those that see it come back."""
+    survive(runs.outage, tmp_path)
+
+
+def test_a_full_disk_refuses_and_recovers_alone(tmp_path: Path) -> None:
+    """A spool without space answers 503, loses nothing, and accepts again once S3 is back."""
+    survive(runs.full_disk, tmp_path)
+
+
+def test_the_power_cut_model_is_a_chaos_run(tmp_path: Path) -> None:
+    """The model's figures arrive in the table's form."""
+    figures = survive(runs.power_cuts, tmp_path, seconds=0.1)
+    assert figures.faults > 0

@@ -1,0 +1,210 @@
+"""The model of power cuts and kills, and its mutants: what the model is worth if the code is wrong.
+
+Each mutant takes away one thing that the promise rests on. A model that does not notice is no test.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.model import MemoryS3, Trial, run_model
+from tests.chaos.simdisk import SimDisk
+from workers import frames
+from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
+from workers.spoolfile import SpoolFile, Survey
+from workers.uploader import Uploader
+
+pytestmark = pytest.mark.chaos
+
+TRIALS, PLAIN_TRIALS = 600, 150
+# A mutant is caught at its first broken trial. The rarest here breaks about one in fifty.
+MUTANT_TRIALS = 1500
+MUTANT_SEED = 1_000_000
+
+
+def test_what_is_acknowledged_is_stored_once_where_the_receipt_says() -> None:
+    """Through power cuts, kills, a full disk and a bad S3, nothing is lost, doubled or misplaced."""
+    figures = run_model(TRIALS)
+    assert figures.acknowledged > 50 * TRIALS, "the trials accept next to nothing"
+    assert figures.cuts > TRIALS / 2
+    assert (figures.lost, figures.stored_twice, figures.faults) == (0, 0, ())
+
+
+def test_a_store_without_conditional_puts_is_no_worse() -> None:
+    """A plain PUT of the same bytes under the same key stores nothing twice either."""
+    figures = run_model(
+        PLAIN_TRIALS, seed=500_000, make=lambda seed: Trial(seed, conditional=False)
+    )
+    assert figures.acknowledged > 50 * PLAIN_TRIALS
+    assert (figures.lost, figures.stored_twice, figures.faults) == (0, 0, ())
+
+
+def test_a_trial_is_its_seed() -> None:
+    """What a broken trial did can be done again: the same seed, the same lives and deaths."""
+    one, other = Trial(7), Trial(7)
+    assert one.run() == other.run()
+    assert (len(one.acknowledged), one.cuts) == (len(other.acknowledged), other.cuts)
+    assert list(one.acknowledged) == list(other.acknowledged)
+
+
+# --- Mutants --------------------------------------------------------------------------------------
+
+
+def is_caught(make: Callable[[int], Trial] = Trial) -> bool:
+    """Run trials until one is broken."""
+    seeds = range(MUTANT_SEED, MUTANT_SEED + MUTANT_TRIALS)
+    return any(_is_broken(run_model(1, seed, make=make)) for seed in seeds)
+
+
+def _is_broken(figures: Any) -> bool:
+    return bool(figures.lost or figures.stored_twice or figures.faults)
+
+
+def without_sync(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method of `SpoolFile` that does all it did, but for syncing the file."""
+
+    def mutant(self: SpoolFile, *args: Any, **kwargs: Any) -> Any:
+        disk = self._disk
+        self._disk = _Unsynced(disk)  # type: ignore[assignment]
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            self._disk = disk
+
+    return mutant
+
+
+class _Unsynced:
+    def __init__(self, disk: Any) -> None:
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._disk, name)
+
+    def sync(self, file: int) -> None:
+        """Do nothing."""
+
+
+class DirectoryForgotten(SimDisk):
+    """Directories are never synced."""
+
+    def sync_directory(self, path: Path) -> None:
+        pass
+
+
+class Trusting(MemoryS3):
+    """Says 412 as S3 does; the uploader is told that all is well."""
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().put(*args, **kwargs)
+        except ObjectExists:
+            return
+
+
+class Hopeless(MemoryS3):
+    """A 412 is taken for one more failure to retry."""
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().put(*args, **kwargs)
+        except ObjectExists as error:
+            raise StoreUnavailable(str(error), reason="other") from error
+
+
+class Offended(MemoryS3):
+    """A 412 is taken for a refusal of the object."""
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().put(*args, **kwargs)
+        except ObjectExists as error:
+            raise ObjectRejected(str(error)) from error
+
+
+def test_the_model_catches_a_directory_that_is_not_synced() -> None:
+    """Mutant a: a segment's name may go with the power, and all that was answered for with it."""
+    assert is_caught(lambda seed: Trial(seed, disk=DirectoryForgotten))
+
+
+def test_the_model_catches_an_answer_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant b: no fdatasync before the 202."""
+    monkeypatch.setattr(SpoolFile, "sync", without_sync(SpoolFile.sync))
+    assert is_caught()
+
+
+def test_the_model_catches_a_seal_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant c: no sync at the seal: a ready file may lose its end after all."""
+    monkeypatch.setattr(SpoolFile, "seal", without_sync(SpoolFile.seal))
+    assert is_caught()
+
+
+def test_the_model_catches_a_recovery_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant c': what a kill left in the cache is stored, and then its file shrinks."""
+    monkeypatch.setattr(SpoolFile, "recover", without_sync(SpoolFile.recover))
+    assert is_caught()
+
+
+@pytest.mark.parametrize("bucket", [Trusting, Hopeless, Offended])
+def test_the_model_catches_a_412_that_is_not_looked_into(bucket: type[MemoryS3]) -> None:
+    """Mutants d: a 412 taken for success keeps half an object, for failure never ends, or kills."""
+    assert is_caught(lambda seed: Trial(seed, bucket=bucket))
+
+
+def test_the_model_catches_a_verification_that_says_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant d': the HEAD after a 412 is left out."""
+
+    def believe(*_: object, **__: object) -> None:
+        pass
+
+    monkeypatch.setattr(Uploader, "_verify", believe)
+    assert is_caught()
+
+
+def test_the_model_catches_frames_without_a_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant e: the crc is not looked at, so torn frames are taken for whole ones."""
+    monkeypatch.setattr(frames, "crc32", lambda *_: 0)
+    assert is_caught()
+
+
+def test_the_model_catches_checksums_without_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant e': the crc is not seeded, so blocks of an older file pass for this one's."""
+    monkeypatch.setattr(frames, "seed", lambda _: 0)
+    assert is_caught()
+
+
+def test_the_model_catches_a_torn_tail_left_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant f: recovery seals a file without cutting off its torn tail."""
+    real = SpoolFile.recover
+
+    def recover(self: SpoolFile) -> Survey:
+        self._disk = _Uncut(self._disk)  # type: ignore[assignment]
+        return real(self)
+
+    monkeypatch.setattr(SpoolFile, "recover", recover)
+    assert is_caught()
+
+
+class _Uncut:
+    def __init__(self, disk: Any) -> None:
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._disk, name)
+
+    def truncate(self, file: int, length: int) -> None:
+        """Do nothing."""
+
+
+def test_the_model_catches_a_refusal_that_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant f': what a full disk refused stays in the file, and is stored."""
+    monkeypatch.setattr(SpoolFile, "roll_back", lambda _: None)
+    assert is_caught()
+
+
+def test_the_model_catches_a_roll_back_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant f'': a refusal is undone in the cache only, and a power cut brings it back."""
+    monkeypatch.setattr(SpoolFile, "roll_back", without_sync(SpoolFile.roll_back))
+    assert is_caught()
