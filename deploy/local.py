@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = "127.0.0.1"
 BUCKET = "bucket-brigade"
 DEFAULT_S3_PORT = "9000"
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+# The script, not `-m`: SIGUSR2 starts the same command again, and as a module it would not start.
+GUNICORN = [
+    str(Path(sys.executable).with_name("gunicorn")), "-c", "gunicorn.conf.py", "wsgi:app",
+]  # fmt: skip
 FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 # moto takes a second or two to import; a slow disk takes longer.

@@ -528,9 +528,8 @@ class Trial:
             for _ in range(rng.randrange(8, 60)):
                 self._act(rng.choice(self._processes))
             self._acting = rng.choice(self._processes)
-            last_act = rng.choice((self._die_committing, self._die_full, self._stop, None))
-            if last_act is not None:
-                last_act(self._acting)
+            (last,) = rng.choices((self._commit_and_die, self._overflow, self._stop), (3, 2, 1))
+            last(self._acting)
         except Died:
             pass
         finally:
@@ -573,15 +572,17 @@ class Trial:
         if self._rng.random() < 0.7:
             process.commit()
 
-    def _die_committing(self, process: Process) -> None:
+    def _commit_and_die(self, process: Process) -> None:
         """Die where most depends on it: between an append and the answer, or soon after."""
         self._fuse.left = self._rng.randrange(1, 15)
         self._accept(process)
         process.commit()
 
-    def _die_full(self, process: Process) -> None:
-        """Die just after the disk was too full for something, so that it was refused."""
-        self._disk.room = self._rng.randrange(2500)
+    def _overflow(self, process: Process) -> None:
+        """Accept more than there is room for; death comes right after, or on the way."""
+        self._disk.room = self._rng.randrange(100, 4000)
+        if self._rng.random() < 0.3:
+            self._fuse.left = self._rng.randrange(1, 25)
         self._accept(process)
         process.commit()
 
@@ -593,7 +594,7 @@ class Trial:
         del process
         kind = self._rng.random()
         if kind < 0.5:
-            self._disk.room = self._rng.choice((None, 0, self._rng.randrange(3000)))
+            self._disk.room = self._rng.choice((None, None, 0, self._rng.randrange(3000)))
         elif kind < 0.96:
             for ledger in self._spool.ledgers.values():
                 ledger.flush()
@@ -629,14 +630,14 @@ class Trial:
     def _die(self) -> None:
         """End by a power cut, a kill of everybody, or a kill of whoever acted last."""
         kind = self._rng.random()
-        if kind < 0.5:
+        if kind < 0.6:
             self.cuts += 1
             self._disk.power_cut()
             for ledger in self._spool.ledgers.values():
                 if self._rng.random() < 0.5:
                     ledger.power_cut()
         survivors = [process for process in self._processes if process is not self._acting]
-        self._processes = survivors if kind > 0.8 and self._acting is not None else []
+        self._processes = survivors if kind > 0.85 and self._acting is not None else []
         self._disk.failing = False
         alive = {home.path.name for process in self._processes for home in process.homes}
         self._spool.owned &= alive

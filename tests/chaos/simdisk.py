@@ -152,7 +152,7 @@ class SimDisk(Disk):
     def free_bytes(self, path: Path) -> int:
         del path
         # Somebody else may take the room between this answer and what is done with it.
-        return 1 << 40 if self.room is None or self._rng.random() < 0.5 else self.room
+        return 1 << 40 if self.room is None or self._rng.random() < 0.9 else self.room
 
     def append(self, file: int, buffers: Sequence[bytes]) -> int:
         self._fuse.burn()
@@ -296,12 +296,12 @@ class SimDisk(Disk):
     def _cut_file(self, states: list[bytes]) -> bytes:
         synced, last = states[0], states[-1]
         kind = self._rng.random()
-        if len(states) == 1 or kind < 0.2:
+        if len(states) == 1 or kind < 0.1:
             return synced
-        if kind < 0.4:
+        if kind < 0.2:
             return last
-        lengths = sorted(map(len, states))
-        length = self._rng.choice((*lengths, self._rng.randint(lengths[0], lengths[-1])))
+        low, *lengths, high = sorted(map(len, states))
+        length = self._rng.choice((low, *lengths, high, high, self._rng.randint(low, high)))
         # What no write since the sync has touched is safe.
         sure = _common_start(states)
         start = len(sure) - len(sure) % SECTOR

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import runs
-from tests.chaos.runs import Figures, Run, Terms
+from tests.chaos.runs import Figures, Run, Siege, Terms
 
 # An abandoned home is found within 30 s, and a judge of a broken promise waits for four times that.
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
@@ -56,3 +56,16 @@ def test_the_power_cut_model_is_a_chaos_run(tmp_path: Path) -> None:
     """The model's figures arrive in the table's form."""
     figures = survive(runs.power_cuts, tmp_path, seconds=0.1)
     assert figures.faults > 0
+
+
+def test_a_broken_promise_is_seen(tmp_path: Path) -> None:
+    """Payloads kept in memory die with their process, and the judge and the ledger say so."""
+    terms = Terms(seconds=0, seed=1, workdir=tmp_path)
+    with Siege("memory", terms, DURABILITY="memory") as siege:
+        siege.s3.stop_listening()
+        siege.await_load()
+        siege.services[0].kill_and_start()
+        found = siege.figures()
+    assert found.lost > 0
+    assert not found.ledger_ok
+    assert not found.clean

@@ -106,6 +106,21 @@ def test_the_target_is_of_the_compressed_object(make_bench: MakeBench) -> None:
     assert FULL_ENOUGH * 100_000 <= held <= 100_000
 
 
+def test_steady_traffic_makes_objects_of_the_target(
+    make_bench: MakeBench, bucket: DictBucket
+) -> None:
+    """After the first, of which nothing is known, stored objects are within 10 % of the target."""
+    chance = random.Random(20)
+    bench = make_bench(OBJECT_TARGET_BYTES=20_000)
+    while len(bucket.objects) < 8:
+        pad = b"%030x" % chance.getrandbits(120)
+        bench.accept(*[b'{"id":"%s","text":"the same again and again"}' % pad] * 3)
+        while not bench.jobs.empty():
+            bench.uploader.upload(bench.next_job())
+    sizes = [len(bucket.objects[key][0]) for key in sorted(bucket.objects)]
+    assert all(18_000 <= size <= 22_000 for size in sizes[2:]), sizes
+
+
 def test_ratios_follow_what_is_stored() -> None:
     """A stream's ratio moves with its last objects, and one stream's says nothing of another's."""
     ratios = Ratios()
