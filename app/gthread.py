@@ -83,9 +83,13 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         ignore_stop_signals()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop on SIGINT or SIGQUIT; Ctrl-C brings both, and the second must not cut it short."""
+        """Stop on SIGINT or SIGQUIT as on SIGTERM: Ctrl-C brings two of them at once.
+
+        gunicorn's own handler shuts the thread pool down from inside the signal, which deadlocks
+        where the signal struck the pool's own lock.
+        """
         ignore_stop_signals()
-        super().handle_quit(sig, frame)
+        self.handle_exit(sig, frame)
 
     def handle_error(
         self,

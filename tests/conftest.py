@@ -239,7 +239,7 @@ class Bench:
         self.home.board[Field.DURABLE] = 1
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
         self.journal = PromptJournal(self.home.board)
-        self.ratios = Ratios()
+        self.ratios = Ratios(most=8)
         self.outage = NoPause()
         self.done: list[int] = []
         self.intake = Intake(

@@ -62,9 +62,9 @@ class Adoption:
             waiting = [home for home in waiting if home.backlog]
         for home in self.homes:
             if home.empty:
+                self._spool.retire(home)
                 with self._lock:
                     self._homes.remove(home)
-                self._spool.retire(home)
                 log.info("adopted home finished", extra={"home": home.path.name})
 
     def close(self) -> None:

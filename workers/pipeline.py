@@ -56,7 +56,7 @@ class Pipeline:
         self._journal = DiskJournal(self.home.board) if durable else MemoryJournal(self.home.board)
         self._outage = Outage()
         self._finished: deque[float] = deque(maxlen=32)
-        ratios = Ratios()
+        ratios = Ratios(most=settings.max_streams)
         self._intake = Intake(
             settings,
             home=self.home,

@@ -91,8 +91,12 @@ class Home:
         with self._lock:
             if segment.name in self._held and not isinstance(segment.body, SpoolFile):
                 file = self.new_file(segment.name)
-                file.append(segment.header, [(1, b"".join(segment.body.read()))])
-                file.seal(lines=segment.lines, size=segment.size)
+                try:
+                    file.append(segment.header, [(1, b"".join(segment.body.read()))])
+                    file.seal(lines=segment.lines, size=segment.size)
+                except OSError:
+                    file.discard()
+                    raise
                 segment.body = file
 
     def finish(self, segment: Segment, *, stored: int = 0, dead: int = 0) -> None:

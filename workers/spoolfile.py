@@ -92,7 +92,7 @@ class SpoolFile:
         try:
             self._disk.append(self._file, [frames.seal(lines, size, self._seed)])
         except OSError:
-            self._disk.truncate(self._file, self._durable)
+            self._disk.truncate(self._file, self._length)
         self._disk.sync(self._file)
         self._disk.close(self._file)
         self._file = None

@@ -50,10 +50,13 @@ class Brigade:
         return self._services[-1]
 
     def start(self, **settings: object) -> Service:
-        """Return a service that is ready."""
+        """Return a service all of whose processes are ready."""
         service = self.make(**settings)
         service.start()
         service.wait_ready()
+        workers = int(service.settings.get("MAX_WORKERS", 8))
+        everybody = workers * int(service.settings["WEB_CONCURRENCY"])
+        service.wait_stats(lambda stats: stats["idle_workers"] >= everybody)
         return service
 
     def expect_errors(self, *events: str) -> None:

@@ -1,6 +1,7 @@
 """Every way to end the service, under load: no 202 is ever taken back."""
 
 import os
+import random
 import signal
 import time
 
@@ -28,8 +29,8 @@ LOAD = Plan(threads=4, payloads=(1, 5), pause_seconds=0.002)
 
 
 def events(service: Service, name: str) -> int:
-    """Count an event in the log."""
-    return sum(event["event"] == name for event in service.logs().events)
+    """Count the events in the log that begin so."""
+    return sum(event["event"].startswith(name) for event in service.logs().events)
 
 
 def end(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
@@ -248,6 +249,23 @@ def test_a_backlog_does_not_delay_readiness(brigade: Brigade, s3: FakeS3) -> Non
     assert new.acked
     assert_promise_kept(service, s3, [old, new])
     assert_each_object_was_put_once(s3)
+
+
+def test_a_stop_during_the_start_is_heard(brigade: Brigade) -> None:
+    """SIGTERM at any moment of a start ends the service soon: no process boots on regardless."""
+    rng = random.Random(1)
+    service = brigade.make(WEB_CONCURRENCY=4)
+    for begun in range(1, 9):
+        service.start()
+        wait_until(
+            lambda begun=begun: events(service, "Using worker:") == begun,  # type: ignore[misc]
+            timeout=20,
+            what="the first fork",
+        )
+        time.sleep(rng.uniform(0, 0.15))
+        started = time.monotonic()
+        assert end(service) == 0
+        assert time.monotonic() - started < 15
 
 
 def test_start_and_stop_without_traffic(brigade: Brigade, s3: FakeS3, durability: str) -> None:

@@ -389,7 +389,7 @@ class Process:
         self.journal = Desk(self.home.board)
         self.asked: list[Asked] = []
         self._spool = spool
-        ratios = Ratios()
+        ratios = Ratios(most=8)
         self.intake = Intake(
             settings,
             home=self.home,
@@ -563,14 +563,18 @@ class Trial:
     def _accept(self, process: Process) -> None:
         """Take some collections, which are then one group, and mostly commit them."""
         for _ in range(self._rng.randint(1, 5)):
-            ids = [self._sent + n for n in range(1, self._rng.choice((1, 1, 2, 3, 5, 15)) + 1)]
-            self._sent = ids[-1]
-            try:
-                process.accept(self._rng.choice(("a", "a", "b")), ids)
-            except Refusal:
-                self.refused.update(ids)
+            stream, count = self._rng.choice("aab"), self._rng.choice((1, 1, 2, 3, 5, 15))
+            self._send(process, stream=stream, count=count)
         if self._rng.random() < 0.7:
             process.commit()
+
+    def _send(self, process: Process, *, stream: str, count: int) -> None:
+        ids = list(range(self._sent, self._sent + count))
+        self._sent += count
+        try:
+            process.accept(stream, ids)
+        except Refusal:
+            self.refused.update(ids)
 
     def _commit_and_die(self, process: Process) -> None:
         """Die where most depends on it: between an append and the answer, or soon after."""
@@ -580,10 +584,13 @@ class Trial:
 
     def _overflow(self, process: Process) -> None:
         """Accept more than there is room for; death comes right after, or on the way."""
-        self._disk.room = self._rng.randrange(100, 4000)
-        if self._rng.random() < 0.3:
-            self._fuse.left = self._rng.randrange(1, 25)
         self._accept(process)
+        process.commit()
+        self._disk.room = self._rng.randrange(50, 2000)
+        if self._rng.random() < 0.3:
+            self._fuse.left = self._rng.randrange(1, 15)
+        for _ in range(self._rng.randint(2, 12)):
+            self._send(process, stream="a", count=1)
         process.commit()
 
     def _stop(self, process: Process) -> None:

@@ -226,14 +226,19 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        for service in itertools.chain.from_iterable(iter(lambda: tuple(self._services), None)):
-            if self._stopping.wait(WATCH_SECONDS):
-                return
-            before = self._acknowledged()
-            # Killed a moment ago, or not up yet: nobody promised an answer.
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                answer = service.get("/stats")
-                self.check(answer.json(), acknowledged=before)
+        while not self._stopping.wait(WATCH_SECONDS):
+            for service in tuple(self._services):
+                # Killed a moment ago, or not up yet: nobody promised an answer.
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    self._ask(service)
+
+    def _ask(self, service: Service) -> None:
+        before = self._acknowledged()
+        answer = service.get("/stats")
+        if answer.status == http.client.OK:
+            self.check(answer.json(), acknowledged=before)
+        else:
+            self.complaints.append(f"ledger: {answer.status} {answer.body!r}")
 
     def check(self, stats: Mapping[str, Any], *, acknowledged: int) -> None:
         """Hold one answer against what clients knew before it, and against the answer before."""
@@ -521,8 +526,8 @@ def tmpfs(path: Path) -> Iterator[None]:
     try:
         subprocess.run(mount, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        why = getattr(error, "stderr", None) or str(error)
-        raise CannotMountError(f"needs root and a tmpfs: {why.strip()}") from error
+        why = (getattr(error, "stderr", None) or str(error)).splitlines()[0]
+        raise CannotMountError(f"needs root and a tmpfs: {why}") from error
     try:
         yield
     finally:

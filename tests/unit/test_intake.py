@@ -123,7 +123,7 @@ def test_steady_traffic_makes_objects_of_the_target(
 
 def test_ratios_follow_what_is_stored() -> None:
     """A stream's ratio moves with its last objects, and one stream's says nothing of another's."""
-    ratios = Ratios()
+    ratios = Ratios(most=8)
     assert ratios["s"] == 1
     ratios.learn("s", size=100, stored=10)
     assert ratios["s"] == 10
