@@ -60,11 +60,13 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Give large buffers back to the system as soon as they are done with.
+    """Hand over signals that came too early, and mind how memory is given back.
 
+    Large buffers go back to the system as soon as they are done with.
     glibc raises its threshold for that with use, up to 32 MB, and a large body's pages then stay
     with the process for ever: see M_MMAP_THRESHOLD in mallopt(3).
     """
+    worker.missed_signals = server.SIG_QUEUE
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
 

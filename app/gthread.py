@@ -7,6 +7,8 @@ it would wait for a slow client's bytes for ever. Knows gunicorn, and nothing of
 import contextlib
 import errno
 import math
+import os
+import queue
 import selectors
 import signal
 import socket
@@ -28,6 +30,7 @@ _STATUSES = {
     errors.LimitRequestHeaders: 431,
     errors.UnsupportedTransferCoding: 501,
 }
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
 
 
@@ -38,6 +41,20 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._patience = load_settings().request_seconds
         self._reading: dict[TConn, float] = {}
+        # Set after the fork, see gunicorn.conf.py.
+        self.missed_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def init_signals(self) -> None:
+        """Take the signals over, and those that came since the fork, before there was a handler.
+
+        They went to the master's handler, in this process's copy of the master's queue.
+        """
+        super().init_signals()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                number = self.missed_signals.get_nowait()
+                if number in _STOPS:
+                    os.kill(os.getpid(), number)
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection and leave it with the poller until its client says something."""
@@ -123,5 +140,9 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
 
 def ignore_stop_signals() -> None:
     """Let nothing but SIGKILL interrupt this process any more: it is stopping already."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (*_STOPS, signal.SIGHUP):
+        signal.signal(number, _deaf)
+
+
+def _deaf(_: int, __: FrameType | None) -> None:
+    """Do nothing. SIG_IGN would make CPython complain of a signal that was on its way already."""

@@ -155,7 +155,10 @@ class Wrk:
 class HarnessFlood:
     """The test harness's flood: Python, so that it saturates long before the service does."""
 
-    about = f"the test harness's flood in Python, {FLOOD_THREADS} connections (missing: apt install wrk)"
+    about = (
+        f"the test harness's flood in Python, {FLOOD_THREADS} connections"
+        " (wrk is missing: apt install wrk)"
+    )
 
     def run(self, port: int, *, payloads: int, seconds: int) -> Loaded:
         """Run a flood once."""
@@ -235,7 +238,7 @@ class Nginx:
 class HarnessS3:
     """The test harness's S3: Python, keeps every object in memory, takes CPU of its own."""
 
-    about = "the test harness's S3 in Python (missing: apt install nginx-light)"
+    about = "the test harness's S3 in Python (nginx is missing: apt install nginx-light)"
     settings: Mapping[str, str] = {}
 
     def __init__(self) -> None:

@@ -343,6 +343,17 @@ def _s3_server() -> Iterator[FakeS3]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def real_bucket(_s3_server: FakeS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """Connect to that server as the service does: clients take long to make, and can be shared."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _s3_server.environ().items():
+            patch.setenv(name, value)
+        bucket = Bucket.connect(settings_for(tmp_path_factory.mktemp("unused"), MAX_WORKERS=20))
+    yield bucket
+    bucket._client.close()
+
+
 _numbers = itertools.count(1)
 
 

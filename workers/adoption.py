@@ -38,7 +38,7 @@ class Adoption:
         for home in self._spool.adopt_homes():
             try:
                 self._take_over(home)
-            except OSError:
+            except Exception:
                 log.exception("a home could not be adopted", extra={"home": home.path.name})
                 home.close()
                 continue
@@ -75,13 +75,19 @@ class Adoption:
     def _take_over(self, home: Home) -> None:
         found, damaged, held = 0, False, 0
         for file in home.segment_files():
-            seal = None if file.path.suffix == OPEN else file.read_seal()
-            if seal is None:
-                survey = file.recover()
-                damaged |= survey.damaged
-                if not survey.lines and not survey.damaged:
-                    continue
-                seal = file.read_seal() or (survey.lines, survey.size)
+            try:
+                seal = None if file.path.suffix == OPEN else file.read_seal()
+                if seal is None:
+                    survey = file.recover()
+                    damaged |= survey.damaged
+                    if not survey.lines and not survey.damaged:
+                        continue
+                    seal = file.read_seal() or (survey.lines, survey.size)
+            except OSError:
+                # It stays where it is; a home with a file in it is never removed.
+                damaged = True
+                log.critical("a segment cannot be read", extra=_about(file), exc_info=True)
+                continue
             found, held = found + seal[0], held + seal[1]
             home.backlog.append(file)
         numbers = frozenset(segment_number(file.path.stem) for file in home.backlog)
@@ -106,6 +112,10 @@ class Adoption:
             return False
         home.advance()
         return True
+
+
+def _about(file: SpoolFile) -> dict[str, str]:
+    return {"segment": file.path.stem, "home": file.path.parent.name}
 
 
 def _load(file: SpoolFile) -> Segment:

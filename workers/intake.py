@@ -232,14 +232,19 @@ class Intake:
         if count <= most and len(lines) <= target:
             return [(lines, count)]
         pieces: list[tuple[bytes, int]] = []
-        start = end = n = 0
-        while end < len(lines):
-            line_end = lines.index(b"\n", end) + 1
-            if n and (n == most or line_end - start > target):
-                pieces.append((lines[start:end], n))
-                start, n = end, 0
-            end, n = line_end, n + 1
-        return [*pieces, (lines[start:end], n)]
+        start = 0
+        while start < len(lines):
+            end = lines.rfind(b"\n", start, start + int(target)) + 1
+            if not end:
+                end = lines.index(b"\n", start) + 1
+            n = lines.count(b"\n", start, end)
+            if n > most:
+                end, n = start, most
+                for _ in range(most):
+                    end = lines.index(b"\n", end) + 1
+            pieces.append((lines[start:end], n))
+            start = end
+        return pieces
 
     def _open_segment(self, stream: str) -> Segment:
         name = segment_name(self._clock.tick())

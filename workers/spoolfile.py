@@ -183,10 +183,9 @@ class SpoolFile:
             self._disk.unlink(self.path)
         elif self.path.suffix == OPEN:
             self._file = self._disk.reopen(self.path)
-            if not found.damaged:
-                self._disk.truncate(self._file, found.end)
+            self._disk.truncate(self._file, found.end)
             self._disk.sync(self._file)
-            self._durable = found.end
+            self._length = self._durable = found.end
             if found.sealed or found.damaged:
                 self._disk.close(self._file)
                 self._file = None

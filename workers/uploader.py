@@ -86,6 +86,11 @@ class Uploader:
         lost: Lost = []
         try:
             packed = pack(segment.body.read(), compression=compression)
+        except OSError as error:
+            log.critical("a segment cannot be read", extra=_about(segment), exc_info=True)
+            raise Abandoned(
+                "the disk does not give it back; it stays for the next start"
+            ) from error
         except Damaged as damage:
             assert isinstance(segment.body, SpoolFile)
             self._spool.quarantine(segment.body, reason=str(damage))

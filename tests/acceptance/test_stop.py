@@ -114,7 +114,10 @@ def test_a_hanging_put_does_not_outlast_the_stop(
     assert_each_object_was_put_once(s3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    ("durability", "number"),
+    [("disk", signal.SIGQUIT), ("memory", signal.SIGQUIT), ("memory", signal.SIGINT)],
+)
 def test_a_quick_stop_loses_nothing_either(
     brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:
@@ -134,7 +137,6 @@ def test_a_quick_stop_loses_nothing_either(
     ("durability", "number"),
     [
         ("disk", signal.SIGINT),
-        ("memory", signal.SIGINT),
         ("memory", signal.SIGQUIT),
         ("memory", signal.SIGTERM),
     ],
@@ -263,9 +265,8 @@ def test_a_stop_during_the_start_is_heard(brigade: Brigade) -> None:
             what="the first fork",
         )
         time.sleep(rng.uniform(0, 0.15))
-        started = time.monotonic()
-        assert end(service) == 0
-        assert time.monotonic() - started < 15
+        service.terminate()
+        assert service.wait(15) == 0
 
 
 def test_start_and_stop_without_traffic(brigade: Brigade, s3: FakeS3, durability: str) -> None:
@@ -292,11 +293,10 @@ def test_idle_keep_alive_connections_do_not_hold_up_a_stop(brigade: Brigade) -> 
 def test_a_restart_keeps_the_ledger(brigade: Brigade, s3: FakeS3, durability: str) -> None:
     """Accepted and stored count on over restarts, and receipts stay true."""
     service = brigade.start(DURABILITY=durability)
-    floods = []
-    for _ in range(2):
-        floods.append(Flood(service.port, Plan(requests=20, payloads=3)).run())
-        assert end(service) == 0
-        start_again(service)
+    floods = [Flood(service.port, Plan(requests=20, payloads=3)).run()]
+    assert end(service) == 0
+    start_again(service)
+    floods.append(Flood(service.port, Plan(requests=20, payloads=3)).run())
     assert settle(service)["accepted"] == 120
     assert_promise_kept(service, s3, floods)
     receipt = floods[0].outcomes[0].receipts[0]

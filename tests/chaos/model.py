@@ -10,6 +10,7 @@ import logging
 import mmap
 import queue
 import re
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +37,7 @@ from workers.intake import Intake, JobQueue, Ratios
 from workers.journal import DiskJournal, Run, Ticket
 from workers.ledger import BOARD_BYTES, CELLS, Board, Field
 from workers.outage import Outage
+from workers.receipts import DEAD_PREFIX
 from workers.s3 import REASONS, Bucket, Stored
 from workers.segment import Header, Receipt
 from workers.settings import Settings, load_settings
@@ -205,9 +207,7 @@ class MemoryS3(Bucket):
         del bucket
         self._begin()
         found = self._get(key)
-        return Stored(
-            size=len(found.body), metadata=found.metadata, etag=found.etag, modified=0.0
-        )
+        return Stored(size=len(found.body), metadata=found.metadata, etag=found.etag, modified=0.0)
 
     def lines(self) -> Iterator[tuple[Place, bytes]]:
         """Yield every line that is stored, and where.
@@ -216,6 +216,8 @@ class MemoryS3(Bucket):
             Exception: what the object's decompressor says to half an object.
         """
         for key, found in self.objects.items():
+            if key.startswith(DEAD_PREFIX):
+                continue
             text = unpack(found.body, compression=found.encoding)
             for number, line in enumerate(text.split(b"\n")[:-1], 1):
                 yield Place(key, number), line
@@ -471,8 +473,8 @@ def payload(number: int) -> bytes:
     return b'{"id":%d,"pad":"%b"}\n' % (number, b"x" * pad)
 
 
-# What may end a trial early: an assertion of this model, a PUT that never succeeds, half an object.
-FINDINGS = (AssertionError, NeverThroughError, isal_zlib.error, zstandard.ZstdError, EOFError)
+# What may end a trial early: an assertion, a PUT that never succeeds, half an object, a lying frame.
+FINDINGS = (AssertionError, NeverThroughError, isal_zlib.error, zstandard.ZstdError, struct.error)
 
 
 # --- A trial --------------------------------------------------------------------------------------
@@ -521,7 +523,7 @@ class Trial:
         """Go on until a death, with two processes at times, the first perhaps from before."""
         rng = self._rng
         # Until then, or until nothing is left to do.
-        self._fuse.left = rng.randrange(1, 400)
+        self._fuse.left = rng.randrange(1, 600)
         try:
             for _ in range(rng.choice((1, 1, 2)) - (len(self._processes) > 1)):
                 self._start()
@@ -584,12 +586,16 @@ class Trial:
 
     def _overflow(self, process: Process) -> None:
         """Accept more than there is room for; death comes right after, or on the way."""
-        self._accept(process)
+        self._disk.room = None
+        while process.upload():
+            pass
+        process.seal()
+        self._send(process, stream="a", count=1)
         process.commit()
-        self._disk.room = self._rng.randrange(50, 2000)
+        self._disk.room = self._rng.randrange(50, 1000)
         if self._rng.random() < 0.3:
             self._fuse.left = self._rng.randrange(1, 15)
-        for _ in range(self._rng.randint(2, 12)):
+        for _ in range(self._rng.randint(2, 10)):
             self._send(process, stream="a", count=1)
         process.commit()
 

@@ -61,7 +61,7 @@ WATCH_SECONDS = 0.1
 RECEIPTS_ASKED = 50
 TMPFS_BYTES = 2 << 20
 HOUR = 3600.0
-MODEL_TRIALS_PER_SECOND = 200
+MODEL_TRIALS_PER_SECOND = 120
 # S3 is away for this part of an outage's run.
 OUTAGE_SHARE = 0.85
 
@@ -545,6 +545,7 @@ def power_cuts(terms: Terms) -> Figures:
         acknowledged=found.acknowledged,
         lost=found.lost,
         stored_twice=found.stored_twice,
+        ledger_ok=not any("ledger" in fault for fault in found.faults),
         complaints=found.faults,
     )
 

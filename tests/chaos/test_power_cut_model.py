@@ -3,13 +3,13 @@
 Each mutant takes away one thing that the promise rests on. A model that does not notice is no test.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.model import MemoryS3, Trial, run_model
+from tests.chaos.model import Figures, MemoryS3, Trial, run_model
 from tests.chaos.simdisk import SimDisk
 from workers import frames
 from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
@@ -18,9 +18,9 @@ from workers.uploader import Uploader
 
 pytestmark = pytest.mark.chaos
 
-TRIALS, PLAIN_TRIALS = 600, 150
-# A mutant is caught at its first broken trial. The rarest here breaks about one in fifty.
-MUTANT_TRIALS = 1500
+TRIALS, PLAIN_TRIALS = 500, 150
+# A mutant is caught at its first broken trial. The rarest here breaks about one in a hundred.
+MUTANT_TRIALS = 2000
 MUTANT_SEED = 1_000_000
 
 
@@ -58,7 +58,7 @@ def is_caught(make: Callable[[int], Trial] = Trial) -> bool:
     return any(_is_broken(run_model(1, seed, make=make)) for seed in seeds)
 
 
-def _is_broken(figures: Any) -> bool:
+def _is_broken(figures: Figures) -> bool:
     return bool(figures.lost or figures.stored_twice or figures.faults)
 
 

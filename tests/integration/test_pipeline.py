@@ -1,5 +1,6 @@
 """The pipeline as it runs: its threads, its stop, what dead processes left, S3 away and back."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 import pytest
@@ -17,7 +18,8 @@ from moto.server import ThreadedMotoServer
 
 from tests.conftest import Bench, DictBucket, balance, settings_for
 from tests.harness import wait_until
-from tests.harness.s3 import FakeS3, Fault
+from tests.harness.s3 import LOOPBACK, FakeS3, Fault
+from workers import outage
 from workers import pipeline as pipeline_module
 from workers.compression import unpack
 from workers.errors import Draining, Full, NotDurable
@@ -35,16 +37,20 @@ OVERLOADED = Fault(kind="error", status=503, code="SlowDown")
 TOO_LARGE = Fault(kind="error", status=400, code="EntityTooLarge")
 
 Start = Callable[..., Pipeline]
+Leave = Callable[[int], list[Receipt]]
 
 
 @pytest.fixture
-def start(tmp_path: Path, s3: FakeS3) -> Iterator[Start]:
+def start(
+    tmp_path: Path, s3: FakeS3, real_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Start]:
     """Start pipelines on one spool and one bucket: each is another process's. Stop those left."""
+    monkeypatch.setattr(outage, "BASE_SECONDS", 0.02)
     started: list[Pipeline] = []
 
     def start(spool: Path = tmp_path / "spool", **environ: object) -> Pipeline:
         settings = settings_for(spool, **{**QUICK, "S3_BUCKET": s3.bucket, **environ})
-        pipeline = Pipeline(settings, bucket=Bucket.connect(settings))
+        pipeline = Pipeline(settings, bucket=real_bucket)
         pipeline.start()
         started.append(pipeline)
         return pipeline
@@ -58,12 +64,17 @@ def start(tmp_path: Path, s3: FakeS3) -> Iterator[Start]:
 
 
 @pytest.fixture
-def leave_behind(tmp_path: Path, s3: FakeS3) -> Callable[..., list[Receipt]]:
+def leave_behind(tmp_path: Path, s3: FakeS3) -> Leave:
     """Leave payloads in the spool, a segment each, as a killed process does."""
 
-    def leave(count: int, **environ: object) -> list[Receipt]:
-        environ = {"OBJECT_MAX_PAYLOADS": 1, "MAX_QUEUE": 10_000, "S3_BUCKET": s3.bucket, **environ}
-        bench = Bench(tmp_path / "spool", bucket=DictBucket(), **environ)
+    def leave(count: int) -> list[Receipt]:
+        bench = Bench(
+            tmp_path / "spool",
+            bucket=DictBucket(),
+            OBJECT_MAX_PAYLOADS=1,
+            MAX_QUEUE=10_000,
+            S3_BUCKET=s3.bucket,
+        )
         receipts = [bench.accept(b'{"left":%d}' % number)[0] for number in range(count)]
         bench.die()
         return receipts
@@ -85,6 +96,15 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def until_stored(pipeline: Pipeline, count: int) -> None:
     """Wait until so many payloads are stored."""
     until(lambda: pipeline.totals()[Field.STORED] >= count, f"{count} stored payloads")
+
+
+@contextlib.contextmanager
+def hang(s3: FakeS3) -> Iterator[None]:
+    """Make PUTs hang, and wait at the end of the block until one does."""
+    before = s3.counts().faults.get("hang", 0)
+    s3.faults(Fault(kind="hang"))
+    yield
+    s3.wait_until(lambda counts: counts.faults.get("hang", 0) > before, what="a PUT that hangs")
 
 
 def stored(s3: FakeS3) -> list[bytes]:
@@ -123,7 +143,7 @@ def test_a_pipeline_that_never_started_can_be_stopped(tmp_path: Path) -> None:
 
 def test_the_sealer_and_the_adopter_outlive_errors(
     start: Start,
-    leave_behind: Callable[..., list[Receipt]],
+    leave_behind: Leave,
     s3: FakeS3,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -179,7 +199,7 @@ def test_what_many_threads_bring_is_stored_once(start: Start, s3: FakeS3, durabi
 
 def test_another_s3_reads_what_we_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moto, which others wrote, takes our PUTs, checks their digests, and shows what we say."""
-    server = ThreadedMotoServer(port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
@@ -203,6 +223,7 @@ def test_another_s3_reads_what_we_wrote(tmp_path: Path, monkeypatch: pytest.Monk
         text = unpack(found["Body"].read(), compression=found["ContentEncoding"])
         assert text == b'{"n":1}\n{"n":2}\n'
         client.close()
+        pipeline.bucket._client.close()
     finally:
         server.stop()
 
@@ -222,7 +243,7 @@ def test_when_one_gets_through_the_waiting_try_at_once(
     start: Start, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody sleeps a long pause out once S3 is back."""
-    monkeypatch.setattr(random, "uniform", lambda _, high: high * 1000)
+    monkeypatch.setattr(random, "uniform", lambda _, high: high * 10_000)
     s3.faults(OVERLOADED)
     pipeline = start(OBJECT_MAX_PAYLOADS=1, MAX_WORKERS=4)
     accept(pipeline, *[b"{}"] * 3)
@@ -276,7 +297,6 @@ def test_the_byte_budget_refuses_and_recovers(
         accepted += 1
     assert 30 < accepted < 53
     assert pipeline.totals()[Field.HELD_BYTES] <= 1 << 20
-    assert "byte budget" in str(pipeline.refusal())
     s3.clear()
     until_stored(pipeline, accepted)
     accept(pipeline, b"{}")
@@ -414,10 +434,9 @@ def test_with_s3_away_the_rest_is_kept(
 
 def test_a_put_that_hangs_does_not_hold_up_the_stop(start: Start, s3: FakeS3) -> None:
     """A worker whose PUT hangs is left behind at the deadline, and its payload is on the disk."""
-    s3.faults(HANG)
-    pipeline = start(MAX_WORKERS=1, DRAIN_SECONDS=0.5)
-    accept(pipeline, b"{}")
-    s3.wait_until(lambda counts: counts.faults.get("hang", 0) == 1)
+    with hang(s3):
+        pipeline = start(MAX_WORKERS=1, DRAIN_SECONDS=0.5)
+        accept(pipeline, b"{}")
     began = time.monotonic()
     pipeline.stop()
     assert time.monotonic() - began < 2
@@ -435,7 +454,7 @@ def test_a_put_that_hangs_does_not_hold_up_the_stop(start: Start, s3: FakeS3) ->
 
 
 def test_a_backlog_goes_up_beside_new_traffic(
-    start: Start, leave_behind: Callable[..., list[Receipt]], s3: FakeS3
+    start: Start, leave_behind: Leave, s3: FakeS3
 ) -> None:
     """What a dead process left is stored once, oldest first, while new payloads come in."""
     left = leave_behind(20)
@@ -452,9 +471,7 @@ def test_a_backlog_goes_up_beside_new_traffic(
     assert balance(pipeline.totals()) == (25, 25, 0, 0)
 
 
-def test_the_age_of_what_was_left_is_told(
-    start: Start, leave_behind: Callable[..., list[Receipt]], s3: FakeS3
-) -> None:
+def test_the_age_of_what_was_left_is_told(start: Start, leave_behind: Leave, s3: FakeS3) -> None:
     """The oldest unstored payload's age does not begin anew with its adoption."""
     left = leave_behind(2)
     s3.faults(OVERLOADED)
@@ -467,9 +484,7 @@ def test_the_age_of_what_was_left_is_told(
     until(lambda: pipeline.totals().oldest_microseconds == 0, "nothing unstored")
 
 
-def test_a_backlog_leaves_half_of_the_queue(
-    start: Start, leave_behind: Callable[..., list[Receipt]], s3: FakeS3
-) -> None:
+def test_a_backlog_leaves_half_of_the_queue(start: Start, leave_behind: Leave, s3: FakeS3) -> None:
     """However long the backlog and S3 stuck, the other half of the queue is for what comes in."""
     leave_behind(20)
     s3.faults(HANG)
@@ -486,7 +501,7 @@ def test_a_backlog_leaves_half_of_the_queue(
 
 def test_a_backlog_on_disk_is_not_in_memory(
     start: Start,
-    leave_behind: Callable[..., list[Receipt]],
+    leave_behind: Leave,
     s3: FakeS3,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -509,7 +524,7 @@ def test_a_backlog_on_disk_is_not_in_memory(
 
 def test_one_home_is_adopted_by_one(
     start: Start,
-    leave_behind: Callable[..., list[Receipt]],
+    leave_behind: Leave,
     s3: FakeS3,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -537,7 +552,7 @@ class Sampler:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler")
 
-    def __enter__(self) -> "Sampler":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -559,9 +574,9 @@ class Sampler:
 
 @pytest.mark.parametrize("durability", ["disk", "memory"])
 def test_the_books_balance_at_every_moment(
-    start: Start, s3: FakeS3, leave_behind: Callable[..., list[Receipt]], durability: str
+    start: Start, s3: FakeS3, leave_behind: Leave, durability: str
 ) -> None:
-    """While processes come, go, adopt and fail, accepted = stored + pending + dead, and none falls."""
+    """Processes come, go, adopt and fail: accepted = stored + pending + dead, and neither falls."""
     leave_behind(10)
     s3.faults(
         Fault(kind="error", status=400, code="EntityTooLarge", times=3, key_contains="s/"),
@@ -592,7 +607,6 @@ def test_receipts_from_another_process_and_machine(
     start: Start, s3: FakeS3, tmp_path: Path
 ) -> None:
     """Accepted, uploading, stored: the same spool knows at once, the same bucket in the end."""
-    s3.faults(HANG)
     here, beside = start(OBJECT_MAX_AGE_SECONDS=1000), start()
     elsewhere = start(tmp_path / "elsewhere", KEY_TEMPLATE="x/{segment}", COMPRESSION="none")
     receipt = accept(here, b'{"n":1}', b'{"n":2}')[0]
@@ -602,9 +616,9 @@ def test_receipts_from_another_process_and_machine(
         "accepted",
         "accepted",
     ]
-    here._intake._open["s"].born -= 2000
-    here._intake.wake()
-    s3.wait_until(lambda counts: counts.faults.get("hang", 0) >= 1)
+    with hang(s3):
+        here._intake._open["s"].born -= 2000
+        here._intake.wake()
     assert here.receipts.look_up(id).state == "uploading"
     assert beside.receipts.look_up(id).state == "uploading"
     s3.clear()

@@ -20,7 +20,7 @@ from app.schemas import MAX_TOKEN, MAX_VERSION
 JSON, NDJSON = "application/json", "application/x-ndjson"
 MEMBERS = {"payloads", "data", "version", "token"}
 
-thorough = settings(max_examples=400, deadline=None)
+thorough = settings(max_examples=120, deadline=None)
 
 scalars = (
     st.none()
@@ -292,7 +292,7 @@ LIMIT = 1 << 17
 
 
 @each_coding
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=contents, level=st.integers(1, 9))
 def test_what_was_compressed_is_inflated(
     coding: str, compress: Callable[[bytes, int], bytes], data: bytes, level: int
@@ -302,7 +302,7 @@ def test_what_was_compressed_is_inflated(
 
 
 @each_coding
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=contents, level=st.integers(1, 9), cut=st.floats(0, 1, exclude_max=True))
 def test_a_body_cut_short_is_never_taken_for_whole(
     coding: str, compress: Callable[[bytes, int], bytes], data: bytes, level: int, cut: float
@@ -314,7 +314,7 @@ def test_a_body_cut_short_is_never_taken_for_whole(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     body=st.binary(max_size=60), prefix=st.sampled_from([b"", b"\x1f\x8b\x08", b"\x28\xb5/\xfd"])
 )
