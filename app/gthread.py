@@ -40,7 +40,8 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._patience = load_settings().request_seconds
-        self._reading: dict[TConn, float] = {}
+        # When to shut which side of a connection whose request is being handled.
+        self._reading: dict[TConn, tuple[float, int]] = {}
         # Set after the fork, see gunicorn.conf.py.
         self.missed_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -73,7 +74,7 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: TConn) -> Any:
         """Handle one request, in a pool thread, under a deadline."""
-        self._reading[conn] = time.monotonic() + self._patience
+        self._reading[conn] = (time.monotonic() + self._patience, socket.SHUT_RD)
         try:
             return super().handle(conn)
         finally:
@@ -83,12 +84,17 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         """Beat the heart; gunicorn's loop does so at least once a second. End slow requests."""
         super().notify()
         now = time.monotonic()
-        for conn, deadline in list(self._reading.items()):
+        for conn, (deadline, side) in list(self._reading.items()):
             if now > deadline:
-                self._reading.pop(conn, None)
-                # Only the reading side: the blocked read ends, and the answer still goes out.
+                # First the reading side: the blocked read ends, and the answer still goes out.
+                # Later all, for a client that does not read it. On the descriptor itself: shutting
+                # a TLS socket down would send the answer in clear.
                 with contextlib.suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RD)
+                    socket.socket.shutdown(conn.sock, side)
+                if side == socket.SHUT_RD and conn in self._reading:
+                    self._reading[conn] = (now + self._patience, socket.SHUT_RDWR)
+                else:
+                    self._reading.pop(conn, None)
 
     def run(self) -> None:
         """Serve, then finish what is running, in the part of the stop's time that is for that.

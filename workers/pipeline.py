@@ -213,8 +213,10 @@ class Pipeline:
                 self._adoption.feed()
                 # The spool's bound is shared by all processes; memory is each one's own.
                 if self.settings.durability == "disk" and time.monotonic() >= refresh_at:
+                    # Ours first: rather too much elsewhere, for a second, than too little.
+                    ours = self.home.board[Field.HELD_BYTES]
                     held = self.spool.totals()[Field.HELD_BYTES]
-                    self._intake.held_elsewhere = held - self.home.board[Field.HELD_BYTES]
+                    self._intake.held_elsewhere = max(0, held - ours)
                     refresh_at = time.monotonic() + REFRESH_SECONDS
             except Exception:
                 log.exception("sealer failed; it goes on")

@@ -14,7 +14,7 @@ from tests.harness.service import Service
 
 # The fake S3 does not ask who signs, so that this can be looked for in every log.
 SECRET = "wJalrXUtnFEMI-never-in-a-log"
-QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 2}
+QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 1}
 
 
 class Brigade:

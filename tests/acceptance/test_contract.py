@@ -48,7 +48,7 @@ def service(
 ) -> Iterator[Service]:
     """Run one service for the module, in each durability."""
     with Brigade(tmp_path_factory.mktemp("contract"), bucket) as brigade:
-        yield brigade.start(DURABILITY=request.param, MAX_BODY_BYTES=MAX_BODY)
+        yield brigade.start(DURABILITY=request.param, MAX_BODY_BYTES=MAX_BODY, WEB_CONCURRENCY=2)
 
 
 def raw_deflate(data: bytes) -> bytes:

@@ -38,7 +38,7 @@ def bucket() -> Iterator[FakeS3]:
 def service(bucket: FakeS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run one service for the module: one process of few threads is the easiest to hold up."""
     with Brigade(tmp_path_factory.mktemp("hostile"), bucket) as brigade:
-        yield brigade.start(WEB_CONCURRENCY=1, REQUEST_SECONDS=REQUEST_SECONDS)
+        yield brigade.start(REQUEST_SECONDS=REQUEST_SECONDS)
 
 
 @contextlib.contextmanager
@@ -153,7 +153,7 @@ def test_idle_connections_take_no_thread(service: Service) -> None:
 
 def test_clients_that_do_not_wait_for_their_answer_harm_nobody(brigade: Brigade) -> None:
     """Whole requests whose clients are gone are stored or not; the ledger balances all the same."""
-    service = brigade.start(WEB_CONCURRENCY=1)
+    service = brigade.start()
     for _ in range(50):
         with Wire(service.port) as wire:
             wire.send(post(b"[{}]"))
@@ -284,7 +284,7 @@ def test_10_mb_in_one_request_is_stored_whole(
     brigade: Brigade, s3: FakeS3, durability: str
 ) -> None:
     """With default settings a collection of 10 MB is one 202, and all of it is stored, once."""
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=1)
+    service = brigade.start(DURABILITY=durability)
     flood = Flood(service.port, Plan(threads=1, requests=1, payloads=10_000, pad_bytes=1000)).run()
     assert flood.statuses == {202: 1}
     assert_promise_kept(service, s3, flood)
@@ -376,7 +376,7 @@ def test_an_old_client_is_served(service: Service) -> None:
 
 def test_a_header_cannot_break_the_log_or_the_answer(brigade: Brigade) -> None:
     """What a client writes into a header or a path never becomes a line or a header of ours."""
-    service = brigade.start(WEB_CONCURRENCY=1, LOG_LEVEL="debug")
+    service = brigade.start(LOG_LEVEL="debug")
     evil = '"}{"level":"FORGED\u00a0\x7f'
     for path in ("/payloads/%0A%7B%22level%22%3A%22FORGED%22%7D", "/payloads"):
         with Wire(service.port) as wire:

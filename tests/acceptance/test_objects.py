@@ -56,7 +56,6 @@ def test_objects_are_of_the_target_size(
         COMPRESSION=compression,
         OBJECT_TARGET_BYTES=target,
         OBJECT_MAX_AGE_SECONDS=3600,
-        WEB_CONCURRENCY=1,
     )
     send_steadily(service, requests=500)
     service.terminate()
@@ -75,7 +74,6 @@ def test_objects_have_exactly_as_many_payloads_as_allowed(
         DURABILITY=durability,
         OBJECT_MAX_PAYLOADS=7,
         OBJECT_MAX_AGE_SECONDS=3600,
-        WEB_CONCURRENCY=1,
     )
     flood = Flood(service.port, Plan(requests=100)).run()
     service.wait_stats(lambda stats: stats["stored"] == 98)
@@ -88,7 +86,7 @@ def test_objects_have_exactly_as_many_payloads_as_allowed(
 
 def test_a_collection_stays_together_if_it_fits(brigade: Brigade, s3: FakeS3) -> None:
     """A request has one receipt where its payloads fit into an object, and is cut where not."""
-    service = brigade.start(OBJECT_MAX_PAYLOADS=10, WEB_CONCURRENCY=1)
+    service = brigade.start(OBJECT_MAX_PAYLOADS=10)
     flood = Flood(service.port, Plan(requests=60, payloads=(1, 10))).run()
     assert {len(outcome.receipts) for outcome in flood.outcomes} == {1}
     receipts = service.post("/payloads/cut", [{"n": n} for n in range(25)]).json()["receipts"]
@@ -111,7 +109,7 @@ def test_one_payload_per_object(brigade: Brigade, s3: FakeS3, durability: str) -
 
 def test_age_alone_seals_a_segment(brigade: Brigade, durability: str) -> None:
     """A lonely payload is stored soon after `OBJECT_MAX_AGE_SECONDS`, and not before."""
-    service = brigade.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=1, WEB_CONCURRENCY=1)
+    service = brigade.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=1)
     answer = service.post("/payloads", [{}])
     receipt = answer.headers["Location"]
     assert service.get(receipt).json()["state"] == "accepted"
@@ -133,7 +131,7 @@ def test_an_object_says_what_it_is(
     brigade: Brigade, s3: FakeS3, compression: str, extension: str, encoding: str
 ) -> None:
     """Key, type and encoding fit its compression, and its metadata tell what is in it."""
-    service = brigade.start(COMPRESSION=compression, WEB_CONCURRENCY=1)
+    service = brigade.start(COMPRESSION=compression)
     flood = Flood(service.port, Plan(requests=20, payloads=5, threads=1)).run()
     assert_promise_kept(service, s3, flood)
     for key, stored in s3.objects().items():
@@ -149,7 +147,7 @@ def test_an_object_says_what_it_is(
 
 def test_the_default_key_is_hive_style(brigade: Brigade, s3: FakeS3) -> None:
     """Stream, date and hour (UTC) are partitions, and the names sort by time."""
-    service = brigade.start(WEB_CONCURRENCY=1, OBJECT_MAX_PAYLOADS=1)
+    service = brigade.start(OBJECT_MAX_PAYLOADS=1)
     before = datetime.now(UTC)
     answers = [service.post("/payloads/clicks", [{}]).json() for _ in range(5)]
     settle(service)

@@ -79,7 +79,7 @@ def test_stats_and_metrics_agree_across_processes(
 
 def test_the_books_balance_at_every_instant(brigade: Brigade, s3: FakeS3) -> None:
     """Asked again and again under load, nothing is ever negative, lost or counted back."""
-    service = brigade.start(OBJECT_MAX_PAYLOADS=5)
+    service = brigade.start(OBJECT_MAX_PAYLOADS=5, WEB_CONCURRENCY=2)
     s3.faults(Fault(kind="error", probability=0.2), Fault(kind="lose_answer", probability=0.2))
     last = {"accepted": 0, "stored": 0}
     with Flood(service.port, Plan(threads=2, payloads=(1, 5), pause_seconds=0.002)) as flood:
@@ -95,7 +95,7 @@ def test_the_books_balance_at_every_instant(brigade: Brigade, s3: FakeS3) -> Non
 
 def test_failed_puts_are_counted_by_reason(brigade: Brigade, s3: FakeS3) -> None:
     """An alert can tell throttling from wrong credentials, and both from a network that is gone."""
-    service = brigade.start(WEB_CONCURRENCY=1)
+    service = brigade.start()
     faults = {
         "throttled": Fault(kind="error"),
         "denied": Fault(kind="error", status=403, code="AccessDenied"),
@@ -119,7 +119,7 @@ def test_probes_say_all_is_well(brigade: Brigade, path: str) -> None:
 
 def test_not_ready_says_why_and_alive_stays_green(brigade: Brigade, s3: FakeS3) -> None:
     """A full service is out of rotation but not restarted, and is back as soon as it has room."""
-    service = brigade.start(WEB_CONCURRENCY=1, MAX_QUEUE=1, MAX_WORKERS=1, OBJECT_MAX_PAYLOADS=1)
+    service = brigade.start(MAX_QUEUE=1, MAX_WORKERS=1, OBJECT_MAX_PAYLOADS=1)
     s3.faults(Fault(kind="hang"))
     Flood(service.port, Plan(threads=1, requests=30)).run()
     for _ in range(3):
@@ -135,7 +135,7 @@ def test_not_ready_says_why_and_alive_stays_green(brigade: Brigade, s3: FakeS3) 
 def test_the_log_names_the_request_and_nothing_it_carried(brigade: Brigade, s3: FakeS3) -> None:
     """At its most talkative the log has request ids, and no payload, token or credential."""
     brigade.expect_errors("dead letter")
-    service = brigade.start(LOG_LEVEL="debug", RECEIPT_SECRET="receipt-hush", WEB_CONCURRENCY=1)
+    service = brigade.start(LOG_LEVEL="debug", RECEIPT_SECRET="receipt-hush")
     s3.faults(
         Fault(kind="error", status=400, code="EntityTooLarge", key_contains="bad/"),
         Fault(kind="error", times=2),
@@ -178,7 +178,7 @@ def test_every_line_of_the_log_is_complete(brigade: Brigade) -> None:
 
 def test_a_made_request_id_can_be_found_in_the_log(brigade: Brigade) -> None:
     """The id in an answer leads to the log line of that request, and to no other."""
-    service = brigade.start(WEB_CONCURRENCY=1)
+    service = brigade.start()
     with Wire(service.port) as wire:
         wire.send(post(b"[") + post(b"{"))
         first, second = (wire.answer().headers["X-Request-ID"] for _ in range(2))

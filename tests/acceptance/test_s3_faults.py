@@ -102,7 +102,7 @@ def test_a_flaky_s3_gets_everything_once(
 
 def test_lost_answers_make_no_duplicates(brigade: Brigade, s3: FakeS3, durability: str) -> None:
     """Half of all answers are lost: the 412 to the next try is looked into, and nothing doubles."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
     s3.faults(Fault(kind="lose_answer", probability=0.5))
     flood = Flood(service.port, PLAN).run()
     s3.clear()
@@ -129,7 +129,7 @@ def test_half_a_body_kept_by_an_evil_store_is_put_right(
 
 def test_a_hanging_s3_holds_up_no_client(brigade: Brigade, s3: FakeS3, durability: str) -> None:
     """While every PUT hangs clients are answered as ever; then all goes up, once."""
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=1, **SMALL)
+    service = brigade.start(DURABILITY=durability, **SMALL)
     s3.faults(Fault(kind="hang"))
     flood = Flood(service.port, PLAN).run()
     assert flood.statuses.keys() == {202}
@@ -145,7 +145,7 @@ def test_a_hanging_s3_holds_up_no_client(brigade: Brigade, s3: FakeS3, durabilit
 def test_s3_away_and_back_again(brigade: Brigade, s3: FakeS3, durability: str) -> None:
     """Connections refused, at the start and again later: what came meanwhile goes up afterwards."""
     s3.stop_listening()
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
     floods = [Flood(service.port, PLAN).run()]
     s3.listen_again()
     settle(service)
@@ -163,7 +163,7 @@ def test_s3_away_and_back_again(brigade: Brigade, s3: FakeS3, durability: str) -
 
 def test_everything_at_once(brigade: Brigade, s3: FakeS3, durability: str) -> None:
     """All faults in one, on several streams: the oracle finds nothing wrong."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
     kinds: list[Kind] = ["reset", "close_early", "lose_answer", "half", "error", "slow"]
     s3.faults(*(Fault(kind=kind, probability=0.15, seconds=0.1) for kind in kinds))
     plan = Plan(threads=4, requests=400, payloads=(1, 9), streams=("a", "b", "c"), form="ndjson")
@@ -254,9 +254,7 @@ def test_the_object_of_somebody_else_is_left_alone(
     """A key that holds another's object is a dead letter; that object is not touched."""
     brigade.expect_errors("dead letter")
     template = "{stream}/{segment}"
-    service = brigade.start(
-        DURABILITY=durability, KEY_TEMPLATE=template, WEB_CONCURRENCY=1, OBJECT_MAX_AGE_SECONDS=60
-    )
+    service = brigade.start(DURABILITY=durability, KEY_TEMPLATE=template, OBJECT_MAX_AGE_SECONDS=60)
     answer = service.post("/payloads/theirs", b'[{"mine":1}]')
     key = answer.json()["receipts"][0]["object"].removeprefix("s3://bucket/")
     put(s3, key, b"theirs\n")

@@ -95,7 +95,7 @@ def test_a_time_budget_that_breaks_the_promise_is_refused(brigade: Brigade) -> N
 
 def test_gunicorn_can_be_told_otherwise(brigade: Brigade) -> None:
     """GUNICORN_CMD_ARGS wins over our defaults where it breaks nothing."""
-    service = brigade.start(GUNICORN_CMD_ARGS="--threads 2 --workers 3", WEB_CONCURRENCY=1)
+    service = brigade.start(GUNICORN_CMD_ARGS="--threads 2 --workers 3")
     wait_until(lambda: len(service.children()) == 3, timeout=10, what="three processes")
     assert service.post("/payloads", [{}]).status == 202
 

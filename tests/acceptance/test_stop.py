@@ -21,7 +21,7 @@ from tests.harness.s3 import FakeS3, Fault
 from tests.harness.service import Service, await_end
 
 # At most MAX_QUEUE + MAX_WORKERS jobs a process are left at a stop: a second or two of slow S3.
-SMALL = {"OBJECT_MAX_PAYLOADS": 20, "MAX_QUEUE": 20, "MAX_WORKERS": 4}
+SMALL = {"OBJECT_MAX_PAYLOADS": 20, "MAX_QUEUE": 20, "MAX_WORKERS": 4, "WEB_CONCURRENCY": 2}
 SLOW = Fault(kind="slow", seconds=0.1)
 # A stop must end by itself; far more than any of these should take.
 STOP_SECONDS = 30.0
@@ -148,7 +148,7 @@ def test_a_second_signal_does_not_cut_the_drain_short(
 
     gunicorn's master gives its workers two seconds more when SIGINT or SIGQUIT follows SIGTERM.
     """
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=1, **SMALL)
+    service = brigade.start(DURABILITY=durability, **{**SMALL, "WEB_CONCURRENCY": 1})
     s3.faults(Fault(kind="slow", seconds=1))
     flood = Flood(service.port, Plan(requests=48, payloads=5)).run()
     service.terminate()

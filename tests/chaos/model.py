@@ -473,8 +473,15 @@ def payload(number: int) -> bytes:
     return b'{"id":%d,"pad":"%b"}\n' % (number, b"x" * pad)
 
 
-# What may end a trial early: an assertion, a PUT that never succeeds, half an object, a lying frame.
-FINDINGS = (AssertionError, NeverThroughError, isal_zlib.error, zstandard.ZstdError, struct.error)
+# What ends a broken trial early: an assertion, a PUT that never succeeds, half an object, a lie in
+# a frame that is not checked.
+FINDINGS: tuple[type[Exception], ...] = (
+    AssertionError,
+    NeverThroughError,
+    isal_zlib.error,
+    zstandard.ZstdError,
+    struct.error,
+)
 
 
 # --- A trial --------------------------------------------------------------------------------------

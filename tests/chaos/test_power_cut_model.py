@@ -25,7 +25,7 @@ MUTANT_SEED = 1_000_000
 
 
 def test_what_is_acknowledged_is_stored_once_where_the_receipt_says() -> None:
-    """Through power cuts, kills, a full disk and a bad S3, nothing is lost, doubled or misplaced."""
+    """Power cuts, kills, a full disk and a bad S3: nothing is lost, doubled or misplaced."""
     figures = run_model(TRIALS)
     assert figures.acknowledged > 50 * TRIALS, "the trials accept next to nothing"
     assert figures.cuts > TRIALS / 2

@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import logging.config
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
@@ -33,7 +33,7 @@ class Service:
         self.pipeline = Pipeline(settings, bucket=bucket)
         self.pipeline.start()
         self.app = create_app(settings, pipeline=lambda: self.pipeline)
-        self.client: FlaskClient = self.app.test_client()
+        self.client = self.app.test_client()
 
     def post(self, value: object, path: str = "/payloads", **headers: str) -> TestResponse:
         """Post a value as JSON."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from flask.testing import FlaskCliRunner
+from click.testing import CliRunner, Result
+from flask.cli import FlaskGroup
 
 from app import create_app
 from tests.conftest import settings_for
@@ -60,8 +60,8 @@ def run(settings: Settings) -> Run:
         raise AssertionError("a command started a pipeline")
 
     app = create_app(settings, pipeline=no_pipeline)
-    runner: FlaskCliRunner = app.test_cli_runner()
-    return lambda *words: runner.invoke(args=words)
+    flask = FlaskGroup(create_app=lambda: app)
+    return lambda *words: CliRunner().invoke(flask, words)
 
 
 def accept(pipeline: Pipeline, *payloads: bytes, stream: str = "s") -> tuple[str, str]:
