@@ -113,6 +113,10 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         """
         ignore_stop_signals()
         self.handle_exit(sig, frame)
+        # A master that got SIGINT after SIGTERM kills within two seconds: end the loop that waits
+        # for running requests. They go on in their threads, and what they bring is refused.
+        self.nr_conns = 0
+        self.method_queue.defer(lambda: None)
 
     def handle_error(
         self,

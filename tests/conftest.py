@@ -158,12 +158,16 @@ class QuickDisk(Disk):
 
 
 class BadDisk(Disk):
-    """A real disk that is full, or fails to sync, when told so; `log` is what was done to it."""
+    """A real disk that is full, or fails to sync, when told so; `log` has what was done to it."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.free: int | None = None
         self.full = False
         self.failing = False
+
+    def free_bytes(self, path: Path) -> int:
+        return super().free_bytes(path) if self.free is None else self.free
 
     def append(self, file: int, buffers: Any) -> int:
         self.log.append("append")

@@ -16,6 +16,8 @@ from workers.spoolfile import OPEN, SpoolFile
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
+# Each costs a file descriptor while it is held.
+MAX_HOMES = 64
 
 
 class Adoption:
@@ -34,7 +36,12 @@ class Adoption:
             return list(self._homes)
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
-        """Adopt what nobody owns. Blocks on the disk; stops between two homes when asked to."""
+        """Adopt what nobody owns, up to `MAX_HOMES`; the others keep their place.
+
+        Blocks on the disk; stops between two homes when asked to.
+        """
+        if len(self.homes) >= MAX_HOMES:
+            return
         for home in self._spool.adopt_homes():
             try:
                 self._take_over(home)
@@ -44,7 +51,7 @@ class Adoption:
                 continue
             with self._lock:
                 self._homes.append(home)
-            if stopping():
+            if stopping() or len(self.homes) >= MAX_HOMES:
                 return
 
     def feed(self) -> None:

@@ -1,12 +1,14 @@
 """The application over a real pipeline: what a client, a probe and Prometheus are told."""
 
 import importlib
+import io
 import json
 import logging
 import logging.config
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app import create_app, receipts
 from tests.conftest import settings_for
 from tests.harness import wait_until
 from tests.harness.s3 import FakeS3, Fault
@@ -159,6 +161,73 @@ def test_an_overload_is_a_503_and_passes(start: Start, s3: FakeS3) -> None:
     service.until(stored=3, pending=0)
     assert service.client.get("/readyz").status_code == 200
     assert service.post([{}]).status_code == 202
+
+
+def test_look_ups_leave_threads_for_payloads(
+    start: Start, s3: FakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While S3 hangs, some receipts wait for it and the others are refused; payloads come in."""
+    monkeypatch.setattr(receipts, "PLACE_SECONDS", 0)
+    service, elsewhere = start(), start(tmp_path / "elsewhere")
+    where = service.post([{}]).headers["Location"]
+    service.until(stored=1)
+    before = s3.counts().faults.get("hang", 0)
+    s3.faults(Fault(kind="hang", methods=["HEAD"]))
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(lambda: elsewhere.app.test_client().get(where)) for _ in range(2)]
+        s3.wait_until(lambda counts: counts.faults.get("hang", 0) == before + 2)
+        refused = elsewhere.client.get(where)
+        accepted = elsewhere.post([{}])
+        s3.clear()
+        assert [each.result().get_json()["state"] for each in waiting] == ["stored"] * 2
+    assert refused.status_code == 503
+    assert "S3 is slow" in problem(refused)["detail"]
+    assert accepted.status_code == 202
+    assert elsewhere.client.get(where).status_code == 200
+
+
+# --- Bodies, as servers hand them over ------------------------------------------------------------
+
+
+class BrokenInput(io.BytesIO):
+    """What a server reads a body from that breaks off."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def read(self, *_: object) -> bytes:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("body", "environ", "status"),
+    [
+        (io.BytesIO(b"[{}]"), {"CONTENT_LENGTH": "4"}, 202),
+        (io.BytesIO(b"[{}]"), {"CONTENT_LENGTH": "5"}, 408),
+        (io.BytesIO(b"[{}]"), {"CONTENT_LENGTH": "2000"}, 413),
+        (io.BytesIO(b"[{}]"), {"CONTENT_LENGTH": "1000000"}, 413),
+        (io.BytesIO(b"[{}]"), {"wsgi.input_terminated": True}, 202),
+        (io.BytesIO(b"[{}]" + b" " * 2000), {"wsgi.input_terminated": True}, 413),
+        (io.BytesIO(b'{"n":1}\n' * 500), {"wsgi.input_terminated": True}, 413),
+        (io.BytesIO(b"[{}]"), {}, 400),
+        (BrokenInput(TimeoutError()), {"CONTENT_LENGTH": "4"}, 408),
+        (BrokenInput(ValueError()), {"wsgi.input_terminated": True}, 400),
+    ],
+)
+def test_a_body_is_whole_or_refused(
+    start: Start, *, body: io.BytesIO, environ: dict[str, Any], status: int
+) -> None:
+    """Cut short, too long or broken, by length or by chunks: no part is taken for the whole."""
+    body.seek(0)
+    service = start(MAX_BODY_BYTES=1024)
+    content_type = "application/x-ndjson" if b"n" in body.getvalue() else "application/json"
+    answer = service.client.post(
+        "/payloads",
+        environ_overrides={"wsgi.input": body, "CONTENT_TYPE": content_type, **environ},
+    )
+    assert answer.status_code == status
+    assert service.stats()["accepted"] == (1 if status == 202 else 0)
 
 
 # --- Probes and figures ---------------------------------------------------------------------------

@@ -159,6 +159,25 @@ def test_memory_is_written_down_at_a_stop(spool: Spool) -> None:
     home.close()
 
 
+def test_what_cannot_be_written_down_can_be_tried_again(tmp_path: Path) -> None:
+    """With the disk full at a stop the lines stay in memory, and no half file is left."""
+    disk = BadDisk()
+    spool = Spool(tmp_path / "spool", disk=disk)
+    spool.prepare()
+    home = spool.make_home()
+    segment = memory_segment()
+    home.hold(segment)
+    disk.full = True
+    with pytest.raises(OSError, match="No space"):
+        home.keep(segment)
+    assert home.segment_files() == []
+    assert list(segment.body.read()) == [b"{}\n"] * 2
+    disk.full = False
+    home.keep(segment)
+    assert [file.read_seal() for file in home.segment_files()] == [(2, 6)]
+    home.close()
+
+
 # --- The books ------------------------------------------------------------------------------------
 
 
@@ -353,6 +372,44 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(
     assert list(bucket.objects) == [key]
     living.upload_all()
     assert balance(living.totals()) == (2, 2, 0, 0)
+
+
+def test_one_bad_sector_hides_no_other_segment(
+    make_bench: MakeBench, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a home with an unreadable file all others go up; the file stays where it is."""
+    dead, living = make_bench(OBJECT_MAX_PAYLOADS=1), make_bench()
+    names = [dead.accept(b"{}")[0].header.name for _ in range(3)]
+    dead.die()
+    read_seal = SpoolFile.read_seal
+
+    def fail(self: SpoolFile) -> tuple[int, int] | None:
+        if self.path.stem == names[1]:
+            raise OSError(5, "Input/output error")
+        return read_seal(self)
+
+    monkeypatch.setattr(SpoolFile, "read_seal", fail)
+    living.adopt()
+    living.upload_all()
+    assert len(bucket.objects) == 2
+    assert [path.stem for path in dead.home.path.glob("*.ready")] == [names[1]]
+    assert balance(living.totals()) == (3, 2, 0, 1)
+
+
+def test_a_sealed_file_with_rot_is_counted_once(make_bench: MakeBench, bucket: DictBucket) -> None:
+    """Killed between seal and rename, and rotten besides: lost lines are dead once, not twice."""
+    dead, living = make_bench(), make_bench()
+    for number in range(3):
+        dead.accept(b'{"n":%d}' % number)
+    dead.age()
+    [path] = dead.home.path.glob("*.ready")
+    dead.die()
+    path.write_bytes(path.read_bytes().replace(b'{"n":1}', b'{"n":?}'))
+    path.rename(path.with_suffix(".open"))
+    living.adopt()
+    living.upload_all()
+    assert balance(living.totals()) == (3, 2, 0, 1)
+    assert len(bucket.objects) == 1
 
 
 def test_an_empty_home_is_retired(make_bench: MakeBench) -> None:

@@ -12,7 +12,7 @@ from workers import frames
 from workers.disk import Disk, try_lock
 from workers.keys import segment_name
 from workers.segment import Header
-from workers.spoolfile import OPEN, READY, SpoolFile
+from workers.spoolfile import OPEN, READY, RESERVED_BYTES, SpoolFile
 
 NAME = segment_name(1)
 HEADER = Header(name=NAME, stream="s", bucket="b", key="k", compression="gzip")
@@ -120,6 +120,47 @@ def test_a_disk_too_full_for_a_seal(file: SpoolFile, disk: BadDisk) -> None:
     assert found.path.exists()
 
 
+def test_a_disk_too_full_for_a_seal_of_what_was_not_synced(file: SpoolFile, disk: BadDisk) -> None:
+    """Memory that is written down at a stop is synced with its seal: without one it stays, too."""
+    file.append(HEADER, NUMBERED)
+    disk.full = True
+    file.seal(lines=LINES, size=SIZE)
+    assert list(reopened(file.path).read()) == RUNS
+
+
+def test_recovery_on_a_full_disk(file: SpoolFile, disk: BadDisk) -> None:
+    """A dead process's lines are kept though there is no room to seal them."""
+    file.append(HEADER, NUMBERED)
+    file.sync()
+    disk.full = True
+    survey = SpoolFile(file.path, disk=disk).recover()
+    assert survey.lines == LINES
+    assert list(reopened(file.path.with_suffix(READY)).read()) == RUNS
+
+
+def test_a_roll_back_is_for_good(file: SpoolFile, disk: BadDisk) -> None:
+    """What was refused cannot come back after a power cut: the cut is synced, too."""
+    file.append(HEADER, NUMBERED[:1])
+    file.sync()
+    disk.full = True
+    with pytest.raises(OSError, match="No space"):
+        file.append(HEADER, NUMBERED[1:])
+    disk.log.clear()
+    file.roll_back()
+    assert disk.log == ["sync"]
+
+
+def test_the_last_of_a_disk_is_not_for_lines(file: SpoolFile, disk: BadDisk) -> None:
+    """Before the disk is full to the last byte, lines are refused: what makes room needs some."""
+    disk.free = RESERVED_BYTES + SIZE - 1
+    with pytest.raises(OSError, match="No space"):
+        file.append(HEADER, NUMBERED)
+    assert not list(file.path.parent.iterdir())
+    disk.free += 1
+    file.append(HEADER, NUMBERED)
+    file.discard()
+
+
 def test_short_writes_are_resumed(file: SpoolFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that took only some of the bytes is gone on with, however often."""
     write = os.write
@@ -193,6 +234,36 @@ def test_rot_in_the_middle_is_kept_as_it_is(sealed: bytes, file: SpoolFile) -> N
     assert found.path.read_bytes() == rot(sealed, RUNS[1])
     with pytest.raises(frames.Damaged):
         list(found.read())
+
+
+@pytest.mark.parametrize(
+    ("groups", "lines", "damaged"), [([3], 1, False), ([1, 2], 1, False), ([2, 1], LINES, True)]
+)
+def test_a_torn_group_is_not_rot(
+    file: SpoolFile, *, groups: list[int], lines: int, damaged: bool
+) -> None:
+    """A power cut may take any part of the last group; a later group alone proves rot."""
+    start = 0
+    for size in groups:
+        file.append(HEADER, NUMBERED[start : start + size])
+        file.sync()
+        start += size
+    file.path.write_bytes(rot(file.path.read_bytes(), RUNS[1]))
+    survey = reopened(file.path).recover()
+    assert (survey.lines, survey.damaged) == (lines, damaged)
+    file.path = file.path.with_suffix(READY)
+    file.discard()
+
+
+def test_rot_at_the_end_of_a_frozen_file(sealed: bytes, file: SpoolFile) -> None:
+    """What is ready was synced to its last byte: no part of it is a torn write."""
+    file.path.write_bytes(rot(sealed, RUNS[2])[:-1])
+    survey = reopened(file.path).recover()
+    assert (survey.lines, survey.damaged) == (3, True)
+    file.path.write_bytes(b"?" * len(sealed))
+    survey = reopened(file.path).recover()
+    assert (survey.lines, survey.damaged) == (0, True)
+    assert file.path.exists()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from workers.errors import (
 from workers.ledger import Field
 from workers.s3 import Bucket
 from workers.segment import Receipt
+from workers.spoolfile import SpoolFile
 
 MakeBench = Callable[..., Bench]
 AWAY = StoreUnavailable("SlowDown", reason="throttled")
@@ -195,6 +196,24 @@ def test_what_could_not_be_frozen_is_not_uploaded(make_bench: MakeBench) -> None
         bench.uploader.upload(bench.next_job())
     assert bench.bucket.puts == 0
     assert len(bench.home.segment_files()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_let_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector does not hold a worker for ever: the file stays for the next start."""
+
+    def fail(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    bench.accept(b"{}")
+    bench.age()
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "read", fail)
+        with pytest.raises(Abandoned, match="disk"):
+            bench.uploader.upload(bench.next_job())
+    assert len(bench.home.segment_files()) == 1
+    assert balance(bench.totals()) == (1, 0, 1, 0)
 
 
 # --- Dead -----------------------------------------------------------------------------------------
