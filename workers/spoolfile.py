@@ -19,6 +19,8 @@ from workers.segment import Header
 
 OPEN, READY = ".open", ".ready"
 RESERVED_BYTES = 1 << 20
+# Asking how much is left costs a hand-over of the interpreter: once for so many bytes is enough.
+CHECK_BYTES = 1 << 16
 
 
 class SpoolFile:
@@ -31,6 +33,7 @@ class SpoolFile:
         self._file: int | None = None
         self._length = 0
         self._durable = 0
+        self._unchecked = 0
 
     def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
         """Write a frame per run of lines, given with its first line; safe only after `sync`.
@@ -39,8 +42,11 @@ class SpoolFile:
         uploads to make room, must still be able to write the little that they need.
         """
         size = sum(len(lines) for _, lines in runs)
-        if self._disk.free_bytes(self.path.parent) < size + RESERVED_BYTES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._unchecked += size
+        if self._file is None or self._unchecked >= CHECK_BYTES:
+            if self._disk.free_bytes(self.path.parent) < size + RESERVED_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._unchecked = 0
         buffers: list[bytes] = []
         back = 0
         if self._file is None:
