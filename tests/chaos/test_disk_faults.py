@@ -93,6 +93,11 @@ def stored(bucket: DictBucket) -> dict[tuple[str, int], bytes]:
     }
 
 
+def quarantined(bench: Bench) -> list[Path]:
+    """Return the segment files that were kept aside."""
+    return list((bench.spool.root / "quarantine").glob("*" + READY))
+
+
 def where(receipts: list[Receipt]) -> list[tuple[str, int]]:
     """Return the places that receipts promise."""
     return [
@@ -200,6 +205,7 @@ def test_a_full_disk_refuses_and_recovers_alone(
     bench.upload_all()
     assert stored(bucket) == told
     assert balance(bench.totals()) == (2, 2, 0, 0)
+    assert quarantined(bench) == []
 
 
 def test_a_full_disk_and_then_a_kill(make_bench: Callable[..., Bench], bucket: DictBucket) -> None:
@@ -333,7 +339,7 @@ def test_rot_costs_the_lines_it_hit_and_no_others(
         assert state == ("dead" if number == hit else "stored")
     dead = len(COLLECTIONS[hit])
     assert balance(bench.totals()) == (5, 5 - dead, 0, dead)
-    (kept,) = (bench.spool.root / "quarantine").glob("*" + READY)
+    (kept,) = quarantined(bench)
     assert kept.read_bytes().startswith(damaged)
     assert "no frame at byte" in json.loads(kept.with_suffix(".json").read_bytes())["reason"]
 
@@ -365,7 +371,7 @@ def test_rot_in_the_seal_costs_nothing(
     places = [place for given in receipts for place in where(given)]
     assert stored(bucket) == dict(zip(places, itertools.chain(*COLLECTIONS), strict=True))
     assert balance(bench.totals()) == (5, 5, 0, 0)
-    assert len(list((bench.spool.root / "quarantine").glob("*" + READY))) == 1
+    assert len(quarantined(bench)) == 1
 
 
 @pytest.mark.parametrize("byte", BYTES)
@@ -382,7 +388,7 @@ def test_rot_in_the_header_loses_no_trace(
     bench.upload_all()
     assert bucket.objects == {}
     assert balance(bench.totals()) == (5, 0, 0, 5)
-    (kept,) = (bench.spool.root / "quarantine").glob("*" + READY)
+    (kept,) = quarantined(bench)
     assert kept.read_bytes().startswith(damaged)
 
 
@@ -398,7 +404,7 @@ def test_a_file_that_is_all_rot_is_kept_and_counted(
     bench.upload_all()
     assert bucket.objects == {}
     assert balance(bench.totals()) == (5, 0, 0, 5)
-    (kept,) = (bench.spool.root / "quarantine").glob("*" + READY)
+    (kept,) = quarantined(bench)
     assert kept.read_bytes() == rubbish
     assert any(record.levelname == "ERROR" for record in caplog.records)
 

@@ -3,6 +3,8 @@
 Each mutant takes away one thing that the promise rests on. A model that does not notice is no test.
 """
 
+import contextlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.model import Figures, MemoryS3, Trial, run_model
-from tests.chaos.simdisk import SimDisk
+from tests.chaos.simdisk import Died, SimDisk
 from workers import frames
 from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
 from workers.spoolfile import SpoolFile, Survey
@@ -18,7 +20,7 @@ from workers.uploader import Uploader
 
 pytestmark = pytest.mark.chaos
 
-TRIALS, PLAIN_TRIALS = 500, 150
+TRIALS, PLAIN_TRIALS, STEP_TRIALS = 1000, 150, 20
 # A mutant is caught at its first broken trial. The rarest here breaks about one in a hundred.
 MUTANT_TRIALS = 2000
 MUTANT_SEED = 1_000_000
@@ -39,6 +41,45 @@ def test_a_store_without_conditional_puts_is_no_worse() -> None:
     )
     assert figures.acknowledged > 50 * PLAIN_TRIALS
     assert (figures.lost, figures.stored_twice, figures.faults) == (0, 0, ())
+
+
+class Scripted(Trial):
+    """Two groups, a seal and an upload, and the power is cut at a given step of the way."""
+
+    def __init__(self, seed: int, *, step: int) -> None:
+        super().__init__(seed)
+        self._step = step
+        self.finished = False
+
+    def _play(self) -> None:
+        self._fuse.left = self._step
+        with contextlib.suppress(Died):
+            self._start()
+            (process,) = self._processes
+            for group in ((2, 1), (3, 1, 5)):
+                for count in group:
+                    self._send(process, stream="a", count=count)
+                process.commit()
+                self._collect_answers()
+            process.seal()
+            while process.upload():
+                pass
+            self.finished = True
+        self._fuse.left = None
+        self._collect_answers()
+        self._cut_power()
+        self._bury(survivors=[])
+
+
+def test_a_power_cut_at_each_step_of_a_life() -> None:
+    """Every step is one that the power may end at, and each leaves more than one state behind."""
+    for step in itertools.count(1):
+        trials = [Scripted(seed, step=step) for seed in range(STEP_TRIALS)]
+        for trial in trials:
+            assert trial.run().clean, f"step {step}"
+        if all(trial.finished for trial in trials):
+            break
+    assert step > 20, "a life has more steps than that"
 
 
 def test_a_trial_is_its_seed() -> None:
