@@ -717,11 +717,11 @@ class Trial:
         if not self._uncertain:
             yield from (f"quarantined without damage: {name}" for name in spool.quarantined)
             if spool.dead or spool.count(Field.DEAD):
-                yield f"{len(spool.dead)} dead letters, {spool.count(Field.DEAD)} counted"
+                yield f"the ledger: {spool.count(Field.DEAD)} dead, where nothing may die"
         accepted, dead = spool.count(Field.ACCEPTED), spool.count(Field.DEAD)
         counted = spool.count(Field.STORED)
         if accepted != counted + dead:
-            yield f"accepted {accepted}, stored {counted}, dead {dead}"
+            yield f"the ledger: accepted {accepted}, stored {counted}, dead {dead}"
         # Only a power cut takes counters back; a kill does not.
         if not self.cuts and counted != stored:
-            yield f"{counted} counted as stored, {stored} are"
+            yield f"the ledger: {counted} stored, and in S3 there are {stored}"

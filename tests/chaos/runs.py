@@ -309,8 +309,11 @@ class Siege:
         return sum(flood._payloads["acked"] for flood in self.floods)
 
     def blows(self, shortest: float, longest: float) -> Iterator[float]:
-        """Yield until the time is up, after a random rest each, how much of the time is gone."""
-        while (now := time.monotonic()) < self._ends:
+        """Yield until the time is up, after a random rest each, how much of the time is gone.
+
+        Once at least: on a busy machine the start alone may take all the time there is.
+        """
+        while (now := time.monotonic()) < self._ends or not self._faults:
             time.sleep(self.rng.uniform(shortest, longest))
             yield (now - self._began) / self._terms.seconds
             self._faults += 1

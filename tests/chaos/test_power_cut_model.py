@@ -20,7 +20,7 @@ from workers.uploader import Uploader
 
 pytestmark = pytest.mark.chaos
 
-TRIALS, PLAIN_TRIALS, STEP_TRIALS = 1000, 150, 20
+TRIALS, PLAIN_TRIALS, STEP_TRIALS = 600, 150, 20
 # A mutant is caught at its first broken trial. The rarest here breaks about one in a hundred.
 MUTANT_TRIALS = 2000
 MUTANT_SEED = 1_000_000

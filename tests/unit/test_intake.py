@@ -186,6 +186,29 @@ def test_room_that_nobody_waits_for_wakes_nobody(bench: Bench) -> None:
     assert not bench.intake._woken
 
 
+def test_room_that_a_backlog_waits_for_wakes_the_sealer(make_bench: MakeBench) -> None:
+    """Adopted segments go on as soon as the queue is half empty, not at the next look."""
+    bench = make_bench(MAX_QUEUE=3, OBJECT_MAX_PAYLOADS=1)
+    places(bench, 1, 1)
+    bench.intake.seal_due()
+    bench.intake.wait_due(0)
+    assert not bench.intake.wants_adopted()
+    bench.next_job()
+    bench.intake.on_room()
+    assert bench.intake._woken
+    assert bench.intake.wants_adopted()
+
+
+def test_nothing_goes_behind_lines_that_were_lost(bench: Bench) -> None:
+    """A segment that lost lines takes no more, even before the sealer has seen it."""
+    first = bench.accept(b"{}")[0]
+    [segment] = bench.home.unfinished()
+    segment.spoiled = True
+    second = bench.accept(b"{}")[0]
+    assert second.header.name != first.header.name
+    assert bench.next_job().segment is segment
+
+
 # --- Refused --------------------------------------------------------------------------------------
 
 

@@ -226,7 +226,8 @@ def test_an_object_that_is_not_the_segment_s_is_not_told(bench: Bench, elsewhere
     """Somebody else's object under the key is neither described nor read."""
     receipt = bench.accept(b"{}")[0]
     id = bench.receipts.issue(receipt)
-    bench.bucket.objects[receipt.header.key] = b"secret\n", {"segment": "another"}, None
+    theirs = (b"secret\n", {"segment": "another", "payloads": "9"}, None)
+    bench.bucket.objects[receipt.header.key] = theirs
     assert states(id, elsewhere) == ["accepted"]
     with pytest.raises(ObjectMissing):
         elsewhere.payloads(id)

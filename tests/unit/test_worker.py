@@ -6,8 +6,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 from tests.conftest import NoPause
 from workers.errors import Abandoned
 from workers.intake import Job
@@ -86,14 +84,27 @@ def test_whatever_goes_wrong_is_tried_again() -> None:
     assert floor.outage.attempts == [1, 2]
 
 
-@pytest.mark.parametrize("first", [Abandoned("stopping"), ValueError()])
-def test_at_a_stop_jobs_are_given_up(first: Exception) -> None:
+def test_a_job_that_is_given_up_is_not_tried_again() -> None:
+    """What stays on the disk for the next start costs no pause, and the next job is taken."""
+    tried: list[Job] = []
+
+    def upload(job: Job) -> None:
+        tried.append(job)
+        raise Abandoned("its file could not be frozen")
+
+    floor = Floor(upload, jobs=3)
+    floor.worker.run()
+    assert len(tried) == 3
+    assert floor.outage.attempts == []
+
+
+def test_at_a_stop_what_goes_wrong_is_given_up() -> None:
     """Once there will be no other try, a worker lets its job be and takes the next one, to STOP."""
     tried: list[Job] = []
 
     def upload(job: Job) -> None:
         tried.append(job)
-        raise first
+        raise ValueError
 
     floor = Floor(upload, jobs=3)
     floor.outage.give_up()
