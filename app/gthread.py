@@ -18,7 +18,12 @@ from types import FrameType
 from typing import Any
 
 from gunicorn.http import errors
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import (
+    STOP_KEEPALIVE_LINGER,
+    PollableMethodQueue,
+    TConn,
+    ThreadWorker,
+)
 
 from app.problems import CONTENT_TYPE, Problem
 from workers.settings import load_settings
@@ -34,11 +39,19 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
 
 
+class LastingMethodQueue(PollableMethodQueue):  # type: ignore[misc]
+    """gunicorn's wake-up pipe, open as long as the process lives."""
+
+    def close(self) -> None:
+        """Keep the pipe: late requests still write to its number, which S3's sockets would get."""
+
+
 class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
     """gthread that stops reading from a client `REQUEST_SECONDS` after its request began."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.method_queue = LastingMethodQueue()
         self._patience = load_settings().request_seconds
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, tuple[float, int]] = {}

@@ -3,6 +3,7 @@
 Knows the bucket, the spool and the ledger; no queue and no thread.
 """
 
+import errno
 import json
 import logging
 import time
@@ -87,6 +88,8 @@ class Uploader:
         try:
             packed = pack(segment.body.read(), compression=compression)
         except OSError as error:
+            if error.errno != errno.EIO:
+                raise
             log.critical("a segment cannot be read", extra=_about(segment), exc_info=True)
             raise Abandoned(
                 "the disk does not give it back; it stays for the next start"
