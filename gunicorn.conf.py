@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-from app.gthread import ignore_stop_signals
+from app.stopping import ignore_stop_signals
 from app.logs import logging_config
 from app.schemas import load_payload_schema
 from workers.errors import BrigadeError
@@ -24,7 +24,7 @@ except BrigadeError as _error:
     sys.exit(f"bucket-brigade: {_error}")
 
 wsgi_app = "wsgi:app"
-worker_class = "app.gthread.PatientThreadWorker"
+worker_class = "app.engine.EngineWorker"
 workers = _settings.web_concurrency
 threads = 8
 # The heartbeat, which stands still while a process drains after SIGHUP.

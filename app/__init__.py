@@ -5,7 +5,8 @@ from collections.abc import Callable
 from flask import Flask
 
 from app import cli, metrics, payloads, receipts, status
-from app.front_door import FrontDoor
+from app.front_door import LARGE_BODY_BYTES, FrontDoor
+from app.hot import HotMiddleware, HotRoute
 from app.http import register_errors, register_request_ids
 from app.state import KEY, State
 from workers.pipeline import Pipeline
@@ -23,11 +24,13 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
     door = FrontDoor(settings, pipeline=pipeline)
-    app.extensions[KEY] = State(settings=settings, front_door=door, pipeline=pipeline)
+    hot = HotRoute(door, largest=min(LARGE_BODY_BYTES, settings.max_body_bytes))
+    app.extensions[KEY] = State(settings=settings, front_door=door, hot=hot, pipeline=pipeline)
     register_request_ids(app)
     register_errors(app)
     for blueprint in (payloads.blueprint, receipts.blueprint, status.blueprint, metrics.blueprint):
         app.register_blueprint(blueprint)
     for command in cli.COMMANDS:
         app.cli.add_command(command)
+    app.wsgi_app = HotMiddleware(app.wsgi_app, hot=hot)  # type: ignore[method-assign]
     return app

@@ -7,15 +7,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
+from app.answers import COUNTERS, JSON, Answer
 from app.bodies import inflate
 from app.decoding import Collection, decode
 from app.logs import request_id
 from app.problems import Problem, TooLarge, Unavailable
 from app.schemas import load_payload_schema
 from workers.errors import Refusal, TooManyPayloads
+from workers.journal import Ticket
 from workers.keys import STREAM
 from workers.pipeline import Pipeline
 from workers.segment import Receipt
@@ -47,9 +50,12 @@ class Accepted(msgspec.Struct):
     durability: str
     receipts: list[ReceiptAnswer]
 
-    def encode(self) -> bytes:
-        """Return the JSON document."""
-        return _encode(self)
+
+class Taken(NamedTuple):
+    """A collection that the pipeline has, and the 202 that may leave once it is safe."""
+
+    ticket: Ticket
+    answer: Answer
 
 
 class FrontDoor:
@@ -90,8 +96,27 @@ class FrontDoor:
 
     def accept(
         self, stream: str, body: bytes, *, content_type: str, content_encoding: str
-    ) -> Accepted:
+    ) -> Answer:
         """Take one request's body; blocks until it is as safe as `DURABILITY` promises.
+
+        Raises:
+            Problem: what the client is told instead. Nothing was kept.
+        """
+        taken = self.take(
+            stream, body, content_type=content_type, content_encoding=content_encoding
+        )
+        try:
+            taken.ticket.wait()
+        except Refusal as refusal:
+            raise self.problem(refusal) from refusal
+        return taken.answer
+
+    def take(
+        self, stream: str, body: bytes, *, content_type: str, content_encoding: str = ""
+    ) -> Taken:
+        """Take one request's body; its answer may go out once its ticket is settled.
+
+        Blocks only while another large body is decoded.
 
         Raises:
             Problem: what the client is told instead. Nothing was kept.
@@ -105,10 +130,22 @@ class FrontDoor:
             lines = self._lines(stream, collection)
         pipeline = self._pipeline()
         try:
-            receipts = pipeline.accept(stream, lines, count=collection.count)
+            ticket = pipeline.take(stream, lines, count=collection.count)
         except Refusal as refusal:
-            raise self._problem(refusal, pipeline) from refusal
-        return self._accepted(receipts, pipeline)
+            raise self.problem(refusal) from refusal
+        return Taken(ticket, self._accepted(ticket.receipts(), pipeline))
+
+    def problem(self, refusal: Refusal) -> Problem:
+        """Return what a client is told where the pipeline refused its collection."""
+        if isinstance(refusal, TooManyPayloads):
+            return TooLarge(str(refusal))
+        retry_after = self._pipeline().retry_after()
+        return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
+
+    def count(self, status: int) -> None:
+        """Count an answer in the ledger."""
+        if status in COUNTERS:
+            self._pipeline().home.board.add(COUNTERS[status])
 
     def _decoding(self, body: bytes, encoding: str) -> AbstractContextManager[object]:
         large = len(body) > LARGE_BODY_BYTES or encoding
@@ -129,22 +166,16 @@ class FrontDoor:
             raise TooLarge(f"With their envelopes the payloads are larger than {limit} bytes.")
         return opening + collection.lines[:-1].replace(b"\n", b"}\n" + opening) + b"}\n"
 
-    def _accepted(self, receipts: list[Receipt], pipeline: Pipeline) -> Accepted:
-        return Accepted(
-            accepted=sum(receipt.count for receipt in receipts),
-            durability=self._settings.durability,
-            receipts=[
-                ReceiptAnswer(
-                    id=pipeline.receipts.issue(receipt),
-                    object=f"s3://{receipt.header.bucket}/{receipt.header.key}",
-                    first_line=receipt.first_line,
-                    count=receipt.count,
-                )
-                for receipt in receipts
-            ],
-        )
-
-    def _problem(self, refusal: Refusal, pipeline: Pipeline) -> Problem:
-        if isinstance(refusal, TooManyPayloads):
-            return TooLarge(str(refusal))
-        return Unavailable(f"Not accepted: {refusal}.", retry_after=pipeline.retry_after())
+    def _accepted(self, receipts: list[Receipt], pipeline: Pipeline) -> Answer:
+        issued = [
+            ReceiptAnswer(
+                id=pipeline.receipts.issue(receipt),
+                object=f"s3://{receipt.header.bucket}/{receipt.header.key}",
+                first_line=receipt.first_line,
+                count=receipt.count,
+            )
+            for receipt in receipts
+        ]
+        accepted = sum(receipt.count for receipt in receipts)
+        body = _encode(Accepted(accepted, self._settings.durability, issued))
+        return Answer(202, [JSON, ("Location", f"/receipts/{issued[0].id}")], body)

@@ -7,10 +7,7 @@ it would wait for a slow client's bytes for ever. Knows gunicorn, and nothing of
 import contextlib
 import errno
 import math
-import os
-import queue
 import selectors
-import signal
 import socket
 import time
 from functools import partial
@@ -26,6 +23,7 @@ from gunicorn.workers.gthread import (
 )
 
 from app.problems import CONTENT_TYPE, Problem
+from app.stopping import HearingWorker, ignore_stop_signals
 from workers.settings import load_settings
 
 # What a request line or header can be that is no HTTP; anything else of the kind is a 400.
@@ -35,7 +33,6 @@ _STATUSES = {
     errors.LimitRequestHeaders: 431,
     errors.UnsupportedTransferCoding: 501,
 }
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
 
 
@@ -46,7 +43,7 @@ class LastingMethodQueue(PollableMethodQueue):  # type: ignore[misc]
         """Keep the pipe: late requests still write to its number, which S3's sockets would get."""
 
 
-class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
+class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
     """gthread that stops reading from a client `REQUEST_SECONDS` after its request began."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,20 +52,6 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         self._patience = load_settings().request_seconds
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, tuple[float, int]] = {}
-        # Set after the fork, see gunicorn.conf.py.
-        self.missed_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def init_signals(self) -> None:
-        """Take the signals over, and those that came since the fork, before there was a handler.
-
-        They went to the master's handler, in this process's copy of the master's queue.
-        """
-        super().init_signals()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                number = self.missed_signals.get_nowait()
-                if number in _STOPS:
-                    os.kill(os.getpid(), number)
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection and leave it with the poller until its client says something."""
@@ -124,8 +107,7 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         gunicorn's own handler shuts the thread pool down from inside the signal, which deadlocks
         where the signal struck the pool's own lock.
         """
-        ignore_stop_signals()
-        self.handle_exit(sig, frame)
+        super().handle_quit(sig, frame)
         # A master that got SIGINT after SIGTERM kills within two seconds: end the loop that waits
         # for running requests. They go on in their threads, and what they bring is refused.
         self.nr_conns = 0
@@ -159,13 +141,3 @@ class PatientThreadWorker(ThreadWorker):  # type: ignore[misc]
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
-
-
-def ignore_stop_signals() -> None:
-    """Let nothing but SIGKILL interrupt this process any more: it is stopping already."""
-    for number in (*_STOPS, signal.SIGHUP):
-        signal.signal(number, _deaf)
-
-
-def _deaf(_: int, __: FrameType | None) -> None:
-    """Do nothing. SIG_IGN would make CPython complain of a signal that was on its way already."""

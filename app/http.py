@@ -1,18 +1,12 @@
 """What every request and answer has: an id, and errors as problem documents (RFC 9457)."""
 
-import logging
-
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from app.answers import Answer, failure, refusal
 from app.logs import request_id, take_request_id
 from app.problems import Problem
 from app.state import state
-from workers.ledger import Field
-
-log = logging.getLogger(__name__)
-
-_COUNTED = {name for name in Field.__members__ if name.startswith("REQUESTS_")}
 
 
 def register_request_ids(app: Flask) -> None:
@@ -29,9 +23,7 @@ def register_request_ids(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
-        field = f"REQUESTS_{response.status_code}"
-        if field in _COUNTED:
-            state().pipeline().home.board.add(Field[field])
+        state().front_door.count(response.status_code)
         return response
 
 
@@ -40,10 +32,7 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
-        log.info("refused", extra={"status": error.status, "detail": error.detail})
-        answer = Response(error.body(), error.status, mimetype="application/problem+json")
-        answer.headers.update(error.headers)
-        return answer
+        return _response(refusal(error))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -56,5 +45,8 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
-        log.error("request failed", exc_info=error)
-        return problem(Problem("Something is wrong here; see the service's log."))
+        return _response(failure(error))
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers)

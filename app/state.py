@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import current_app
+from flask import Flask, current_app
 
 from app.front_door import FrontDoor
+from app.hot import HotRoute
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 
@@ -18,10 +19,16 @@ class State:
 
     settings: Settings
     front_door: FrontDoor
+    hot: HotRoute
     pipeline: Callable[[], Pipeline]
 
 
 def state() -> State:
     """Return the current application's parts."""
-    found: State = current_app.extensions[KEY]
+    return state_of(current_app)
+
+
+def state_of(app: Flask) -> State:
+    """Return an application's parts."""
+    found: State = app.extensions[KEY]
     return found

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workers.errors import Draining, Full, NotDurable, TooManyPayloads
-from workers.journal import Journal, Run
+from workers.journal import Journal, Run, Ticket
 from workers.keys import Clock, object_key, segment_name
 from workers.ledger import Field
 from workers.segment import Body, Header, Receipt, Segment
@@ -93,10 +93,10 @@ class Intake:
         # A quarter each, so that one segment fills while others are on their way.
         self._largest_size = max(1, self._budget // 4)
 
-    def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
-        """Take one collection, all or nothing, and return once it is as safe as promised.
+    def take(self, stream: str, lines: bytes, *, count: int) -> Ticket:
+        """Take one collection, all or nothing. Its ticket is settled once it is safe.
 
-        `lines` are `count` payloads, each ended by a newline. Blocks until the journal has them.
+        `lines` are `count` payloads, each ended by a newline. Does not block.
 
         Raises:
             TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
@@ -111,10 +111,18 @@ class Intake:
             # Sealed only now: a segment's seal must not overtake its lines.
             for segment in replaced:
                 self._seal(segment)
-            self._seal_full(self._open[stream])
-        if ticket is not None:
-            ticket.wait()
-        return [Receipt(run.segment.header, run.first_line, run.count) for run in runs]
+            self._seal_full(runs[-1].segment)
+        return ticket
+
+    def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
+        """Take one collection and block until it is as safe as promised; return its receipts.
+
+        Raises:
+            TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
+        """
+        ticket = self.take(stream, lines, count=count)
+        ticket.wait()
+        return ticket.receipts()
 
     def refusal(self) -> str | None:
         """Say why a small collection would be refused now, or None: what readiness asks."""

@@ -6,12 +6,13 @@ Both take whole collections and answer with a ticket; the front door waits on it
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from workers.errors import NotDurable
 from workers.ledger import Board, Field
-from workers.segment import MemoryBody, Segment
+from workers.segment import MemoryBody, Receipt, Segment
 from workers.spoolfile import SpoolFile
 
 log = logging.getLogger(__name__)
@@ -31,24 +32,42 @@ class Run:
 
 
 class Ticket:
-    """One collection's place in the queue for the disk."""
+    """One collection's place in the queue for the disk; `runs` say where its lines go."""
 
-    __slots__ = ("_done", "_refused", "_settled", "runs")
+    __slots__ = ("_act", "_guard", "refused", "runs", "settled")
 
-    def __init__(self, runs: list[Run]) -> None:
+    def __init__(self, runs: list[Run], *, settled: bool = False) -> None:
         self.runs = runs
-        self._refused: str | None = None
-        self._settled = False
-        # A bare lock is the cheapest thing a thread can sleep on.
-        self._done = threading.Lock()
-        self._done.acquire()
+        self.settled = settled
+        self.refused: str | None = None
+        self._act: Callable[[Ticket], None] | None = None
+        self._guard = threading.Lock()
+
+    def receipts(self) -> list[Receipt]:
+        """Return where the lines are going to be; worth giving out once they are safe."""
+        return [Receipt(run.segment.header, run.first_line, run.count) for run in self.runs]
 
     def settle(self, refused: str | None = None) -> None:
-        """Wake whoever waits: the lines are safe, or refused for a reason. The first word holds."""
-        if not self._settled:
-            self._settled = True
-            self._refused = refused
-            self._done.release()
+        """Say that the lines are safe, or refused for a reason. The first word holds."""
+        with self._guard:
+            if self.settled:
+                return
+            self.refused = refused
+            self.settled = True
+            act = self._act
+        if act is not None:
+            self._do(act)
+
+    def then(self, act: Callable[["Ticket"], None]) -> None:
+        """Have `act` called once, when the ticket is settled: now, or by the committer's thread.
+
+        So nobody need sleep through the sync. `act` must be quick.
+        """
+        with self._guard:
+            if not self.settled:
+                self._act = act
+                return
+        self._do(act)
 
     def wait(self) -> None:
         """Block until the lines are safe.
@@ -56,9 +75,21 @@ class Ticket:
         Raises:
             NotDurable: they are not, and none of them is kept.
         """
-        self._done.acquire()
-        if self._refused is not None:
-            raise NotDurable(self._refused)
+        if not self.settled:
+            # A bare lock is the cheapest thing a thread can sleep on.
+            asleep = threading.Lock()
+            asleep.acquire()
+            self.then(lambda _: asleep.release())
+            asleep.acquire()
+        if self.refused is not None:
+            raise NotDurable(self.refused)
+
+    def _do(self, act: Callable[["Ticket"], None]) -> None:
+        # The committer must outlive whatever is wrong with one answer.
+        try:
+            act(self)
+        except Exception:
+            log.exception("an answer failed")
 
 
 class Journal(Protocol):
@@ -66,8 +97,8 @@ class Journal(Protocol):
 
     broken: str | None
 
-    def append(self, runs: list[Run]) -> Ticket | None:
-        """Take one collection; None means that it is as safe as it will be already."""
+    def append(self, runs: list[Run]) -> Ticket:
+        """Take one collection; its ticket is settled once it is as safe as it will be."""
         ...
 
     def seal(self, segment: Segment) -> None:
@@ -87,13 +118,15 @@ class MemoryJournal:
     def __init__(self, board: Board) -> None:
         self._board = board
 
-    def append(self, runs: list[Run]) -> None:
+    def append(self, runs: list[Run]) -> Ticket:
         """Keep the lines."""
         for run in runs:
             body = run.segment.body
             assert isinstance(body, MemoryBody)
             body.chunks.append(run.lines)
-        _count(runs, self._board)
+        ticket = Ticket(runs, settled=True)
+        _count([ticket], self._board)
+        return ticket
 
     def seal(self, segment: Segment) -> None:
         """Freeze the segment at once."""
@@ -175,11 +208,11 @@ class DiskJournal:
             return
         for segment in runs:
             _file(segment).sync()
-        for ticket in tickets:
-            _count(ticket.runs, self._board)
-            ticket.settle()
+        _count(tickets, self._board)
         self._board.add(Field.COMMITS)
         self._board.add(Field.COMMITTED_COLLECTIONS, len(tickets))
+        for ticket in tickets:
+            ticket.settle()
 
     def _refuse_spoiled(self, tickets: list[Ticket]) -> list[Ticket]:
         """Turn away what was given line numbers behind lines that never were."""
@@ -227,11 +260,12 @@ def _file(segment: Segment) -> SpoolFile:
     return segment.body
 
 
-def _count(runs: list[Run], board: Board) -> None:
+def _count(tickets: list[Ticket], board: Board) -> None:
     payloads = size = 0
-    for run in runs:
-        payloads += run.count
-        size += len(run.lines)
-        run.segment.lines += run.count
-        run.segment.size += len(run.lines)
+    for ticket in tickets:
+        for run in ticket.runs:
+            payloads += run.count
+            size += len(run.lines)
+            run.segment.lines += run.count
+            run.segment.size += len(run.lines)
     board.accept(payloads=payloads, size=size)

@@ -15,7 +15,7 @@ from typing import Any
 from workers.adoption import LOOK_SECONDS, Adoption
 from workers.dispatcher import Dispatcher, Pool
 from workers.intake import Intake, Job, JobQueue, Ratios
-from workers.journal import DiskJournal, Journal, MemoryJournal
+from workers.journal import DiskJournal, Journal, MemoryJournal, Ticket
 from workers.ledger import Field, Totals
 from workers.outage import Outage
 from workers.receipts import Receipts
@@ -107,6 +107,14 @@ class Pipeline:
             thread = threading.Thread(target=body, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def take(self, stream: str, lines: bytes, *, count: int) -> Ticket:
+        """Take one collection of `count` lines; its ticket is settled once it is safe. No blocking.
+
+        Raises:
+            Refusal: one of its kinds; nothing of the collection was kept.
+        """
+        return self._intake.take(stream, lines, count=count)
 
     def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
         """Take one collection of `count` lines; blocks until it is as safe as promised.

@@ -316,7 +316,7 @@ def test_a_fault_of_ours_is_a_500_without_a_traceback(
         raise RuntimeError("a secret detail")
 
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(service.pipeline, "accept", fail)
+        patch.setattr(service.pipeline, "take", fail)
         answer = service.post([{}], **{"X-Request-ID": "mine"})
     assert answer.status_code == 500
     assert b"secret" not in answer.data

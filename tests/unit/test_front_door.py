@@ -41,7 +41,7 @@ class Door:
         """Post a body, or a value as JSON; return the document of the 202."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         accepted = self.front.accept(stream, raw, content_type=kind, content_encoding=coding)
-        said: dict[str, Any] = json.loads(accepted.encode())
+        said: dict[str, Any] = json.loads(accepted.body)
         return said
 
     def lines(self) -> list[bytes]:

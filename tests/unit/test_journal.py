@@ -62,7 +62,7 @@ def append(journal: DiskJournal, *segments: Segment) -> Ticket:
 
 def settled(ticket: Ticket) -> bool:
     """Whether whoever waits for the ticket has been woken."""
-    return not ticket._done.locked()
+    return ticket.settled
 
 
 def path_of(segment: Segment) -> Path:
