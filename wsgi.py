@@ -20,26 +20,28 @@ class PerProcess:
     """
 
     def __init__(self) -> None:
-        self._pipeline: Pipeline | None = None
-        self._pid = 0
-        self._lock = threading.Lock()
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
 
     def get(self) -> Pipeline:
         """Return the started pipeline; the first call in a process blocks on the disk."""
-        pipeline = self._pipeline
-        if pipeline is None or self._pid != os.getpid():
-            with self._lock:
-                if self._pipeline is None or self._pid != os.getpid():
-                    self._pipeline = Pipeline(settings, bucket=Bucket.connect(settings))
-                    self._pipeline.start()
-                    self._pid = os.getpid()
-                pipeline = self._pipeline
-        return pipeline
+        if self._pipeline is not None:
+            return self._pipeline
+        with self._lock:
+            if self._pipeline is None:
+                pipeline = Pipeline(settings, bucket=Bucket.connect(settings))
+                pipeline.start()
+                self._pipeline = pipeline
+            return self._pipeline
 
     def stop(self) -> None:
         """Stop this process's pipeline if it has one; blocks for `DRAIN_SECONDS` at most."""
-        if self._pipeline is not None and self._pid == os.getpid():
+        if self._pipeline is not None:
             self._pipeline.stop()
+
+    def _forget(self) -> None:
+        self._pipeline: Pipeline | None = None
+        self._lock = threading.Lock()
 
 
 try:

@@ -6,8 +6,9 @@ from flask import Flask
 
 from app import cli, metrics, payloads, receipts, status
 from app.front_door import LARGE_BODY_BYTES, FrontDoor
-from app.hot import HotMiddleware, HotRoute
+from app.hot import HotRoute
 from app.http import register_errors, register_request_ids
+from app.middleware import HotMiddleware
 from app.state import KEY, State
 from workers.pipeline import Pipeline
 from workers.settings import Settings

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Bodies on their way to the hot route, all together; what comes beyond goes by Flask's threads.
 HOT_BYTES = 16 << 20
 # What hyper keeps of a connection: a request's head must fit in.
-BUFFER_BYTES = 16 << 10
+BUFFER_BYTES = 48 << 10
 # A kept-alive connection may have sent its next request before it hears that we stop.
 LINGER_SECONDS = 2.0
 BEAT_SECONDS = 1.0
@@ -221,9 +221,7 @@ class EngineWorker(HearingWorker):
         """Serve until told to stop, then finish what is running, in its part of the stop's time."""
         patience = load_settings().request_seconds
         pool = ThreadPoolExecutor(self.cfg.threads, thread_name_prefix="request")
-        reception = Reception(
-            state_of(self.wsgi).hot, pool=pool, wsgi=self.wsgi, patience=patience
-        )
+        reception = Reception(state_of(self.wsgi).hot, pool=pool, wsgi=self.wsgi, patience=patience)
         engines = [
             Engine(each, reception=reception, cfg=self.cfg, patience=patience)
             for each in self.sockets

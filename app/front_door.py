@@ -3,9 +3,10 @@
 Knows no Flask, so that any HTTP layer can stand in front of it and answer the same bytes.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from workers.keys import STREAM
 from workers.pipeline import Pipeline
 from workers.segment import Receipt
 from workers.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # Bodies beyond this, or of unknown size, share room for two of the largest while they come in, and
 # are decoded one by one: that takes several times their size for a moment.
@@ -102,6 +105,8 @@ class FrontDoor:
         Raises:
             Problem: what the client is told instead. Nothing was kept.
         """
+        if not STREAM.fullmatch(stream):
+            raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
         taken = self.take(
             stream, body, content_type=content_type, content_encoding=content_encoding
         )
@@ -114,25 +119,25 @@ class FrontDoor:
     def take(
         self, stream: str, body: bytes, *, content_type: str, content_encoding: str = ""
     ) -> Taken:
-        """Take one request's body; its answer may go out once its ticket is settled.
+        """Take one body for a stream of a valid name; its answer may go once its ticket is settled.
 
         Blocks only while another large body is decoded.
 
         Raises:
             Problem: what the client is told instead. Nothing was kept.
         """
-        if not STREAM.fullmatch(stream):
-            raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
-        with self._decoding(body, content_encoding):
-            plain = inflate(body, encoding=content_encoding, limit=self._settings.max_body_bytes)
-            collection = decode(plain, content_type=content_type, schema=self._schema)
-            del plain
-            lines = self._lines(stream, collection)
+        if content_encoding or len(body) > LARGE_BODY_BYTES:
+            with self._decoding_large:
+                collection = self._decode(stream, body, content_type, content_encoding)
+        else:
+            collection = self._decode(stream, body, content_type)
         pipeline = self._pipeline()
         try:
-            ticket = pipeline.take(stream, lines, count=collection.count)
+            ticket = pipeline.take(stream, collection.lines, count=collection.count)
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
         return Taken(ticket, self._accepted(ticket.receipts(), pipeline))
 
     def problem(self, refusal: Refusal) -> Problem:
@@ -147,13 +152,15 @@ class FrontDoor:
         if status in COUNTERS:
             self._pipeline().home.board.add(COUNTERS[status])
 
-    def _decoding(self, body: bytes, encoding: str) -> AbstractContextManager[object]:
-        large = len(body) > LARGE_BODY_BYTES or encoding
-        return self._decoding_large if large else nullcontext()
-
-    def _lines(self, stream: str, collection: Collection) -> bytes:
+    def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
+        if coding or len(body) > self._settings.max_body_bytes:
+            body = inflate(body, encoding=coding, limit=self._settings.max_body_bytes)
+        collection = decode(body, content_type=kind, schema=self._schema)
         if self._settings.line_format == "payload":
-            return collection.lines
+            return collection
+        return msgspec.structs.replace(collection, lines=self._envelopes(stream, collection))
+
+    def _envelopes(self, stream: str, collection: Collection) -> bytes:
         envelope = {
             "received_at": datetime.now(UTC).isoformat(timespec="microseconds"),
             "stream": stream,

@@ -19,9 +19,7 @@ READ_AWAY = 8
 
 def content_length(environ: Mapping[str, Any]) -> int | None:
     """Return how long the body is said to be; None where it is chunked, or there is none."""
-    return get_content_length(
-        environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING")
-    )
+    return get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
 
 
 def read_body(environ: Mapping[str, Any], *, limit: int) -> bytes:

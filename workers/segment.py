@@ -6,7 +6,6 @@ Only data. The intake reserves room in it, a journal makes the lines safe, a wor
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -82,8 +81,7 @@ class Segment:
         return self.header.name
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Where a run of payloads is going to be: lines of one object, the first line being 1."""
 
     header: Header

@@ -365,14 +365,7 @@ class Asked:
 
 
 class Desk(DiskJournal):
-    """The committer, whose tickets are put aside: the one thread there is cannot wait on them."""
-
-    def __init__(self, board: Board) -> None:
-        super().__init__(board)
-        self.last: Ticket | None = None
-
-    def append(self, runs: list[Run]) -> Any:
-        self.last = super().append(runs)
+    """The committer, run when it is called for: there is one thread, and it cannot wait."""
 
     @property
     def has_work(self) -> bool:
@@ -418,9 +411,8 @@ class Process:
             Refusal: it was turned away at the door.
         """
         lines = b"".join(map(payload, ids))
-        receipts = self.intake.accept(stream, lines, count=len(ids))
-        assert self.journal.last is not None
-        self.asked.append(Asked(ids, receipts, self.journal.last))
+        ticket = self.intake.take(stream, lines, count=len(ids))
+        self.asked.append(Asked(ids, ticket.receipts(), ticket))
 
     def commit(self) -> None:
         """Be the committer until there is nothing left to commit."""
@@ -622,7 +614,7 @@ class Trial:
         for process in self._processes:
             waiting = []
             for asked in process.asked:
-                if asked.ticket._done.locked():
+                if not asked.ticket.settled:
                     waiting.append(asked)
                 else:
                     self._take_answer(asked)

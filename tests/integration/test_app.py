@@ -395,22 +395,24 @@ def test_a_process_has_one_pipeline(wsgi: ModuleType, s3: FakeS3) -> None:
     assert len(s3.lines()) == 1
 
 
-def test_a_fork_gets_a_pipeline_of_its_own(
-    wsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_fork_gets_a_pipeline_of_its_own(wsgi: ModuleType) -> None:
     """Threads do not survive a fork: a child never uses, or stops, its parent's pipeline."""
     parent = wsgi.pipelines.get()
-    pid = os.getpid()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "getpid", lambda: pid + 1)
-        wsgi.pipelines.stop()
-        assert parent.refusal() is None
-        child = wsgi.pipelines.get()
-        assert child is not parent
-        assert child is wsgi.pipelines.get()
-    for each in (parent, child):
-        each.stop()
-        each.bucket._client.close()
+    child = os.fork()
+    if not child:
+        # Nothing of the test run may go on here, whatever happens.
+        code = 1
+        try:
+            wsgi.pipelines.stop()
+            code = 0 if parent.refusal() is None and wsgi.pipelines.get() is not parent else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert parent.refusal() is None
+    assert wsgi.pipelines.get() is parent
+    parent.stop()
+    parent.bucket._client.close()
 
 
 def test_wrong_settings_end_the_process(wsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
