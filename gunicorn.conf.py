@@ -11,9 +11,9 @@ import signal
 import sys
 from typing import Any
 
-from app.stopping import ignore_stop_signals
 from app.logs import logging_config
 from app.schemas import load_payload_schema
+from app.stopping import ignore_stop_signals
 from workers.errors import BrigadeError
 from workers.settings import load_settings
 from workers.spool import Spool
@@ -24,7 +24,11 @@ except BrigadeError as _error:
     sys.exit(f"bucket-brigade: {_error}")
 
 wsgi_app = "wsgi:app"
-worker_class = "app.engine.EngineWorker"
+# What reads HTTP, under the same master, signals and hooks.
+worker_class = {
+    "granian": "app.engine.EngineWorker",
+    "gthread": "app.gthread.PatientThreadWorker",
+}[_settings.engine]
 workers = _settings.web_concurrency
 threads = 8
 # The heartbeat, which stands still while a process drains after SIGHUP.

@@ -178,7 +178,9 @@ class Engine:
         self._scheduler = CallbackScheduler(loop, reception.request, None, None, None)  # type: ignore[call-arg]
         self._scheduler._schedule_fn = reception.request  # type: ignore[attr-defined]  # noqa: SLF001
         self._loop = loop
-        milliseconds = int(patience * 1000)
+        # hyper has one patience for a head that is coming and for a kept-alive connection that
+        # idles. A proxy's must be the shorter one of the two, or requests are lost between them.
+        milliseconds = int(max(patience, cfg.keepalive) * 1000)
         self._worker = RSGIWorker(  # type: ignore[call-arg]
             1,  # number, in its log lines
             (None, holder),

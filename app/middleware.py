@@ -25,7 +25,7 @@ class HotMiddleware:
     """A WSGI application: the hot route, or else `application`."""
 
     def __init__(self, application: "WSGIApplication", *, hot: HotRoute) -> None:
-        self._application = application
+        self.application = application
         self._hot = hot
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
@@ -38,7 +38,7 @@ class HotMiddleware:
             and "HTTP_TRANSFER_ENCODING" not in environ,
         )
         if stream is None:
-            return self._application(environ, start_response)
+            return self.application(environ, start_response)
         answer = self._answer(environ, stream)
         headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
         start_response(STATUS_LINES[answer.status], headers)

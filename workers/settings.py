@@ -43,6 +43,7 @@ class Settings:
     receipt_secret: str
     log_level: str
     web_concurrency: int
+    engine: str
 
     @property
     def graceful_seconds(self) -> float:
@@ -154,6 +155,12 @@ class SettingsSchema(Schema):
     log_level = _choice("info", ["debug", "info", "warning", "error"], "Least level logged.")
     web_concurrency = _number(
         fields.Integer, len(os.sched_getaffinity(0)), 1, 1024, "gunicorn processes; default: cores."
+    )
+
+    engine = _choice(
+        "granian",
+        ["granian", "gthread"],
+        "What reads HTTP: Granian's engine, or gunicorn's threads.",
     )
 
     @pre_load

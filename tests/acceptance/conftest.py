@@ -22,8 +22,14 @@ def durability(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def road() -> str:
+    """Say which of `ROADS` requests take; a module that must hold on others too overrides this."""
+    return "engine"
+
+
 @pytest.fixture
-def brigade(s3: FakeS3, tmp_path: Path) -> Iterator[Brigade]:
+def brigade(s3: FakeS3, tmp_path: Path, road: str) -> Iterator[Brigade]:
     """Hand out services on that S3; end them, and see that their logs are as they should be."""
-    with Brigade(tmp_path, s3) as brigade:
+    with Brigade(tmp_path, s3, road=road) as brigade:
         yield brigade

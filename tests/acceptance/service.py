@@ -14,6 +14,13 @@ from tests.harness.service import Service
 
 # The fake S3 does not ask who signs, so that this can be looked for in every log.
 SECRET = "wJalrXUtnFEMI-never-in-a-log"
+# The ways that a request can take: by the engine, or by gthread; before Flask, or through it.
+ROADS = {
+    "engine": ("wsgi:app", {"ENGINE": "granian"}),
+    "gthread": ("wsgi:app", {"ENGINE": "gthread"}),
+    "flask": ("tests.acceptance.flask_only:app", {"ENGINE": "gthread"}),
+}
+SERVERS = ("engine", "gthread")
 QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 1}
 
 
@@ -24,7 +31,8 @@ class Brigade:
     `expected`, no credential.
     """
 
-    def __init__(self, directory: Path, s3: FakeS3) -> None:
+    def __init__(self, directory: Path, s3: FakeS3, *, road: str) -> None:
+        self.road = road
         self.expected: set[str] = set()
         self._directory = directory
         self._s3 = s3
@@ -44,9 +52,10 @@ class Brigade:
         """Return a service that is not started; a setting of None is left to its default."""
         directory = self._directory / f"service-{len(self._services)}"
         directory.mkdir()
-        given = {**QUICK, "AWS_SECRET_ACCESS_KEY": SECRET, **settings}
+        app, way = ROADS[self.road]
+        given = {**QUICK, **way, "AWS_SECRET_ACCESS_KEY": SECRET, **settings}
         chosen = {name: value for name, value in given.items() if value is not None}
-        self._services.append(Service(directory, self._s3, settings=chosen))
+        self._services.append(Service(directory, self._s3, settings=chosen, app=app))
         return self._services[-1]
 
     def start(self, **settings: object) -> Service:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.acceptance.service import Brigade, settle
+from tests.acceptance.service import ROADS, Brigade, settle
 from tests.acceptance.wire import Wire, ask, chunked, head, pointers, post, problem
 from tests.harness.s3 import FakeS3
 from tests.harness.service import Answer, Service
@@ -35,19 +35,29 @@ class Reading(Schema):
 """
 
 
+@pytest.fixture(scope="module", params=ROADS)
+def road(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[FakeS3]:
-    """Run one S3 for the module: nothing here breaks it."""
+def bucket(road: str) -> Iterator[FakeS3]:
+    """Run one S3 for each road: nothing here breaks it."""
+    del road
     with FakeS3() as running:
         yield running
 
 
 @pytest.fixture(scope="module", params=["disk", "memory"])
 def service(
-    bucket: FakeS3, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    bucket: FakeS3,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    road: str,
 ) -> Iterator[Service]:
     """Run one service for the module, in each durability."""
-    with Brigade(tmp_path_factory.mktemp("contract"), bucket) as brigade:
+    with Brigade(tmp_path_factory.mktemp("contract"), bucket, road=road) as brigade:
         yield brigade.start(DURABILITY=request.param, MAX_BODY_BYTES=MAX_BODY, WEB_CONCURRENCY=2)
 
 

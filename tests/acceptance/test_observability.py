@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.service import SECRET, Brigade, settle
+from tests.acceptance.service import SECRET, SERVERS, Brigade, settle
 from tests.acceptance.wire import Wire, post, problem
 from tests.harness import wait_until
 from tests.harness.flood import Flood, Plan
@@ -25,6 +25,12 @@ SAME = {
     "idle_workers": "idle_workers",
     "held_bytes": "held_bytes",
 }
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def road(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
 
 
 def metrics(service: Service) -> dict[str, float]:

@@ -5,7 +5,10 @@ import gzip
 import time
 from itertools import pairwise
 
+import pytest
+
 from tests.acceptance.service import (
+    SERVERS,
     Brigade,
     assert_each_object_was_put_once,
     assert_promise_kept,
@@ -20,6 +23,12 @@ MIB = 1 << 20
 TINY = {"MAX_QUEUE": 1, "MAX_WORKERS": 1, "OBJECT_MAX_PAYLOADS": 10}
 # A refusal takes milliseconds; this is what a test machine may add.
 QUICK_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def road(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
 
 
 def test_overload_is_refused_quickly_and_recovered_from_fully(

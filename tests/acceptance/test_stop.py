@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.acceptance.service import (
+    SERVERS,
     Brigade,
     assert_each_object_was_put_once,
     assert_promise_kept,
@@ -26,6 +27,12 @@ SLOW = Fault(kind="slow", seconds=0.1)
 # A stop must end by itself; far more than any of these should take.
 STOP_SECONDS = 30.0
 LOAD = Plan(threads=4, payloads=(1, 5), pause_seconds=0.002)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def road(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
 
 
 def events(service: Service, name: str) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.chaos.simdisk import Died, Fuse, SimDisk
 from workers.adoption import Adoption
@@ -31,7 +31,7 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.intake import Intake, JobQueue, Ratios
-from workers.journal import DiskJournal, Run, Ticket
+from workers.journal import DiskJournal, Ticket
 from workers.ledger import BOARD_BYTES, CELLS, Board, Field
 from workers.outage import Outage
 from workers.receipts import DEAD_PREFIX

@@ -99,6 +99,7 @@ class Service:
         settings: Mapping[str, object] | None = None,
         port: int | None = None,
         root: Path = ROOT,
+        app: str = "wsgi:app",
     ) -> None:
         self.port = port or free_port()
         self.settings = {name: str(value) for name, value in (settings or {}).items()}
@@ -107,6 +108,7 @@ class Service:
         self._home = workdir / "home"
         self._s3 = s3
         self._root = root
+        self._app = app
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -144,7 +146,7 @@ class Service:
         bind = ["--bind", f"{LOOPBACK}:{self.port}"]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *bind, "wsgi:app"],
+                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *bind, self._app],
                 cwd=self._root,
                 env=self.environ(),
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,7 @@
+"""The application as Flask serves it, without the hot route before it."""
+
+from app.middleware import HotMiddleware
+from wsgi import app
+
+assert isinstance(app.wsgi_app, HotMiddleware)
+app.wsgi_app = app.wsgi_app.application  # type: ignore[method-assign]
