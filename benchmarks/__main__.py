@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import table
+from benchmarks import latency, overload, table
 from benchmarks.bench import OUT
 
 # Each has `add_arguments` and `run`.
-COMMANDS: dict[str, ModuleType] = {"table": table}
+COMMANDS: dict[str, ModuleType] = {"table": table, "latency": latency, "overload": overload}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
