@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import latency, overload, table
+from benchmarks import latency, overload, soak, sweep, table
 from benchmarks.bench import OUT
 
 # Each has `add_arguments` and `run`.
-COMMANDS: dict[str, ModuleType] = {"table": table, "latency": latency, "overload": overload}
+COMMANDS: dict[str, ModuleType] = {
+    "table": table,
+    "latency": latency,
+    "overload": overload,
+    "sweep": sweep,
+    "soak": soak,
+}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

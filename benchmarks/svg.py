@@ -50,6 +50,7 @@ def plot(
     up: str,
     log_across: bool = False,
     log_up: bool = False,
+    dots: bool = True,
 ) -> str:
     """Draw named lines; `across` and `up` say what the axes are. A log axis skips values of 0."""
     kept = {
@@ -64,7 +65,9 @@ def plot(
     placed = {name: [_place(xs, ys, *point) for point in line] for name, line in kept.items()}
     labels = apart({name: line[-1][1] for name, line in placed.items()})
     for at, (name, line) in enumerate(placed.items()):
-        marks += _line(line, name, label=labels[name], colour=COLOURS[at % len(COLOURS)])
+        colour = COLOURS[at % len(COLOURS)]
+        marks += _dots(line, colour) if dots else []
+        marks += _line(line, name, label=labels[name], colour=colour)
     size_of = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
     style = 'font-family="sans-serif" font-size="13"'
     inside = '<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(marks)
@@ -98,11 +101,14 @@ def _grid(xs: Axis, ys: Axis) -> list[str]:
     return marks
 
 
+def _dots(points: Points, colour: str) -> list[str]:
+    return [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
+
+
 def _line(points: Points, name: str, *, label: float, colour: str) -> list[str]:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
     line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-    return [line, *dots, _text(points[-1][0] + 10, label + 4, name, colour=colour)]
+    return [line, _text(points[-1][0] + 10, label + 4, name, colour=colour)]
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = "#222") -> str:
