@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import latency, overload, soak, sweep, table
+from benchmarks import latency, overload, soak, stages, sweep, table
 from benchmarks.bench import OUT
 
 # Each has `add_arguments` and `run`.
@@ -19,6 +19,7 @@ COMMANDS: dict[str, ModuleType] = {
     "overload": overload,
     "sweep": sweep,
     "soak": soak,
+    "stages": stages,
 }
 
 

@@ -4,8 +4,11 @@ import json
 import random
 import uuid
 
-# Bodies are sent in turn: with a single one, objects would compress to nearly nothing.
-BODIES = 64
+from tests.harness.s3 import LOOPBACK
+
+# Bodies are sent in turn, and must not come again within the 32 KiB that gzip looks back: objects
+# would then compress to nearly nothing.
+BODIES, PAYLOADS = 64, 6400
 SEED = 430
 AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -20,8 +23,18 @@ def make_bodies(payloads: int) -> list[str]:
         json.dumps(
             {"payloads": [make_payload(rng) for _ in range(payloads)]}, separators=(",", ":")
         )
-        for _ in range(BODIES)
+        for _ in range(max(BODIES, PAYLOADS // payloads))
     ]
+
+
+def make_requests(payloads: int) -> list[bytes]:
+    """Make whole requests of these bodies, for `/payloads` on loopback."""
+    head = (
+        f"POST /payloads HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: application/json\r\n"
+        "Content-Length: {}\r\n\r\n"
+    )
+    bodies = [body.encode() for body in make_bodies(payloads)]
+    return [head.format(len(body)).encode() + body for body in bodies]
 
 
 def make_payload(rng: random.Random) -> dict[str, object]:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.bodies import make_bodies
+from benchmarks.bodies import make_requests
 from tests.harness.s3 import LOOPBACK
 
 CONNECTIONS = 256
@@ -251,13 +251,3 @@ class OpenLoop:
     def _open(self, connection: Connection) -> None:
         self.epoll.register(connection.sock.fileno(), select.EPOLLIN)
         self.idle.append(connection)
-
-
-def make_requests(payloads: int) -> list[bytes]:
-    """Make whole requests of the bodies that all runs send."""
-    head = (
-        f"POST /payloads HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: application/json\r\n"
-        "Content-Length: {}\r\n\r\n"
-    )
-    bodies = [body.encode() for body in make_bodies(payloads)]
-    return [head.format(len(body)).encode() + body for body in bodies]
