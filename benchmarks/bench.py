@@ -90,8 +90,7 @@ def lacking_tools() -> str:
         missing += ["golang-go", "golang-github-aws-aws-sdk-go-dev"]
     if not missing:
         return ""
-    command = "make bench-tools" if os.geteuid() == 0 else f"apt-get install {' '.join(missing)}"
-    return f"The bench says more with {', '.join(missing)} ({command}); it goes on without."
+    return f"The bench says more with: apt-get install -y {' '.join(missing)}. It goes on without."
 
 
 def file_system(path: Path) -> str:

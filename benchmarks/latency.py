@@ -146,7 +146,7 @@ def plot(steps: Sequence[Step]) -> str:
             if value is not None and (loop == "open" or quantile == "p99"):
                 lines.setdefault(f"{step.contender} {loop} {quantile}", []).append((x, value))
     return svg.plot(
-        {name: sorted(line) for name, line in lines.items()},
+        lines,
         across="requests/s offered (closed loop: achieved)",
         up="latency in milliseconds",
         log_up=True,

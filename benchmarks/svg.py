@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, LABEL = 760, 440, 70, 170, 40, 50, 16
-COLOURS = ("#0b6", "#06c", "#c33", "#e80", "#939", "#555", "#a63", "#399")
+COLOURS = (
+    "#0b6", "#06c", "#c33", "#e80", "#939", "#555", "#a63", "#399", "#7a0", "#c6a", "#007", "#b90",
+)  # fmt: skip
 STEPS = (1, 2, 5, 10)
 MOST_TICKS = 8
 
@@ -108,7 +110,7 @@ def _dots(points: Points, colour: str) -> list[str]:
 def _line(points: Points, name: str, *, label: float, colour: str) -> list[str]:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-    return [line, _text(points[-1][0] + 10, label + 4, name, colour=colour)]
+    return [line, _text(WIDTH - RIGHT + 10, label + 4, name, colour=colour)]
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = "#222") -> str:

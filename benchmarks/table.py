@@ -120,8 +120,8 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
     return {
         **bench.about(),
         "each run": f"{programme.load_seconds} s of load, then at most"
-        f" {programme.wait_seconds:g} s until all is stored; {programme.rounds} rounds planned,"
-        " one for the earlier designs",
+        f" {programme.wait_seconds:g} s until all is stored; rounds planned: {programme.rounds},"
+        " 1 for the earlier designs",
         "figures": "median (lowest-highest) of rounds; /first, /go, /fluent-bit*: over that row",
         "price": f"${DOLLARS_PER_PUT * 1000:g} per 1,000 PUTs: S3 Standard, us-east-1,"
         " aws.amazon.com/s3/pricing",

@@ -10,7 +10,7 @@ def show(value: float | None) -> str:
         return "-"
     if value >= 100 or value == 0:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value < 1 else f"{value:.2f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}" if value < 1 else f"{value:.2f}"
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
