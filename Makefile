@@ -8,10 +8,10 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run show flask test chaos bench lint types format check clean
+.PHONY: help run show flask test chaos bench bench-tools lint types format check clean
 
 help: ## list what can be made (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/installed ## serve here; without S3_BUCKET an embedded S3 comes with it
 	@$(BIN)/python deploy/local.py
@@ -28,8 +28,11 @@ test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pyte
 chaos: $(VENV)/installed ## crashes, outages, bad disks for minutes, then a table
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-bench: $(VENV)/installed ## measure against the designs that failed
+bench: $(VENV)/installed ## measure beside other designs; ARGS="--help" has the closer looks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-tools: ## install what the bench likes to have, on Debian and Ubuntu, as root
+	apt-get install -y wrk nginx-light golang-go golang-github-aws-aws-sdk-go-dev
 
 lint: $(VENV)/installed ## check the rules and the formatting (ruff)
 	$(BIN)/python -m ruff check .

@@ -1,19 +1,21 @@
-"""Who is measured: this service and the earlier designs, each under the same gunicorn.
+"""Who is measured: this service under several servers, the original in Go, the earlier designs.
 
 Knows how to start one, what it has stored and what that cost; nothing of the load.
 """
 
 import contextlib
+import functools
 import http.client
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from benchmarks.baselines.front import read_tallies
+from benchmarks.servers import CommandService, granian
 from tests.harness.s3 import ROOT, FakeS3
 from tests.harness.service import Service
 
@@ -23,6 +25,8 @@ LOOK_SECONDS = 0.1
 # Short runs need young segments. The default, 10 s, makes a tenth of the objects where age seals.
 AGE_SECONDS = 1.0
 COMMON = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(ROOT)}
+GTHREAD = {"GUNICORN_CMD_ARGS": "--worker-class app.gthread.PatientThreadWorker"}
+DISK, MEMORY = {"DURABILITY": "disk"}, {"DURABILITY": "memory"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,36 +36,67 @@ class Contender:
     name: str
     about: str
     settings: Mapping[str, str] = field(default_factory=dict)
-    # A module of `benchmarks.baselines`; empty for this service.
+    server: Literal["gunicorn", "granian", "original"] = "gunicorn"
+    # A module of `benchmarks.baselines`; empty for the others.
     baseline: str = ""
 
     @property
     def waits_seconds(self) -> float:
         """How long it holds a last payload on purpose, to fill an object."""
-        alone = self.baseline or self.settings.get("OBJECT_MAX_PAYLOADS") == "1"
-        return 0.0 if alone else AGE_SECONDS
+        alone = self.baseline or self.server == "original"
+        return 0.0 if alone or self.settings.get("OBJECT_MAX_PAYLOADS") == "1" else AGE_SECONDS
+
+    @property
+    def earlier(self) -> bool:
+        """Whether it is an earlier design in Python: far behind, so that one round tells enough."""
+        return self.server == "gunicorn" and not self.waits_seconds
 
 
 CONTENDERS = (
-    Contender(
-        name="disk",
-        about="this service; a 202 leaves after fsync",
-        settings={"DURABILITY": "disk"},
-    ),
+    Contender(name="disk", about="this service; a 202 leaves after fsync", settings=DISK),
     Contender(
         name="memory",
         about="this service; a 202 leaves when the payload is in memory",
-        settings={"DURABILITY": "memory"},
+        settings=MEMORY,
+    ),
+    Contender(
+        name="disk-gthread",
+        about="disk, under gunicorn's threads as app.gthread has them",
+        settings={**DISK, **GTHREAD},
+    ),
+    Contender(
+        name="memory-gthread",
+        about="memory, under the same",
+        settings={**MEMORY, **GTHREAD},
+    ),
+    Contender(
+        name="granian-disk",
+        about="disk, under Granian alone, without gunicorn and its care",
+        settings=DISK,
+        server="granian",
+    ),
+    Contender(
+        name="granian-memory", about="memory, under the same", settings=MEMORY, server="granian"
+    ),
+    Contender(
+        name="go",
+        about="the original in Go: chan of chan, 100 workers, an object per payload, in memory",
+        server="original",
     ),
     Contender(name="handler", about="uploads inside the handler", baseline="handler"),
     Contender(name="threads", about="an unbounded thread per payload", baseline="threads"),
     Contender(name="consumer", about="a buffered queue with one consumer", baseline="consumer"),
     Contender(
         name="chan-of-chan",
-        about="the original: this service in memory with an object per payload",
-        settings={"DURABILITY": "memory", "OBJECT_MAX_PAYLOADS": "1", "COMPRESSION": "none"},
+        about="the original's design in Python: this service in memory, an object per payload",
+        settings={**MEMORY, "OBJECT_MAX_PAYLOADS": "1", "COMPRESSION": "none"},
     ),
 )
+
+
+def contender(name: str) -> Contender:
+    """Return the contender of that name."""
+    return next(found for found in CONTENDERS if found.name == name)
 
 
 class Counts(NamedTuple):
@@ -72,27 +107,43 @@ class Counts(NamedTuple):
 
 
 class Running:
-    """A contender at work; as a context manager it starts, and is killed."""
+    """A contender at work; as a context manager it starts, and is killed.
+
+    `settings` come before the contender's own; `original` is the program built from Go.
+    """
 
     def __init__(
-        self, contender: Contender, *, s3: FakeS3, workdir: Path, settings: Mapping[str, str]
+        self,
+        contender: Contender,
+        *,
+        s3: FakeS3,
+        workdir: Path,
+        settings: Mapping[str, str],
+        original: Path | None = None,
     ) -> None:
         given = {**COMMON, **settings, **contender.settings, "BASELINE": contender.baseline}
-        root = BASELINES if contender.baseline else ROOT
         self._contender = contender
-        self._service = Service(workdir, s3, settings=given, root=root)
+        self.service: Service
+        if contender.server == "gunicorn":
+            root = BASELINES if contender.baseline else ROOT
+            self.service = Service(workdir, s3, settings=given, root=root)
+        else:
+            command = (
+                granian if contender.server == "granian" else functools.partial(_run, original)
+            )
+            self.service = CommandService(workdir, s3, settings=given, command=command)
 
     def __enter__(self) -> Self:
-        self._service.__enter__()
+        self.service.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._service.kill_group()
+        self.service.kill_group()
 
     @property
     def port(self) -> int:
         """Where it listens, on loopback."""
-        return self._service.port
+        return self.service.port
 
     def counts(self) -> Counts:
         """Return its own ledger.
@@ -101,8 +152,8 @@ class Running:
             OSError, http.client.HTTPException: it does not answer.
         """
         if self._contender.baseline:
-            return Counts(*read_tallies(self._service.spool_dir))
-        stats = self._service.stats()
+            return Counts(*read_tallies(self.service.spool_dir))
+        stats = self.service.stats()
         return Counts(stats["accepted"], stats["stored"])
 
     def wait_stored(self, *, timeout: float) -> Counts:
@@ -121,7 +172,7 @@ class Running:
     def cpu_seconds(self) -> float:
         """Sum user and system time of all its processes, those that ended included (proc(5))."""
         ticks = 0
-        for pid in self._service.processes():
+        for pid in self.service.processes():
             with contextlib.suppress(OSError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 ticks += sum(map(int, fields[11:15]))
@@ -129,9 +180,28 @@ class Running:
 
     def peak_rss_bytes(self) -> int:
         """Sum the highest resident memory of each process; shared pages count once for each."""
+        return self._sum_kib("status", r"VmHWM:\s+(\d+)")
+
+    def rss_bytes(self) -> int:
+        """Sum the resident memory of all processes now; shared pages count once for each."""
+        return self._sum_kib("status", r"VmRSS:\s+(\d+)")
+
+    def pss_bytes(self) -> int:
+        """Sum the resident memory of all processes now; shared pages count once in all."""
+        return self._sum_kib("smaps_rollup", r"^Pss:\s+(\d+)")
+
+    def _sum_kib(self, file: str, pattern: str) -> int:
+        """Sum a figure of all processes, in bytes, from a file of proc(5) that has it in KiB."""
         total = 0
-        for pid in self._service.processes():
+        for pid in self.service.processes():
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{pid}/status").read_text()
-                total += sum(int(kib) * 1024 for kib in re.findall(r"VmHWM:\s+(\d+)", status))
+                text = Path(f"/proc/{pid}/{file}").read_text()
+                total += sum(int(kib) for kib in re.findall(pattern, text, re.MULTILINE)) * 1024
         return total
+
+
+def _run(program: Path | None, _: int) -> Sequence[str]:
+    """Return the command of a program that finds its port in the environment."""
+    if program is None:
+        raise ValueError("the original was not built")
+    return [str(program)]

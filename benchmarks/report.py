@@ -2,41 +2,55 @@
 
 import csv
 import dataclasses
+import io
 import json
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from benchmarks import svg
+from benchmarks.text import grid, head, show, title
 
 # S3 Standard, us-east-1, PUT requests: https://aws.amazon.com/s3/pricing/
 DOLLARS_PER_PUT = 0.005 / 1000
 MIB = 1 << 20
 MICRO = 1e6
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, LABEL = 760, 440, 70, 150, 40, 50, 16
-COLOURS = ("#0b6", "#06c", "#c33", "#e80", "#939", "#555", "#a63", "#399")
+GO = "go"
+# By payloads per request, what of the Go original's CPU Fluent Bit took when both were measured
+# side by side.
+FLUENT_BIT = "fluent-bit*"
+FLUENT_BIT_OF_GO = {1: 0.21, 10: 0.077, 100: 0.062}
+FLUENT_BIT_NOTE = (
+    "not run: a fraction of the go row, from an earlier side-by-side run;"
+    " it is in no registry the bench can use"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One run of one contender. `None` where nothing was stored to divide by."""
+    """One run of one contender. `None` where nothing was stored to divide by, or not measured."""
 
     contender: str
     payloads_per_request: int
-    round: int
-    requests_per_second: float
-    accepted_per_second: float
-    stored_per_second: float
-    cpu_us_per_payload: float | None
-    p50_ms: float | None
-    p99_ms: float | None
-    peak_rss_mib: float
-    puts_per_million: float | None
+    round: int = 0
+    requests_per_second: float | None = None
+    accepted_per_second: float | None = None
+    stored_per_second: float | None = None
+    cpu_us_per_payload: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    peak_rss_mib: float | None = None
+    puts_per_million: float | None = None
     # Requests answered otherwise than 202, and those without an answer.
-    refused: int
-    broken: int
+    refused: int = 0
+    broken: int = 0
     # Accepted and not stored when the wait ended; below 0: stored, of requests yet unanswered.
-    unstored: int
+    unstored: int = 0
+    note: str = ""
+
+
+# The rounds of each contender, in the order they ran.
+Rows = Mapping[str, Sequence[Cell]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +69,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table: its head, and a row's text by the row's cells and the first row's."""
+    """A column of the table: its head, and a row's text by the row's cells and all the rows."""
 
     head: str
-    text: Callable[[Sequence[Cell], Sequence[Cell]], str]
+    text: Callable[[Sequence[Cell], Rows], str]
 
 
 def spread(cells: Sequence[Cell], name: str) -> Spread | None:
@@ -67,17 +81,10 @@ def spread(cells: Sequence[Cell], name: str) -> Spread | None:
     return Spread(statistics.median(values), min(values), max(values)) if values else None
 
 
-def show(value: float) -> str:
-    """Write a number with three digits that mean something."""
-    if value >= 100 or value == 0:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value < 1 else f"{value:.2f}"
-
-
-def figure(name: str, *, whole: bool = True) -> Callable[[Sequence[Cell], Sequence[Cell]], str]:
+def figure(name: str, *, whole: bool = True) -> Callable[[Sequence[Cell], Rows], str]:
     """Make a column of a field: median and extremes, or the median alone."""
 
-    def text(cells: Sequence[Cell], _: Sequence[Cell]) -> str:
+    def text(cells: Sequence[Cell], _: Rows) -> str:
         found = spread(cells, name)
         if found is None:
             return "-"
@@ -86,22 +93,23 @@ def figure(name: str, *, whole: bool = True) -> Callable[[Sequence[Cell], Sequen
     return text
 
 
-def ratio(name: str) -> Callable[[Sequence[Cell], Sequence[Cell]], str]:
-    """Make a column of a field's median over the first contender's."""
+def ratio(name: str, *, to: str = "") -> Callable[[Sequence[Cell], Rows], str]:
+    """Make a column of a field's median over that of another row, or of the first."""
 
-    def text(cells: Sequence[Cell], first: Sequence[Cell]) -> str:
-        found, base = spread(cells, name), spread(first, name)
+    def text(cells: Sequence[Cell], rows: Rows) -> str:
+        found = spread(cells, name)
+        base = spread(rows.get(to or next(iter(rows)), ()), name)
         return f"{show(found.median / base.median)}x" if found and base and base.median else "-"
 
     return text
 
 
-def _dollars(cells: Sequence[Cell], _: Sequence[Cell]) -> str:
+def _dollars(cells: Sequence[Cell], _: Rows) -> str:
     puts = spread(cells, "puts_per_million")
     return f"{puts.median * DOLLARS_PER_PUT:.4f}" if puts else "-"
 
 
-def _remarks(cells: Sequence[Cell], _: Sequence[Cell]) -> str:
+def _remarks(cells: Sequence[Cell], _: Rows) -> str:
     """Say what did not go well, in all rounds together."""
     sums = {name: sum(getattr(c, name) for c in cells) for name in ("refused", "broken")}
     said = [f"{total:,} {name}" for name, total in sums.items() if total]
@@ -110,7 +118,7 @@ def _remarks(cells: Sequence[Cell], _: Sequence[Cell]) -> str:
         said.append(f"up to {max(unstored):,} accepted, NOT STORED in time")
     if min(unstored) < 0:
         said.append(f"up to {-min(unstored):,} stored of requests not answered in time")
-    return ", ".join(said)
+    return ", ".join([*said, *filter(None, {cell.note for cell in cells})])
 
 
 COLUMNS = (
@@ -118,9 +126,10 @@ COLUMNS = (
     Column("requests/s", figure("requests_per_second")),
     Column("accepted/s", figure("accepted_per_second", whole=False)),
     Column("STORED/s", figure("stored_per_second")),
-    Column("ratio", ratio("stored_per_second")),
+    Column("/first", ratio("stored_per_second")),
     Column("CPU us/payload", figure("cpu_us_per_payload")),
-    Column("ratio", ratio("cpu_us_per_payload")),
+    Column("/go", ratio("cpu_us_per_payload", to=GO)),
+    Column("/fluent-bit*", ratio("cpu_us_per_payload", to=FLUENT_BIT)),
     Column("p50 ms", figure("p50_ms", whole=False)),
     Column("p99 ms", figure("p99_ms")),
     Column("RSS MiB", figure("peak_rss_mib", whole=False)),
@@ -133,110 +142,63 @@ COLUMNS = (
 def table(cells: Sequence[Cell]) -> str:
     """Lay the medians out, a block for each number of payloads per request."""
     blocks = []
-    for size in sorted({cell.payloads_per_request for cell in cells}):
-        rows = list(rows_of(cells, size).values())
-        texts = [[column.head for column in COLUMNS]]
-        texts += [[column.text(row, rows[0]) for column in COLUMNS] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-        lines = [
-            "  ".join(
-                text.rjust(width) if 0 < at < len(COLUMNS) - 1 else text.ljust(width)
-                for at, (text, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in texts
-        ]
-        title = f"{size} payload{'s' if size > 1 else ''} per request"
-        blocks.append("\n".join([title, "=" * len(title), *lines]))
+    for size in sizes(cells):
+        rows = rows_of(cells, size)
+        texts = [[column.text(row, rows) for column in COLUMNS] for row in rows.values()]
+        heading = title(f"{size} payload{'s' if size > 1 else ''} per request")
+        blocks.append(f"{heading}\n{grid([column.head for column in COLUMNS], texts)}")
     return "\n\n".join(blocks)
 
 
-def rows_of(cells: Sequence[Cell], size: int) -> Mapping[str, list[Cell]]:
-    """Gather the rounds of each contender, in the order they ran."""
+def sizes(cells: Sequence[Cell]) -> list[int]:
+    """Return the numbers of payloads per request that were measured."""
+    return sorted({cell.payloads_per_request for cell in cells})
+
+
+def rows_of(cells: Sequence[Cell], size: int) -> Rows:
+    """Gather the rounds of each contender, and what is computed of them."""
     rows: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.payloads_per_request == size:
             rows.setdefault(cell.contender, []).append(cell)
+    go, fraction = spread(rows.get(GO, ()), "cpu_us_per_payload"), FLUENT_BIT_OF_GO.get(size)
+    if go and fraction:
+        computed = Cell(
+            contender=FLUENT_BIT,
+            payloads_per_request=size,
+            cpu_us_per_payload=go.median * fraction,
+            note=FLUENT_BIT_NOTE,
+        )
+        rows[FLUENT_BIT] = [computed]
     return rows
 
 
-def save(directory: Path, cells: Sequence[Cell], *, about: Mapping[str, object]) -> list[Path]:
-    """Write every run as CSV and JSON, the table as text and the plot as SVG; return their paths.
-
-    The directory ignores itself in git: a result is of the machine that it was made on.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / ".gitignore").write_text("*\n")
+def files(cells: Sequence[Cell], *, about: Mapping[str, object], text: str) -> Mapping[str, str]:
+    """Make every run CSV and JSON, the tables text and the plot SVG; by the name of the file."""
     rows = [dataclasses.asdict(cell) for cell in cells]
-    head = "\n".join(f"{name}: {value}" for name, value in about.items())
-    texts = {
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, [field.name for field in dataclasses.fields(Cell)])
+    writer.writeheader()
+    writer.writerows(rows)
+    return {
         "results.json": json.dumps({"about": about, "runs": rows}, indent=1) + "\n",
-        "results.txt": f"{head}\n\n{table(cells)}\n",
+        "results.csv": lines.getvalue(),
+        "results.txt": f"{head(about)}\n\n{text}\n",
         "cpu.svg": plot(cells),
     }
-    for name, text in texts.items():
-        (directory / name).write_text(text)
-    with (directory / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Cell)])
-        writer.writeheader()
-        writer.writerows(rows)
-    return [directory / name for name in (*texts, "results.csv")]
 
 
 def plot(cells: Sequence[Cell]) -> str:
     """Draw CPU per payload stored against payloads per request, both logarithmic, as SVG."""
     lines: dict[str, list[tuple[float, float]]] = {}
-    for size in sorted({cell.payloads_per_request for cell in cells}):
+    for size in sizes(cells):
         for name, row in rows_of(cells, size).items():
-            found = spread(row, "cpu_us_per_payload")
-            if found and found.median > 0:
-                point = math.log10(size), math.log10(found.median)
-                lines.setdefault(name, []).append(point)
-    points = [point for line in lines.values() for point in line] or [(0.0, 0.0)]
-    right = max(1.0, *(x for x, _ in points))
-    low = math.floor(min(y for _, y in points))
-    high = max(low + 1, math.ceil(max(y for _, y in points)))
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = LEFT + x / right * (WIDTH - LEFT - RIGHT)
-        return across, HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    marks = [_text(LEFT, TOP / 2, "CPU, microseconds per payload stored")]
-    marks += [_text(LEFT, HEIGHT - 12, "payloads per request")]
-    for power in range(low, high + 1):
-        x, y = place(0, power)
-        marks.append(f'<path d="M{x:.1f} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        marks.append(_text(x - 8, y + 4, f"{10.0**power:g}", anchor="end"))
-    for power in range(math.ceil(right) + 1):
-        if power <= right:
-            marks.append(_text(place(power, low)[0], HEIGHT - BOTTOM + 18, f"{10**power}"))
-    placed = {name: [place(*point) for point in line] for name, line in lines.items()}
-    labels = apart({name: line[-1][1] for name, line in placed.items()})
-    for at, (name, line) in enumerate(placed.items()):
-        marks += _line(line, name, label=labels[name], colour=COLOURS[at % len(COLOURS)])
-    size_of = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
-    style = 'font-family="sans-serif" font-size="13"'
-    inside = '<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(marks)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size_of} {style}>\n{inside}\n</svg>\n'
-
-
-def apart(heights: Mapping[str, float]) -> Mapping[str, float]:
-    """Move labels down until none covers another."""
-    found: dict[str, float] = {}
-    last = -math.inf
-    for name, height in sorted(heights.items(), key=lambda item: item[1]):
-        found[name] = last = max(height, last + LABEL)
-    return found
-
-
-def _line(
-    points: Sequence[tuple[float, float]], name: str, *, label: float, colour: str
-) -> list[str]:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in points]
-    line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-    return [line, *dots, _text(points[-1][0] + 10, label + 4, name, colour=colour)]
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = "#222") -> str:
-    where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"'
-    return f"<text {where}>{text}</text>"
+            if found := spread(row, "cpu_us_per_payload"):
+                lines.setdefault(name, []).append((size, found.median))
+    return svg.plot(
+        lines,
+        across="payloads per request",
+        up="CPU, microseconds per payload stored",
+        log_across=True,
+        log_up=True,
+    )

@@ -1,0 +1,76 @@
+"""What single stages of the service are called with: its parts, and what clients send.
+
+Imports the service's modules only when they are asked for, so that one that has moved spoils no
+other.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bodies import make_bodies
+
+CONTENT_TYPE = "application/json"
+MEMORY_BYTES = 1 << 30
+# As much as compresses to about the default OBJECT_TARGET_BYTES.
+OBJECT_PAYLOADS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What stages are called with: settings, a directory on the disk, an S3 that keeps nothing."""
+
+    directory: Path
+    environ: dict[str, str]
+
+    def settings(self, **more: str) -> Any:
+        """Make the service's settings; the spool is in the lab's directory."""
+        from workers.settings import load_settings
+
+        given = {"SPOOL_DIR": str(self.directory), "MEMORY_MAX_BYTES": str(MEMORY_BYTES)}
+        return load_settings({**self.environ, **given, **more})
+
+    def pipeline(self) -> Any:
+        """Make a pipeline in memory mode that is not started: nothing leaves it."""
+        from workers.pipeline import Pipeline
+        from workers.s3 import Bucket
+
+        settings = self.settings(DURABILITY="memory")
+        return Pipeline(settings, bucket=Bucket.connect(settings))
+
+    def segment(self, number: int) -> Any:
+        """Make a segment with a file that is not there yet."""
+        from workers.disk import Disk
+        from workers.keys import segment_name
+        from workers.segment import Header, Segment
+        from workers.spoolfile import OPEN, SpoolFile
+
+        name = segment_name(number)
+        header = Header(name=name, stream="s", bucket="b", key="k", compression="gzip")
+        return Segment(header, SpoolFile(self.directory / f"{name}{OPEN}", disk=Disk()))
+
+
+def bodies(size: int) -> Callable[[], bytes]:
+    """Return a source of request bodies, in turn."""
+    return itertools.cycle([body.encode() for body in make_bodies(size)]).__next__
+
+
+def collections(size: int) -> list[bytes]:
+    """Return every collection that is sent, as the decoder hands it on."""
+    from app.decoding import decode
+
+    sent = make_bodies(size)
+    return [decode(body.encode(), content_type=CONTENT_TYPE).lines for body in sent]
+
+
+def lines(size: int) -> bytes:
+    """Return one collection as the decoder hands it on."""
+    return collections(size)[0]
+
+
+def whole_object(size: int) -> list[bytes]:
+    """Return the lines of an object, in collections of a size."""
+    runs = itertools.cycle(collections(size))
+    return list(itertools.islice(runs, OBJECT_PAYLOADS // size))

@@ -1,0 +1,71 @@
+"""What the service is meant to reach, as data, and whether a run reached it. Measures nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.report import FLUENT_BIT, GO, Cell, rows_of, spread
+from benchmarks.text import grid, show, title
+
+CPU, REQUESTS, STORED = "cpu_us_per_payload", "requests_per_second", "stored_per_second"
+SAID = {CPU: "CPU per payload", REQUESTS: "requests/s", STORED: "payloads/s stored"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A contender's figure, over another's unless that is empty, by payloads per request."""
+
+    contender: str
+    to: str
+    field: str
+    bounds: Mapping[int, float]
+    at_least: bool = False
+    about: str = ""
+
+
+TARGETS = (
+    Target("memory", FLUENT_BIT, CPU, {1: 1.0, 10: 0.5, 100: 0.2}),
+    Target("disk", FLUENT_BIT, CPU, {1: 2.5, 10: 0.8, 100: 0.25}),
+    Target("disk", GO, CPU, {1: 0.5, 10: 0.06, 100: 0.015}),
+    Target("disk-gthread", GO, CPU, {1: 1.2, 10: 0.12, 100: 0.025}),
+    Target("disk-gthread", "memory-gthread", CPU, {10: 1.3, 100: 1.3}),
+    Target(
+        "disk-gthread", "memory-gthread", REQUESTS, {1: 0.85, 10: 0.85, 100: 0.85}, at_least=True
+    ),
+    # With a payload a request, payloads stored are requests accepted, durable and stored.
+    Target("disk", "", STORED, {1: 1e6 / 60}, at_least=True, about="a million requests a minute"),
+    Target("memory", "", STORED, {100: 1e6}, at_least=True, about="a million payloads a second"),
+)
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Lay out every target, what was measured, and whether it was met."""
+    rows = [
+        _row(target, size, bound, measured(target, size, cells))
+        for target in TARGETS
+        for size, bound in target.bounds.items()
+    ]
+    heads = ("payloads per request", "target", "measured", "")
+    heading = title("Targets, by the medians of this run")
+    return f"{heading}\n{grid(('what', *heads), rows)}"
+
+
+def measured(target: Target, size: int, cells: Sequence[Cell]) -> float | None:
+    """Return what a run has for a target; None if it did not measure that."""
+    rows = rows_of(cells, size)
+    found = spread(rows.get(target.contender, ()), target.field)
+    if not target.to:
+        return found.median if found else None
+    base = spread(rows.get(target.to, ()), target.field)
+    return found.median / base.median if found and base and base.median else None
+
+
+def _row(target: Target, size: int, bound: float, value: float | None) -> Sequence[str]:
+    sign = ">=" if target.at_least else "<="
+    what = f"{target.contender} / {target.to}" if target.to else target.contender
+    said = f"{what}, {SAID[target.field]}" + (f": {target.about}" if target.about else "")
+    if value is None:
+        verdict = "not measured"
+    else:
+        met = value >= bound if target.at_least else value <= bound
+        verdict = "met" if met else "NOT MET"
+    return said, str(size), f"{sign} {show(bound)}", show(value), verdict
