@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
@@ -38,23 +37,6 @@ LINGER_SECONDS = 2.0
 BEAT_SECONDS = 1.0
 
 
-class Body:
-    """A body on its way to the hot route."""
-
-    __slots__ = ("coming", "content_type", "deadline", "length", "proto", "sent_id", "stream")
-
-    def __init__(
-        self, proto: Any, *, stream: str, length: int, content_type: str, sent_id: str | None
-    ) -> None:
-        self.proto = proto
-        self.stream = stream
-        self.length = length
-        self.content_type = content_type
-        self.sent_id = sent_id
-        self.deadline = 0.0
-        self.coming: Any = None
-
-
 class Reception:
     """Takes each request from the engine: the hot route's at once, others into the pool.
 
@@ -64,10 +46,11 @@ class Reception:
     def __init__(
         self, hot: HotRoute, *, pool: ThreadPoolExecutor, wsgi: Any, patience: float
     ) -> None:
-        self._hot = hot
+        self.hot = hot
         self._pool = pool
         self._wsgi = wsgi
         self._patience = patience
+        # In the order that they began in.
         self._coming: dict[Body, None] = {}
         self._bytes = 0
         self._lock = threading.Lock()
@@ -80,63 +63,94 @@ class Reception:
             headers = scope.headers
             length = headers.get("content-length")
             plain = "content-encoding" not in headers and "transfer-encoding" not in headers
-            stream = self._hot.stream(scope.method, scope.path, length=length, plain=plain)
+            stream = self.hot.stream(scope.method, scope.path, length=length, plain=plain)
             if stream is None or self._bytes + int(length) > HOT_BYTES:
                 self._pool.submit(call_wsgi, self._wsgi, scope, proto, patience=self._patience)
-                return
-            body = Body(
-                proto,
-                stream=stream,
-                length=int(length),
-                content_type=headers.get("content-type", ""),
-                sent_id=headers.get("x-request-id"),
-            )
-            self._read(body)
+            else:
+                self._await(Body(self, proto, headers, stream=stream, length=int(length)))
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
             send(proto, failure(error))
 
     def expire(self, now: float) -> None:
         """Give up bodies whose time is over."""
+        late = []
         with self._lock:
-            late = []
             for body in self._coming:
                 if body.deadline > now:
                     break
                 late.append(body)
         for body in late:
-            # This calls `_come`, here.
-            body.coming.cancel()
+            body.give_up()
 
-    def _read(self, body: Body) -> None:
+    def _await(self, body: "Body") -> None:
         body.deadline = time.monotonic() + self._patience
-        body.coming = body.proto()
         with self._lock:
             self._coming[body] = None
             self._bytes += body.length
-        body.coming.add_done_callback(partial(self._come, body))
+        body.begin()
 
-    def _come(self, body: Body, coming: Any) -> None:
-        """Go on with a request whose body is here, or will not be."""
-        # It holds this call, and so the body: a circle that no collector sees through.
-        body.coming = None
+    def arrived(self, body: "Body") -> None:
+        """Take note that a body is here, or will not come."""
         with self._lock:
             del self._coming[body]
             self._bytes -= body.length
+
+
+class Body:
+    """A body on its way to the hot route; the engine calls it when it is here."""
+
+    __slots__ = (
+        "_coming", "_content_type", "_proto", "_reception", "_sent_id", "_stream", "deadline",
+        "length",
+    )  # fmt: skip
+
+    def __init__(
+        self, reception: Reception, proto: Any, headers: Any, *, stream: str, length: int
+    ) -> None:
+        self.length = length
+        self.deadline = 0.0
+        self._reception = reception
+        self._proto = proto
+        self._stream = stream
+        self._content_type: str = headers.get("content-type", "")
+        self._sent_id: str | None = headers.get("x-request-id")
+        self._coming: Any = None
+
+    def begin(self) -> None:
+        """Ask the engine for the body; returns at once."""
+        self._coming = coming = self._proto()
+        coming.add_done_callback(self)
+
+    def give_up(self) -> None:
+        """Wait no longer: the client is told so."""
+        coming = self._coming
+        if coming is not None:
+            coming.cancel()
+
+    def __call__(self, coming: Any) -> None:
+        """Go on with a request whose body is here, or will not be."""
+        # It holds this object, which held it: a circle that no collector sees through.
+        self._coming = None
+        self._reception.arrived(self)
         try:
-            respond = partial(send, body.proto)
+            hot = self._reception.hot
             data = None if coming.cancelled() else _result(coming)
             if data is None:
-                self._hot.refuse(incomplete(), sent_id=body.sent_id, send=respond)
+                hot.refuse(incomplete(), sent_id=self._sent_id, send=self.send)
             else:
-                self._hot.begin(
-                    body.stream,
+                hot.begin(
+                    self._stream,
                     data,
-                    content_type=body.content_type,
-                    sent_id=body.sent_id,
-                    send=respond,
+                    content_type=self._content_type,
+                    sent_id=self._sent_id,
+                    send=self.send,
                 )
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
-            send(body.proto, failure(error))
+            self.send(failure(error))
+
+    def send(self, answer: Answer) -> None:
+        """Answer; the engine's threads do the rest."""
+        send(self._proto, answer)
 
 
 def _result(coming: Any) -> bytes | None:
@@ -149,7 +163,7 @@ def _result(coming: Any) -> bytes | None:
 
 
 def send(proto: Any, answer: Answer) -> None:
-    """Answer a request; the engine's threads do the rest. The second answer to one is nothing."""
+    """Answer a request. A second answer to the same is nothing."""
     proto.response_bytes(answer.status, answer.headers, answer.body)
 
 
@@ -210,7 +224,7 @@ class Engine:
 
 
 def _tls(cfg: Any) -> tuple[Any, ...]:
-    """Return the engine's arguments for gunicorn's `certfile`, `keyfile`, `ca_certs`, `cert_reqs`."""
+    """Return the engine's arguments for gunicorn's `certfile`, `keyfile` and `ca_certs`."""
     if not cfg.is_ssl:
         return (False, None, None, None, "tls1.3", None, [], False)
     return (True, cfg.certfile, cfg.keyfile, None, "tls1.2", cfg.ca_certs, [], bool(cfg.cert_reqs))

@@ -13,18 +13,19 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
+import msgspec
 from isal.isal_zlib import crc32
 
 HEADER, LINES, SEAL = b"BBh1", b"BBl1", b"BBs1"
+_MARKS = frozenset({HEADER, LINES, SEAL})
 _PREFIX = struct.Struct("<4sIIII")
 _CHECKED = struct.Struct("<II")
 PREFIX_BYTES = _PREFIX.size
 _SEAL = struct.Struct("<QQ")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 17
 _MARK = re.compile(b"BB[hls]1")
 
 
@@ -36,8 +37,7 @@ class Damaged(Exception):
         self.offset = offset
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A frame as read: where it ends in the file, what it is, what it holds."""
 
     end: int
@@ -94,32 +94,20 @@ def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
     Raises:
         Damaged: at the first bytes that are no whole frame; `offset` counts from the file's start.
     """
-    buffer, start, at = b"", 0, file.tell()
+    at = file.tell()
     end = file.seek(0, os.SEEK_END)
     file.seek(at)
-    while True:
-        head = buffer[start : start + _PREFIX.size]
-        if len(head) == _PREFIX.size:
-            mark, length, first_line, back, crc = _PREFIX.unpack(head)
-            if mark not in (HEADER, LINES, SEAL):
-                raise Damaged(at)
-            whole = _PREFIX.size + length
-            if at + whole > end:
-                raise Damaged(at)
-        else:
-            whole = _PREFIX.size
-        if len(buffer) - start < whole:
-            more = file.read(max(READ_BYTES, whole - (len(buffer) - start)))
-            if not more:
-                if start == len(buffer):
-                    return
-                raise Damaged(at)
-            buffer, start = buffer[start:] + more, 0
-            continue
-        body = buffer[start + _PREFIX.size : start + whole]
-        if crc != _crc(body, crc_seed, first_line, back):
+    while head := file.read(_PREFIX.size):
+        if len(head) < _PREFIX.size:
             raise Damaged(at)
-        at, start = at + whole, start + whole
+        mark, length, first_line, back, crc = _PREFIX.unpack(head)
+        # The length is not believed before the file is seen to be as long.
+        if mark not in _MARKS or at + _PREFIX.size + length > end:
+            raise Damaged(at)
+        body = file.read(length)
+        if len(body) < length or crc != _crc(body, crc_seed, first_line, back):
+            raise Damaged(at)
+        at += _PREFIX.size + length
         yield Frame(at, mark, first_line, back, body)
 
 

@@ -20,7 +20,7 @@ from workers.segment import Header
 OPEN, READY = ".open", ".ready"
 RESERVED_BYTES = 1 << 20
 # Asking how much is left costs a hand-over of the interpreter: once for so many bytes is enough.
-CHECK_BYTES = 1 << 16
+CHECK_BYTES = 1 << 18
 
 
 class SpoolFile:

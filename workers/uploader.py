@@ -69,14 +69,14 @@ class Uploader:
             raise Abandoned("its file could not be frozen; it stays for the next start")
         packed, lost = self._pack(job)
         dead = sum(last - first + 1 for first, last in lost)
-        if dead < packed.lines:
+        if dead < segment.lines:
             try:
                 self._store(job, packed, lost)
             except ObjectRejected as error:
                 self._bury(job, lost, reason=str(error))
                 return
         self._spool.drop_dead(segment.name)
-        job.home.finish(segment, stored=packed.lines - dead, dead=dead)
+        job.home.finish(segment, stored=segment.lines - dead, dead=dead)
         self._on_done()
         log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
 
@@ -105,7 +105,7 @@ class Uploader:
 
     def _store(self, job: Job, packed: Packed, lost: Lost) -> None:
         """Try until the object is there. Each try has a PUT at its heart."""
-        metadata = _metadata(job.segment.header.name, packed, lost)
+        metadata = _metadata(job.segment, packed, lost)
         failures = 0
         while True:
             try:
@@ -183,11 +183,11 @@ class Uploader:
             log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
 
 
-def _metadata(name: str, packed: Packed, lost: Lost) -> dict[str, str]:
+def _metadata(segment: Segment, packed: Packed, lost: Lost) -> dict[str, str]:
     """Say in an object's metadata whose it is, and what it holds if it is whole."""
     metadata = {
-        "segment": name,
-        "payloads": str(packed.lines),
+        "segment": segment.name,
+        "payloads": str(segment.lines),
         "size": str(packed.size),
         "crc32": f"{packed.crc:08x}",
         "stored-size": str(len(packed.body)),

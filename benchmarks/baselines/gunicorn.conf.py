@@ -4,7 +4,8 @@ import runpy
 from pathlib import Path
 
 _service = runpy.run_path(str(Path(__file__).parents[2] / "gunicorn.conf.py"))
-worker_class = _service["worker_class"]
+# The engine is for the service alone.
+worker_class = "app.gthread.PatientThreadWorker"
 workers = _service["workers"]
 threads = _service["threads"]
 timeout = _service["timeout"]
