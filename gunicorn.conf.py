@@ -47,7 +47,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGE_BUFFER_BYTES = 1 << 18
 # Freed small buffers stay with the process for the next ones: a page from the system costs as much
 # as ten payloads.
-KEPT_BYTES = 1 << 26
+KEPT_BYTES = 1 << 22
 
 
 def on_starting(server: Any) -> None:
