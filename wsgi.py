@@ -20,7 +20,8 @@ class PerProcess:
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self._pipeline: Pipeline | None = None
+        self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
     def get(self) -> Pipeline:
@@ -40,7 +41,7 @@ class PerProcess:
             self._pipeline.stop()
 
     def _forget(self) -> None:
-        self._pipeline: Pipeline | None = None
+        self._pipeline = None
         self._lock = threading.Lock()
 
 

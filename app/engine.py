@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
+from granian import _granian
 from granian.http import HTTP1Settings, HTTP2Settings
 
 from app.answers import Answer, failure
@@ -27,6 +27,9 @@ from app.stopping import HearingWorker, ignore_stop_signals
 from workers.settings import load_settings
 
 log = logging.getLogger(__name__)
+
+# Its own annotations are for its own calls.
+_rust: Any = _granian
 
 # Bodies on their way to the hot route, all together; what comes beyond goes by Flask's threads.
 HOT_BYTES = 16 << 20
@@ -183,19 +186,19 @@ class Engine:
 
     def __init__(self, listener: Any, *, reception: Reception, cfg: Any, patience: float) -> None:
         self.stopped = threading.Event()
-        self._signal = WorkerSignal()
+        self._signal = _rust.WorkerSignal()
         self._signal.add_cb(self.stopped.set)
         self._uds = listener.family.name == "AF_UNIX"
         # A descriptor of its own, which the engine closes when it stops.
-        holder = SocketHolder(os.dup(listener.fileno()), self._uds, cfg.backlog)  # type: ignore[call-arg]
+        holder = _rust.SocketHolder(os.dup(listener.fileno()), self._uds, cfg.backlog)
         loop = Directly()
-        self._scheduler = CallbackScheduler(loop, reception.request, None, None, None)  # type: ignore[call-arg]
-        self._scheduler._schedule_fn = reception.request  # type: ignore[attr-defined]  # noqa: SLF001
+        self._scheduler = _rust.CallbackScheduler(loop, reception.request, None, None, None)
+        self._scheduler._schedule_fn = reception.request  # noqa: SLF001
         self._loop = loop
         # hyper has one patience for a head that is coming and for a kept-alive connection that
         # idles. A proxy's must be the shorter one of the two, or requests are lost between them.
         milliseconds = int(max(patience, cfg.keepalive) * 1000)
-        self._worker = RSGIWorker(  # type: ignore[call-arg]
+        self._worker = _rust.RSGIWorker(
             1,  # number, in its log lines
             (None, holder),
             None,  # no pipe to a Granian parent
@@ -215,7 +218,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to accept; returns at once."""
-        serve = self._worker.serve_async_uds if self._uds else self._worker.serve_async  # type: ignore[attr-defined]
+        serve = self._worker.serve_async_uds if self._uds else self._worker.serve_async
         serve(self._scheduler, self._loop, self._signal)
 
     def stop(self) -> None:

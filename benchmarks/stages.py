@@ -54,32 +54,37 @@ def issue_receipt(lab: Lab, size: int) -> Call:
     return lambda: pipeline.receipts.issue(receipt), 1000
 
 
-def encode_answer(lab: Lab, size: int) -> Call:
-    """Write the body of the 202."""
+def write_answer(lab: Lab, size: int) -> Call:
+    """Make the 202: its receipts, and the document around them."""
     from app.front_door import FrontDoor
 
     pipeline = lab.pipeline()
+    receipts = pipeline.accept("s", lines(size), count=size)
     door = FrontDoor(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
-    accepted = door.accept("s", bodies(size)(), content_type=CONTENT_TYPE, content_encoding="")
-    return accepted.encode, 1000
+    return lambda: door._accepted(receipts, pipeline), 1000
 
 
-def front_door(lab: Lab, size: int) -> Call:
-    """All of the above at once."""
+def hot_route(lab: Lab, size: int) -> Call:
+    """Take a body in memory mode and answer, whoever speaks HTTP before it."""
     from app.front_door import FrontDoor
+    from app.hot import HotRoute
 
     pipeline, body = lab.pipeline(), bodies(size)
-    accept = FrontDoor(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline).accept
-    call = lambda: accept("s", body(), content_type=CONTENT_TYPE, content_encoding="").encode()  # noqa: E731
+    door = FrontDoor(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    begin = HotRoute(door, largest=1 << 20).begin
+    send = lambda _: None  # noqa: E731
+    call = lambda: begin("s", body(), content_type=CONTENT_TYPE, sent_id=None, send=send)  # noqa: E731
     return call, 200
 
 
 def application(lab: Lab, size: int) -> Call:
-    """Answer a request by Flask's own client: what routing and Flask cost comes on top."""
+    """Answer a request by Flask and its own client, without the hot route before it."""
     from app import create_app
 
     pipeline, body = lab.pipeline(), bodies(size)
-    client = create_app(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline).test_client()
+    app = create_app(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    app.wsgi_app = app.wsgi_app.application  # type: ignore[method-assign, attr-defined]
+    client = app.test_client()
     return lambda: client.post("/payloads", data=body(), content_type=CONTENT_TYPE), 100
 
 
@@ -115,6 +120,14 @@ def seal(lab: Lab, size: int) -> Call:
     return lambda: next(ready).body.seal(lines=size, size=1), 10
 
 
+def read_back(lab: Lab, size: int) -> Call:
+    """Read an object's lines out of its segment file, which the system has in memory."""
+    segment = lab.segment(10**9 + size)
+    for first, run in enumerate(whole_object(size)):
+        segment.body.append(segment.header, [(first * size + 1, run)])
+    return lambda: sum(map(len, segment.body.read())), 1
+
+
 def compress(_: Lab, size: int) -> Call:
     """Compress an object's lines, which came in collections of this size."""
     from workers.compression import pack
@@ -137,11 +150,12 @@ STAGES: dict[str, tuple[str, Callable[[Lab, int], Call]]] = {
     "decode": ("a request", decode_body),
     "append, in memory": ("a request", append),
     "receipt": ("a request", issue_receipt),
-    "202 body": ("a request", encode_answer),
-    "front door: all four": ("a request", front_door),
-    "Flask around it": ("a request", application),
+    "the 202": ("a request", write_answer),
+    "hot route: all of these": ("a request", hot_route),
+    "the same by Flask": ("a request", application),
     **{f"commit, {n} in a group": ("a group", commit(n)) for n in GROUPS},
     "seal": ("an object", seal),
+    f"read {OBJECT_PAYLOADS:,} payloads back": ("an object", read_back),
     f"compress {OBJECT_PAYLOADS:,} payloads": ("an object", compress),
     "PUT of that": ("an object", put),
 }

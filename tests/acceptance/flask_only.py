@@ -4,4 +4,4 @@ from app.middleware import HotMiddleware
 from wsgi import app
 
 assert isinstance(app.wsgi_app, HotMiddleware)
-app.wsgi_app = app.wsgi_app.application  # type: ignore[method-assign]
+app.wsgi_app = app.wsgi_app.application  # type: ignore[method-assign, assignment]

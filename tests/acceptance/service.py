@@ -48,14 +48,18 @@ class Brigade:
             for service in self._services:
                 self._assert_log_is_sound(service)
 
-    def make(self, **settings: object) -> Service:
-        """Return a service that is not started; a setting of None is left to its default."""
+    def make(self, *arguments: str, **settings: object) -> Service:
+        """Return a service that is not started; a setting of None is left to its default.
+
+        `arguments` are for gunicorn's command line.
+        """
         directory = self._directory / f"service-{len(self._services)}"
         directory.mkdir()
         app, way = ROADS[self.road]
         given = {**QUICK, **way, "AWS_SECRET_ACCESS_KEY": SECRET, **settings}
         chosen = {name: value for name, value in given.items() if value is not None}
-        self._services.append(Service(directory, self._s3, settings=chosen, app=app))
+        made = Service(directory, self._s3, settings=chosen, app=app, arguments=arguments)
+        self._services.append(made)
         return self._services[-1]
 
     def start(self, **settings: object) -> Service:

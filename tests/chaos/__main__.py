@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the runs that were asked for; return 1 if any promise was broken, else 0."""
     given = _parse(arguments)
     print(f"seed {given.seed}; each run hurts for {given.seconds:g} s", file=sys.stderr)
-    found = [_perform(name, given.seconds, given.seed) for name in given.runs or RUNS]
+    found = [_perform(name, given) for name in given.runs or RUNS]
     print("\n".join(table(found)))
     for figures in found:
         for complaint in figures.complaints[:MAX_COMPLAINTS]:
@@ -93,18 +93,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", nargs="*", metavar="name", help=f"of {', '.join(RUNS)}; or all")
     parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS, help="of each run")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 16), help="of chance")
+    parser.add_argument("--engine", choices=["granian", "gthread"], default="granian")
     given = parser.parse_args(arguments)
     if unknown := set(given.runs) - set(RUNS):
         parser.error(f"there is no run {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")
     return given
 
 
-def _perform(name: str, seconds: float, seed: int) -> Figures:
+def _perform(name: str, given: argparse.Namespace) -> Figures:
     """Carry out one run. Its files are kept, and named, if it is not clean."""
     workdir = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
     progress = Progress(name)
+    terms = Terms(
+        seconds=given.seconds,
+        seed=given.seed,
+        workdir=workdir,
+        engine=given.engine,
+        progress=progress,
+    )
     try:
-        found = RUNS[name](Terms(seconds=seconds, seed=seed, workdir=workdir, progress=progress))
+        found = RUNS[name](terms)
     except Exception as error:  # noqa: BLE001 (whatever it is, the other runs go on)
         found = Figures(name=name, complaints=[f"broke off: {error!r}"])
     progress.end(found)

@@ -68,7 +68,7 @@ OUTAGE_SHARE = 0.85
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How long a run hurts, by which chance, in which directory, and whom it tells how far it is.
+    """How long a run hurts, by which chance, where, on which engine; whom it tells how far it is.
 
     `progress` is called with the faults and the payloads acknowledged so far, None if not known.
     """
@@ -76,6 +76,7 @@ class Terms:
     seconds: float
     seed: int
     workdir: Path
+    engine: str = "granian"
     progress: Callable[[int, int | None], None] | None = None
 
 
@@ -269,7 +270,8 @@ class Siege:
         self.expected_errors: tuple[str, ...] = ("Worker (pid:",)
         self._faults = 0
         self._terms = terms
-        self._settings = {**SETTINGS, "SPOOL_DIR": terms.workdir / "spool", **settings}
+        place = {"SPOOL_DIR": terms.workdir / "spool", "ENGINE": terms.engine}
+        self._settings = {**SETTINGS, **place, **settings}
         self._watch = Watch(self.services, lambda: self.acknowledged)
         self._began = self._ends = 0.0
         self._scene = contextlib.ExitStack()

@@ -13,23 +13,30 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 SECONDS = 2.0
 
 
-def survive(run: Run, workdir: Path, *, seconds: float = SECONDS) -> Figures:
+both_engines = pytest.mark.parametrize("engine", ["granian", "gthread"])
+
+
+def survive(
+    run: Run, workdir: Path, *, seconds: float = SECONDS, engine: str = "granian"
+) -> Figures:
     """Let a run pass; it must be clean, or say why it cannot be had here."""
-    figures = run(Terms(seconds=seconds, seed=1, workdir=workdir))
+    figures = run(Terms(seconds=seconds, seed=1, workdir=workdir, engine=engine))
     if figures.skipped:
         pytest.skip(figures.skipped)
     assert figures.clean, f"{figures}"
     return figures
 
 
-def test_kill_9_of_random_processes_loses_nothing(tmp_path: Path) -> None:
+@both_engines
+def test_kill_9_of_random_processes_loses_nothing(tmp_path: Path, engine: str) -> None:
     """Whichever process dies, and whenever, what it answered 202 is stored once, by another."""
-    survive(runs.killed_processes, tmp_path)
+    survive(runs.killed_processes, tmp_path, engine=engine)
 
 
-def test_kill_9_of_the_whole_group_loses_nothing(tmp_path: Path) -> None:
+@both_engines
+def test_kill_9_of_the_whole_group_loses_nothing(tmp_path: Path, engine: str) -> None:
     """All processes killed in the middle of a flood: the next start stores every 202, once."""
-    survive(runs.killed_group, tmp_path)
+    survive(runs.killed_group, tmp_path, engine=engine)
 
 
 def test_two_services_share_a_spool_and_each_others_death(tmp_path: Path) -> None:
@@ -37,9 +44,10 @@ def test_two_services_share_a_spool_and_each_others_death(tmp_path: Path) -> Non
     survive(runs.two_services, tmp_path)
 
 
-def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
+@both_engines
+def test_a_rolling_restart_loses_nothing(tmp_path: Path, engine: str) -> None:
     """Old and new processes side by side, and changed settings, do no harm to what is spooled."""
-    survive(runs.rolling_restart, tmp_path, seconds=5)
+    survive(runs.rolling_restart, tmp_path, seconds=5, engine=engine)
 
 
 def test_kills_during_an_outage_lose_nothing(tmp_path: Path) -> None:

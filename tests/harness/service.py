@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -100,6 +100,7 @@ class Service:
         port: int | None = None,
         root: Path = ROOT,
         app: str = "wsgi:app",
+        arguments: Sequence[str] = (),
     ) -> None:
         self.port = port or free_port()
         self.settings = {name: str(value) for name, value in (settings or {}).items()}
@@ -109,6 +110,7 @@ class Service:
         self._s3 = s3
         self._root = root
         self._app = app
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -143,7 +145,7 @@ class Service:
         if self._process is not None and self._process.poll() is None:
             raise RuntimeError("the service runs already")
         self._home.mkdir(parents=True, exist_ok=True)
-        bind = ["--bind", f"{LOOPBACK}:{self.port}"]
+        bind = ["--bind", f"{LOOPBACK}:{self.port}", *self._arguments]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *bind, self._app],
