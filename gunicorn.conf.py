@@ -30,7 +30,9 @@ worker_class = {
     "gthread": "app.gthread.PatientThreadWorker",
 }[_settings.engine]
 workers = _settings.web_concurrency
-threads = 8
+# gthread's requests wait in them for the disk: the more wait, the more of them a sync serves. The
+# engine has them for what is not on the hot route.
+threads = 16
 # The heartbeat, which stands still while a process drains after SIGHUP.
 timeout = math.ceil(_settings.graceful_seconds) + 10
 # Running requests and the draining of the pipeline share this one budget; then comes SIGKILL.

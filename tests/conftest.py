@@ -183,6 +183,12 @@ class BadDisk(Disk):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         super().sync(file)
 
+    def sync_everything(self, file: int) -> None:
+        self.log.append("sync_everything")
+        if self.failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync_everything(file)
+
     def sync_directory(self, path: Path) -> None:
         self.log.append("sync_directory")
         super().sync_directory(path)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # One group holds at most this many collections, so that a flood cannot starve the first in line.
 MAX_GROUP = 512
+# A sync of the file system costs as much as one of two files; but it waits for others' files too.
+FEW_FILES = 4
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
@@ -142,12 +144,21 @@ class MemoryJournal:
 class DiskJournal:
     """The committer: writes what has come meanwhile, syncs each file once, wakes all who wait.
 
+    Where a group has more than a `few` files, `sync_all` syncs them all in one call.
     `run` is the body of the one thread that writes segment files.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(
+        self,
+        board: Board,
+        *,
+        sync_all: Callable[[], None] | None = None,
+        few: int = FEW_FILES,
+    ) -> None:
         self.broken: str | None = None
         self._board = board
+        self._sync_all = sync_all
+        self._few = few
         self._inbox: queue.SimpleQueue[Ticket | Segment | None] = queue.SimpleQueue()
 
     def append(self, runs: list[Run]) -> Ticket:
@@ -209,13 +220,22 @@ class DiskJournal:
         except OSError as error:
             self._undo(list(runs), tickets, reason=f"the spool took no more: {error.strerror}")
             return
-        for segment in runs:
-            _file(segment).sync()
+        self._sync([_file(segment) for segment in runs])
         _count(tickets, self._board)
         self._board.add(Field.COMMITS)
         self._board.add(Field.COMMITTED_COLLECTIONS, len(tickets))
         for ticket in tickets:
             ticket.settle()
+
+    def _sync(self, files: list[SpoolFile]) -> None:
+        """Sync files one by one while they are few, else the whole file system they are on."""
+        if self._sync_all is None or len(files) <= self._few:
+            for file in files:
+                file.sync()
+        else:
+            self._sync_all()
+            for file in files:
+                file.synced()
 
     def _refuse_spoiled(self, tickets: list[Ticket]) -> list[Ticket]:
         """Turn away what was given line numbers behind lines that never were."""

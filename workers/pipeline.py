@@ -53,7 +53,11 @@ class Pipeline:
         self._jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         self._idle: Pool = queue.SimpleQueue()
         self._journal: Journal
-        self._journal = DiskJournal(self.home.board) if durable else MemoryJournal(self.home.board)
+        if durable:
+            sync_all = self.home.sync_all if self.spool.disk.syncs_everything else None
+            self._journal = DiskJournal(self.home.board, sync_all=sync_all)
+        else:
+            self._journal = MemoryJournal(self.home.board)
         self._outage = Outage()
         self._finished: deque[float] = deque(maxlen=32)
         ratios = Ratios(most=settings.max_streams)

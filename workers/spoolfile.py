@@ -68,6 +68,10 @@ class SpoolFile:
                 self._disk.sync_directory(self.path.parent)
             self._durable = self._length
 
+    def synced(self) -> None:
+        """Take note that the whole file system was synced after the last `append`."""
+        self._durable = self._length
+
     def roll_back(self) -> None:
         """Undo what was appended since the last `sync`, for good; a file with nothing synced goes.
 

@@ -10,7 +10,7 @@ unchanged keeps those, and a name is moved in one step.
 import errno
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -179,6 +179,20 @@ class SimDisk(Disk):
         node.sync()
         self._fuse.burn()
 
+    def sync_everything(self, file: int) -> None:
+        del file
+        self._fuse.burn()
+        files = list(_files_of(self._top))
+        if self.failing:
+            for node in files:
+                node.lies = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        for each in _directories_of(self._top):
+            each.sync()
+        for node in files:
+            node.sync()
+        self._fuse.burn()
+
     def truncate(self, file: int, length: int) -> None:
         self._fuse.burn()
         node = self._files[file]
@@ -323,6 +337,18 @@ class SimDisk(Disk):
             torn = rng.randrange(SECTOR)
             return one[:torn] + other[torn:]
         return bytes(SECTOR)
+
+
+def _directories_of(directory: _Directory) -> Iterator[_Directory]:
+    yield directory
+    for node in directory.names.values():
+        if isinstance(node, _Directory):
+            yield from _directories_of(node)
+
+
+def _files_of(directory: _Directory) -> Iterator[_File]:
+    for each in _directories_of(directory):
+        yield from (node for node in each.names.values() if isinstance(node, _File))
 
 
 def _common_start(states: list[bytes]) -> bytes:

@@ -170,6 +170,18 @@ def test_the_model_catches_a_directory_that_is_not_synced() -> None:
     assert is_caught(lambda seed: Trial(seed, disk=DirectoryForgotten))
 
 
+class ForgetsEverything(SimDisk):
+    """The sync of the whole file system does nothing."""
+
+    def sync_everything(self, file: int) -> None:
+        pass
+
+
+def test_the_model_catches_many_files_that_are_not_synced() -> None:
+    """Mutant b': groups of many files are answered for without their one sync."""
+    assert is_caught(lambda seed: Trial(seed, disk=ForgetsEverything))
+
+
 def test_the_model_catches_an_answer_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant b: no fdatasync before the 202."""
     monkeypatch.setattr(SpoolFile, "sync", without_sync(SpoolFile.sync))

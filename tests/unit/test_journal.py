@@ -1,5 +1,6 @@
 """The journals: nothing is answered before it is safe, and a failure is never half a promise."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ class Segments:
         self.directory = directory
         self.disk = disk
         self.made = 0
+
+    def sync_all(self) -> None:
+        """Sync the file system they are on."""
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            self.disk.sync_everything(directory)
+        finally:
+            os.close(directory)
 
     def new(self) -> Segment:
         """Make one more."""
@@ -85,6 +94,39 @@ def test_a_group_is_one_sync(journal: DiskJournal, segments: Segments, board: Bo
     assert board[Field.ACCEPTED_BYTES] == 18
     assert board[Field.COMMITS] == 1
     assert board[Field.COMMITTED_COLLECTIONS] == 6
+
+
+@pytest.fixture
+def sweeping(board: Board, segments: Segments) -> DiskJournal:
+    """Make a journal to which more than two files are many."""
+    return DiskJournal(board, sync_all=segments.sync_all, few=2)
+
+
+def test_many_files_are_one_sync(sweeping: DiskJournal, segments: Segments) -> None:
+    """However many streams a group is for, the disk is waited for once; a few are synced each."""
+    many = [segments.new() for _ in range(5)]
+    tickets = [append(sweeping, each) for each in many]
+    sweeping.step()
+    assert all(map(settled, tickets))
+    assert segments.disk.log == [*["append"] * 5, "sync_everything"]
+    append(sweeping, many[0], many[1])
+    sweeping.step()
+    assert segments.disk.log[6:] == ["append", "append", "sync", "sync"]
+
+
+def test_a_failed_sync_of_everything_ends_acceptance(
+    sweeping: DiskJournal, segments: Segments
+) -> None:
+    """It is as final as that of one file: nobody is answered, and nothing is taken any more."""
+    many = [segments.new() for _ in range(3)]
+    segments.disk.failing = True
+    tickets = [append(sweeping, each) for each in many]
+    sweeping.step()
+    for ticket in tickets:
+        with pytest.raises(NotDurable):
+            ticket.wait()
+    assert sweeping.broken
+    assert [path_of(each).stat().st_size for each in many] == [0, 0, 0]
 
 
 def test_no_answer_overtakes_the_sync(
