@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from gunicorn.http import errors
+from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import (
     STOP_KEEPALIVE_LINGER,
     PollableMethodQueue,
@@ -23,6 +24,8 @@ from gunicorn.workers.gthread import (
 )
 
 from app.problems import CONTENT_TYPE, Problem
+from app.reading import read_body
+from app.replies import LATER, Outcome, Replies, Reply
 from app.stopping import HearingWorker, ignore_stop_signals
 from workers.settings import load_settings
 
@@ -33,6 +36,8 @@ _STATUSES = {
     errors.LimitRequestHeaders: 431,
     errors.UnsupportedTransferCoding: 501,
 }
+# What makes a request one for Flask, or for gunicorn's own handling.
+_ODD = frozenset({"CONTENT-ENCODING", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
 
 
@@ -50,6 +55,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.method_queue = LastingMethodQueue()
         self._patience = load_settings().request_seconds
+        self._by_the_book = self.cfg.is_ssl or self.cfg.accesslog or self.cfg.max_requests
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, tuple[float, int]] = {}
 
@@ -76,6 +82,52 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         finally:
             self._reading.pop(conn, None)
 
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer a request; one of the hot route is answered later, and holds no thread until then.
+
+        Whoever wants gunicorn's own way with each request gets it: TLS, an access log, a number of
+        requests after which to start anew.
+        """
+        hot = None if self._by_the_book else getattr(self.wsgi.wsgi_app, "hot", None)
+        fields = dict(req.headers) if hot else {}
+        length = fields.get("CONTENT-LENGTH")
+        plain = _ODD.isdisjoint(fields)
+        stream = hot.stream(req.method, req.path, length=length, plain=plain) if hot else None
+        if hot is None or stream is None:
+            return super().handle_request(req, conn)
+        reply = Reply(conn, self._response(req, conn), replies=self._replies)
+        sent_id = fields.get("X-REQUEST-ID")
+        try:
+            body = read_body({"CONTENT_LENGTH": length, "wsgi.input": req.body}, limit=hot.largest)
+        except Problem as problem:
+            hot.refuse(problem, sent_id=sent_id, send=reply)
+        else:
+            content_type = fields.get("CONTENT-TYPE", "")
+            hot.begin(stream, body, content_type=content_type, sent_id=sent_id, send=reply)
+        if reply.leave():
+            return LATER
+        conn.sock.sendall(reply.data)
+        return reply.keeps_connection
+
+    def _response(self, req: Any, conn: TConn) -> Response:
+        response = Response(req, conn.sock, self.cfg)
+        full = len(self.keepalived_conns) >= self.max_keepalived
+        if full or not (self.alive and self.cfg.keepalive):
+            response.force_close()
+        return response
+
+    def _keepalive_after(self, conn: TConn, keepalive: Any) -> Any:
+        return LATER if keepalive is LATER else super()._keepalive_after(conn, keepalive)
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        """Put a connection back to wait for its next request, unless its answer is to come."""
+        if fs.cancelled() or fs.exception() or fs.result() is not LATER:
+            super().finish_request(conn, fs)
+
+    def _finish_all(self, done: list[tuple[TConn, Outcome]]) -> None:
+        for conn, outcome in done:
+            self.finish_request(conn, outcome)
+
     def notify(self) -> None:
         """Beat the heart; gunicorn's loop does so at least once a second. End slow requests."""
         super().notify()
@@ -97,6 +149,8 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
 
         gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
         """
+        defer = partial(self.method_queue.defer, self._finish_all)
+        self._replies = Replies(self.tpool, finish=defer)
         self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
         super().run()
         ignore_stop_signals()

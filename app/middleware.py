@@ -26,11 +26,11 @@ class HotMiddleware:
 
     def __init__(self, application: "WSGIApplication", *, hot: HotRoute) -> None:
         self.application = application
-        self._hot = hot
+        self.hot = hot
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request; blocks until its payloads are safe."""
-        stream = self._hot.stream(
+        stream = self.hot.stream(
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"],
             length=environ.get("CONTENT_LENGTH"),
@@ -55,11 +55,11 @@ class HotMiddleware:
 
         sent_id = environ.get("HTTP_X_REQUEST_ID")
         try:
-            body = read_body(environ, limit=self._hot.largest)
+            body = read_body(environ, limit=self.hot.largest)
         except Problem as problem:
-            self._hot.refuse(problem, sent_id=sent_id, send=send)
+            self.hot.refuse(problem, sent_id=sent_id, send=send)
         else:
             content_type = environ.get("CONTENT_TYPE", "")
-            self._hot.begin(stream, body, content_type=content_type, sent_id=sent_id, send=send)
+            self.hot.begin(stream, body, content_type=content_type, sent_id=sent_id, send=send)
         answered.acquire()
         return answers[0]

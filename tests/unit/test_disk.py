@@ -16,6 +16,6 @@ def test_everything_is_synced_by_any_file(tmp_path: Path) -> None:
     disk.append(file, [b"line"])
     disk.sync_everything(file)
     disk.close(file)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
         disk.sync_everything(file)
     assert caught.value.errno == errno.EBADF
