@@ -10,14 +10,14 @@ import pytest
 
 from tests.conftest import Bench, DictBucket, settings_for
 from workers.errors import ObjectMissing, ObjectRejected, StoreUnavailable
-from workers.keys import segment_name
 from workers.receipts import Claim, Receipts, Status, UnknownReceipt, dead_marker
 from workers.s3 import Bucket
 from workers.segment import Header, Receipt
 from workers.spool import Spool
 
 MakeBench = Callable[..., Bench]
-NAME = segment_name(1)
+# Fixed, so that every process of a test run has the same names for its tests.
+NAME = "19700101T000000000001Z-0123456789abcdef"
 
 
 def header(*, bucket: str = "bucket", key: str = f"s/dt=1970-01-01/{NAME}.gz") -> Header:
@@ -55,6 +55,7 @@ def states(id: str, *places: Receipts) -> list[str]:
         ("bucket", f"ünïcödé/.../{NAME}/x.y"),
         ("arn:aws:s3:eu-west-1:123456789012:accesspoint/ap", f"s/{NAME}.gz"),
     ],
+    ids=["default", "bare", "odd", "access point"],
 )
 def test_an_id_says_where(tmp_path: Path, bucket: str, key: str) -> None:
     """What was issued is read back, whatever bucket and key, and is safe in a URL's path."""
