@@ -33,6 +33,8 @@ workers = _settings.web_concurrency
 # gthread's requests wait in them for the disk: the more wait, the more of them a sync serves. The
 # engine has them for what is not on the hot route.
 threads = 16
+# Each may cost the engine 48 KiB while its request's head is coming.
+worker_connections = 512
 # The heartbeat, which stands still while a process drains after SIGHUP.
 timeout = math.ceil(_settings.graceful_seconds) + 10
 # Running requests and the draining of the pipeline share this one budget; then comes SIGKILL.

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 from granian import _granian
@@ -236,6 +237,15 @@ def _tls(cfg: Any) -> tuple[Any, ...]:
 class EngineWorker(HearingWorker):
     """A gunicorn worker that serves by Granian's engine."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._hurried = False
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop without waiting for running requests: the master kills within two seconds."""
+        super().handle_quit(sig, frame)
+        self._hurried = True
+
     def run(self) -> None:
         """Serve until told to stop, then finish what is running, in its part of the stop's time."""
         patience = load_settings().request_seconds
@@ -251,9 +261,12 @@ class EngineWorker(HearingWorker):
             self._beat(reception)
         for engine in engines:
             engine.stop()
+        # A client that comes now is refused at once, and not left in a queue that nobody serves.
+        for listener in self.sockets:
+            listener.close()
         deadline = time.monotonic() + LINGER_SECONDS + patience
         while not all(engine.stopped.is_set() for engine in engines):
-            if time.monotonic() > deadline:
+            if self._hurried or time.monotonic() > deadline:
                 log.warning("requests cut off by the stop")
                 break
             self._beat(reception, seconds=0.1)

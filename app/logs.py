@@ -67,5 +67,7 @@ def logging_config(level: str) -> dict[str, Any]:
             # botocore logs whole requests at debug: credentials and payloads.
             "botocore": {"level": "WARNING"},
             "urllib3": {"level": "WARNING"},
+            # The engine numbers its workers from 1 in every process.
+            "_granian": {"level": "WARNING"},
         },
     }

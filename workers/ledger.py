@@ -119,6 +119,11 @@ class Board:
         with self._lock:
             self._cells[field] += amount
 
+    @property
+    def pending(self) -> int:
+        """Payloads accepted, neither stored nor dead."""
+        return self[Field.ACCEPTED] - self[Field.STORED] - self[Field.DEAD]
+
     def accept(self, *, payloads: int, size: int) -> None:
         """Count payloads as accepted."""
         with self._lock:

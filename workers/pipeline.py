@@ -193,7 +193,8 @@ class Pipeline:
 
     def _give_homes_up(self) -> None:
         rest = self.home.unfinished()
-        left = sum(segment.lines for segment in rest)
+        # What dead processes left counts too: after this one it is nobody's again.
+        left = sum(home.board.pending for home in [self.home, *self._adoption.homes])
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if any(thread.is_alive() for thread in self._threads):
             # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.

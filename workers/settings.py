@@ -82,7 +82,8 @@ class SettingsSchema(Schema):
         # of an access point
         validate=validate.Regexp(
             r"(?:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-            r"|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]+:[a-z]+[/:][A-Za-z0-9/:-]+)$"
+            r"|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]+:[a-z]+[/:][A-Za-z0-9/:-]+)$",
+            error="is not a bucket's name (3 to 63 of a-z 0-9 . -), nor an access point's ARN",
         ),
         error_messages={"required": "must be set: the bucket that objects go to"},
         metadata={"help": "Bucket that objects go to. Required (`make run` brings its own)."},

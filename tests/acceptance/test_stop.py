@@ -14,7 +14,7 @@ from tests.acceptance.service import (
     assert_promise_kept,
     settle,
 )
-from tests.acceptance.wire import Wire, head
+from tests.acceptance.wire import Wire, head, post
 from tests.harness import wait_until
 from tests.harness.flood import Flood, Plan
 from tests.harness.oracle import judge
@@ -169,6 +169,43 @@ def test_a_second_signal_does_not_cut_the_drain_short(
     start_again(service)
     assert_promise_kept(service, s3, flood)
     assert_each_object_was_put_once(s3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_slow_client_does_not_hold_up_a_hurried_stop(
+    brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
+) -> None:
+    """Half a body under way, SIGTERM, SIGINT: what was answered for is written down in time."""
+    service = brigade.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=60)
+    flood = Flood(service.port, Plan(requests=20, payloads=5)).run()
+    with Wire(service.port) as wire:
+        wire.send(post(b"[{}]", headers={"Content-Length": "99"}))
+        service.terminate()
+        wait_until(lambda: events(service, "Handling signal: term") > 0, timeout=10, what="TERM")
+        service.signal(number)
+        service.wait(STOP_SECONDS)
+    start_again(service)
+    assert_promise_kept(service, s3, flood)
+    assert_each_object_was_put_once(s3)
+
+
+def test_a_stop_says_what_it_leaves_behind(brigade: Brigade, s3: FakeS3) -> None:
+    """What was left by processes before it counts as well as its own."""
+    service = brigade.start(DRAIN_SECONDS=0.5)
+    s3.stop_listening()
+    flood = Flood(service.port, Plan(requests=10, payloads=5)).run()
+    service.kill_group()
+    start_again(service)
+    service.wait_stats(lambda stats: stats["queue_depth"] + 8 - stats["idle_workers"] > 0)
+    flood_again = Flood(service.port, Plan(requests=10, payloads=5)).run()
+    pending = service.stats()["pending"]
+    assert pending == len(flood.acked) + len(flood_again.acked)
+    assert end(service) == 0
+    left = [event["left_on_disk"] for event in service.logs().events if event["event"] == "stopped"]
+    assert left == [pending]
+    s3.listen_again()
+    start_again(service)
+    assert_promise_kept(service, s3, [flood, flood_again])
 
 
 def test_ctrl_c_reaches_every_process_and_loses_nothing(
