@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import math
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -47,7 +48,7 @@ logconfig_dict = logging_config(_settings.log_level)
 
 
 # malloc.h
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGE_BUFFER_BYTES = 1 << 18
 # Freed small buffers stay with the process for the next ones: a page from the system costs as much
 # as ten payloads.
@@ -56,6 +57,9 @@ KEPT_BYTES = 1 << 22
 
 def on_starting(server: Any) -> None:
     """Before a port opens: see that what the service stands on is there."""
+    # A descriptor for each connection, each open segment and each upload: all that may be had.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         Spool(_settings.spool_dir).prepare()
         if _settings.payload_schema:
@@ -85,6 +89,8 @@ def post_fork(server: Any, worker: Any) -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        # What one thread frees, another takes: with a heap each they would hold it twice.
+        libc.mallopt(M_ARENA_MAX, 1)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -153,8 +153,8 @@ class QuickDisk(Disk):
     def sync(self, file: int) -> None:
         del file
 
-    def sync_directory(self, path: Path) -> None:
-        del path
+    def sync_names(self, directory: int) -> None:
+        del directory
 
 
 class BadDisk(Disk):
@@ -189,9 +189,9 @@ class BadDisk(Disk):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         super().sync_everything(file)
 
-    def sync_directory(self, path: Path) -> None:
-        self.log.append("sync_directory")
-        super().sync_directory(path)
+    def sync_names(self, directory: int) -> None:
+        self.log.append("sync_names")
+        super().sync_names(directory)
 
 
 class PromptJournal(DiskJournal):

@@ -76,11 +76,19 @@ class Disk:
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory survive a power cut."""
-        file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = self.open_directory(path)
         try:
-            os.fsync(file)
+            self.sync_names(directory)
         finally:
-            os.close(file)
+            os.close(directory)
+
+    def open_directory(self, path: Path) -> int:
+        """Open a directory, to sync its names."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_names(self, directory: int) -> None:
+        """Make the names in an open directory survive a power cut."""
+        os.fsync(directory)
 
     def rename(self, old: Path, new: Path) -> None:
         """Rename a file, replacing what bore the new name."""

@@ -56,7 +56,8 @@ class Ratios:
                 del self._ratios[next(iter(self._ratios))]
 
     def __getitem__(self, stream: str) -> float:
-        return self._ratios.get(stream, 1.0)
+        with self._lock:
+            return self._ratios.get(stream, 1.0)
 
 
 class Intake:

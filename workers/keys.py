@@ -41,7 +41,9 @@ def segment_name(created: int) -> str:
 
 def created_microseconds(name: str) -> int:
     """Read a segment's creation (microseconds since 1970) out of its name."""
-    moment = datetime.strptime(name[:15] + "+0000", "%Y%m%dT%H%M%S%z")
+    day, clock = name[:8], name[9:15]
+    parts = (day[:4], day[4:6], day[6:], clock[:2], clock[2:4], clock[4:])
+    moment = datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[arg-type, misc]
     return int(moment.timestamp()) * 1_000_000 + int(name[15:21])
 
 

@@ -31,6 +31,8 @@ class SpoolFile:
         self._disk = disk
         self._seed = frames.seed(path.stem)
         self._file: int | None = None
+        # Until the file's name is synced.
+        self._directory: int | None = None
         self._length = 0
         self._durable = 0
         self._unchecked = 0
@@ -51,6 +53,8 @@ class SpoolFile:
         back = 0
         if self._file is None:
             self._file = self._disk.create(self.path)
+            # Opened here, where a failure only refuses; a failed sync ends acceptance.
+            self._directory = self._disk.open_directory(self.path.parent)
             head = msgspec.json.encode(header)
             buffers += frames.prefix(frames.HEADER, head, self._seed), head
             back = frames.PREFIX_BYTES + len(head)
@@ -64,13 +68,14 @@ class SpoolFile:
         """Make everything appended survive a power cut, the file's name included."""
         if self._file is not None:
             self._disk.sync(self._file)
-            if self._durable == 0:
-                self._disk.sync_directory(self.path.parent)
-            self._durable = self._length
+            if self._directory is not None:
+                self._disk.sync_names(self._directory)
+            self.synced()
 
     def synced(self) -> None:
-        """Take note that the whole file system was synced after the last `append`."""
+        """Take note that all that was appended is synced, and the file's name."""
         self._durable = self._length
+        self._close_directory()
 
     def roll_back(self) -> None:
         """Undo what was appended since the last `sync`, for good; a file with nothing synced goes.
@@ -104,6 +109,7 @@ class SpoolFile:
         except OSError:
             self._disk.truncate(self._file, self._length)
         self._disk.sync(self._file)
+        self._close_directory()
         self._disk.close(self._file)
         self._file = None
         self._rename_ready()
@@ -136,6 +142,7 @@ class SpoolFile:
 
     def discard(self) -> None:
         """Remove the file. No sync: a removal undone by a power cut is uploaded to the same key."""
+        self._close_directory()
         if self._file is not None:
             self._disk.close(self._file)
             self._file = None
@@ -203,6 +210,11 @@ class SpoolFile:
             else:
                 self.seal(lines=found.lines, size=found.size)
         return found
+
+    def _close_directory(self) -> None:
+        if self._directory is not None:
+            self._disk.close(self._directory)
+            self._directory = None
 
     def _rename_ready(self) -> None:
         ready = self.path.with_suffix(READY)

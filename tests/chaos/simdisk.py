@@ -130,6 +130,7 @@ class SimDisk(Disk):
         self._top = _Directory()
         self._skip = len(str(root)) + 1
         self._files: dict[int, _File] = {}
+        self._open_directories: dict[int, _Directory] = {}
         self._last_file = 2
         self._litter: list[bytes] = []
 
@@ -200,11 +201,23 @@ class SimDisk(Disk):
         self._fuse.burn()
 
     def close(self, file: int) -> None:
-        del self._files[file]
+        if self._open_directories.pop(file, None) is None:
+            del self._files[file]
 
     def sync_directory(self, path: Path) -> None:
         self._fuse.burn()
         self._directory(path).sync()
+        self._fuse.burn()
+
+    def open_directory(self, path: Path) -> int:
+        self._fuse.burn()
+        self._last_file += 1
+        self._open_directories[self._last_file] = self._directory(path)
+        return self._last_file
+
+    def sync_names(self, directory: int) -> None:
+        self._fuse.burn()
+        self._open_directories[directory].sync()
         self._fuse.burn()
 
     def rename(self, old: Path, new: Path) -> None:
@@ -250,7 +263,7 @@ class SimDisk(Disk):
 
     def kill(self) -> None:
         """End every process: their descriptors go, the cache stays."""
-        self._files = {}
+        self._files, self._open_directories = {}, {}
 
     def power_cut(self) -> None:
         """Cut the power: what was synced is left, and of the rest whatever chance leaves."""

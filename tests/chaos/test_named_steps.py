@@ -38,24 +38,24 @@ PATIENCE_SECONDS = 30
 
 # Of each life: a step's name, and which time it is taken. `accept` counts what is durable.
 START = (
-    "sync_directory 1",  # the spool is tried
-    "sync_directory 2",  # the home, while it is made
+    "sync_names 1",  # the spool is tried
+    "sync_names 2",  # the home, while it is made
     "rename 1",
-    "sync_directory 3",  # the spool, once the home is in it
+    "sync_names 3",  # the spool, once the home is in it
 )
 LIFE = (
     *START,
-    *("create 1", "append 1", "sync 1", "sync_directory 4", "accept 1"),
+    *("create 1", "append 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
     *("append 2", "sync 2", "accept 2"),
-    *("append 3", "sync 3", "close 1", "rename 2"),  # the seal
+    *("append 3", "sync 3", "close 2", "rename 2"),  # the seal
     *("put 1", "begin_finish 1", "unlink 1", "end_finish 1"),
     *("rmtree 1", "_write 1", "rmtree 2"),  # the home is retired
 )
 BURIAL = (
     *START,
-    *("create 1", "append 1", "sync 1", "sync_directory 4", "accept 1"),
-    *("append 2", "sync 2", "close 1", "rename 2"),
-    *("put 1", "_write 1", "sync_directory 5"),  # refused for good: a dead letter
+    *("create 1", "append 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
+    *("append 2", "sync 2", "close 2", "rename 2"),
+    *("put 1", "_write 1", "sync_names 5"),  # refused for good: a dead letter
     *("begin_finish 1", "unlink 1", "end_finish 1"),
     "put 2",  # what tells other machines
 )
@@ -119,7 +119,7 @@ class SteppedDisk(Disk):
         self._steps = steps
         for name in ("create", "reopen", "sync", "truncate", "close", "rename", "unlink"):
             steps.watch(self, name)
-        steps.watch(self, "sync_directory")
+        steps.watch(self, "sync_names")
 
     def append(self, file: int, buffers: Sequence[bytes]) -> int:
         data = b"".join(buffers)

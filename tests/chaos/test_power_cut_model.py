@@ -134,6 +134,9 @@ class DirectoryForgotten(SimDisk):
     def sync_directory(self, path: Path) -> None:
         pass
 
+    def sync_names(self, directory: int) -> None:
+        pass
+
 
 class Trusting(MemoryS3):
     """Says 412 as S3 does; the uploader is told that all is well."""

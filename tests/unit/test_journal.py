@@ -88,7 +88,7 @@ def test_a_group_is_one_sync(journal: DiskJournal, segments: Segments, board: Bo
     assert journal.step()
     for ticket in tickets:
         ticket.wait()
-    assert segments.disk.log == ["append", "append", *["sync", "sync_directory"] * 2]
+    assert segments.disk.log == ["append", "append", *["sync", "sync_names"] * 2]
     assert (one.lines, one.size, two.lines) == (5, 15, 1)
     assert board[Field.ACCEPTED] == 6
     assert board[Field.ACCEPTED_BYTES] == 18
@@ -141,7 +141,7 @@ def test_no_answer_overtakes_the_sync(
         seen.append((settled(ticket), board[Field.ACCEPTED]))
 
     monkeypatch.setattr(segments.disk, "sync", look)
-    monkeypatch.setattr(segments.disk, "sync_directory", look)
+    monkeypatch.setattr(segments.disk, "sync_names", look)
     journal.step()
     assert seen == [(False, 0), (False, 0)]
     assert settled(ticket)

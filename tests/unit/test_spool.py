@@ -80,7 +80,7 @@ def test_a_home_is_locked_and_lasting_from_its_first_moment(tmp_path: Path) -> N
     spool.prepare()
     disk.log.clear()
     home = spool.make_home()
-    assert disk.log == ["sync_directory", "sync_directory"]
+    assert disk.log == ["sync_names", "sync_names"]
     assert list(spool.adopt_homes()) == []
     assert not list(spool.root.glob(TEMPORARY + "*"))
     home.close()

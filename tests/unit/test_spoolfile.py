@@ -51,7 +51,7 @@ def test_a_life_without_trouble(file: SpoolFile, disk: BadDisk) -> None:
     """Appended, synced with its name, sealed, renamed, read, gone."""
     file.append(HEADER, NUMBERED[:1])
     file.sync()
-    assert disk.log == ["append", "sync", "sync_directory"]
+    assert disk.log == ["append", "sync", "sync_names"]
     file.append(HEADER, NUMBERED[1:])
     file.sync()
     assert disk.log[3:] == ["append", "sync"]
