@@ -73,7 +73,7 @@ class Uploader:
             try:
                 self._store(job, packed, lost)
             except ObjectRejected as error:
-                self._bury(job, lost, reason=str(error))
+                self._bury(job, reason=str(error))
                 return
         self._spool.drop_dead(segment.name)
         job.home.finish(segment, stored=segment.lines - dead, dead=dead)
@@ -165,12 +165,14 @@ class Uploader:
                 encoding=CONTENT_ENCODINGS[header.compression],
             )
 
-    def _bury(self, job: Job, lost: Lost, *, reason: str) -> None:
+    def _bury(self, job: Job, *, reason: str) -> None:
         """Make a dead letter of the job: S3 will never take this object."""
         segment = job.segment
-        runs = segment.body.read()
-        if lost and isinstance(segment.body, SpoolFile):
+        if isinstance(segment.body, SpoolFile):
+            # Whatever can be read of it, damaged or not.
             runs = segment.body.read_damaged(segment.lines, [])
+        else:
+            runs = segment.body.read()
         self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
         job.home.finish(segment, dead=segment.lines)
         self._on_done()
