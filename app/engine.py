@@ -9,18 +9,20 @@ tests/unit/test_engine.py says loudly when they change. Knows nothing of payload
 import logging
 import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
 from granian import _granian
 from granian.http import HTTP1Settings, HTTP2Settings
 
-from app.answers import Answer, failure
+from app.answers import Answer, failure, refusal
 from app.hot import HotRoute
+from app.problems import Unavailable
 from app.reading import incomplete
 from app.rsgi import call_wsgi
 from app.state import state_of
@@ -36,27 +38,38 @@ _rust: Any = _granian
 HOT_BYTES = 16 << 20
 # What hyper keeps of a connection: a request's head must fit in.
 BUFFER_BYTES = 48 << 10
-# A kept-alive connection may have sent its next request before it hears that we stop.
+# For what a request may still take once its body is here.
 LINGER_SECONDS = 2.0
+LOOKUP_THREADS = 4
 BEAT_SECONDS = 1.0
 
 
 class Reception:
-    """Takes each request from the engine: the hot route's at once, others into the pool.
+    """Takes each request from the engine: the hot route's at once, others into a pool.
 
     `request` is called in the engine's one Python thread; `expire` from the worker's main thread.
+    `uploads` is the pool for requests with a body, which may be slow to come; `lookups` for those
+    without one, so that no client keeps a probe waiting.
     """
 
     def __init__(
-        self, hot: HotRoute, *, pool: ThreadPoolExecutor, wsgi: Any, patience: float
+        self,
+        hot: HotRoute,
+        *,
+        uploads: Executor,
+        lookups: Executor,
+        wsgi: Any,
+        patience: float,
     ) -> None:
         self.hot = hot
-        self._pool = pool
+        self._uploads = uploads
+        self._lookups = lookups
         self._wsgi = wsgi
         self._patience = patience
         # In the order that they began in.
         self._coming: dict[Body, None] = {}
         self._bytes = 0
+        self._closed = False
         self._lock = threading.Lock()
 
     def request(self, watcher: Any) -> None:
@@ -66,12 +79,15 @@ class Reception:
             scope = watcher.scope
             headers = scope.headers
             length = headers.get("content-length")
-            plain = "content-encoding" not in headers and "transfer-encoding" not in headers
+            chunked = "transfer-encoding" in headers
+            plain = not chunked and "content-encoding" not in headers
             stream = self.hot.stream(scope.method, scope.path, length=length, plain=plain)
-            if stream is None or self._bytes + int(length) > HOT_BYTES:
-                self._pool.submit(call_wsgi, self._wsgi, scope, proto, patience=self._patience)
-            else:
+            if stream is not None and self._bytes + int(length) <= HOT_BYTES:
                 self._await(Body(self, proto, headers, stream=stream, length=int(length)))
+            else:
+                has_body = chunked or length not in (None, "0")
+                pool = self._uploads if has_body else self._lookups
+                pool.submit(self._call, scope, proto, self._deadline())
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
             send(proto, failure(error))
 
@@ -86,12 +102,9 @@ class Reception:
         for body in late:
             body.give_up()
 
-    def _await(self, body: "Body") -> None:
-        body.deadline = time.monotonic() + self._patience
-        with self._lock:
-            self._coming[body] = None
-            self._bytes += body.length
-        body.begin()
+    def close(self) -> None:
+        """Turn away what still waits for a thread."""
+        self._closed = True
 
     def arrived(self, body: "Body") -> None:
         """Take note that a body is here, or will not come."""
@@ -99,13 +112,36 @@ class Reception:
             del self._coming[body]
             self._bytes -= body.length
 
+    def _await(self, body: "Body") -> None:
+        body.deadline = self._deadline()
+        with self._lock:
+            self._coming[body] = None
+            self._bytes += body.length
+        body.begin()
+
+    def _call(self, scope: Any, proto: Any, deadline: float) -> None:
+        """Answer a request in a pool's thread, unless it has waited too long for one."""
+        if self._closed:
+            send(proto, refusal(Unavailable("This process is stopping.", retry_after=1)))
+        elif time.monotonic() > deadline:
+            detail = "Other requests are slow to come, and hold all threads."
+            send(proto, refusal(Unavailable(detail, retry_after=1)))
+        else:
+            send(proto, call_wsgi(self._wsgi, scope, proto, deadline=deadline))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._patience
+
 
 class Body:
-    """A body on its way to the hot route; the engine calls it when it is here."""
+    """A body on its way to the hot route; the engine calls it when more of it is here.
+
+    Part by part, as whatever is not taken keeps a whole buffer of the engine's.
+    """
 
     __slots__ = (
-        "_coming", "_content_type", "_proto", "_reception", "_sent_id", "_stream", "deadline",
-        "length",
+        "_coming", "_content_type", "_parts", "_proto", "_reception", "_sent_id", "_stream",
+        "deadline", "length",
     )  # fmt: skip
 
     def __init__(
@@ -118,12 +154,13 @@ class Body:
         self._stream = stream
         self._content_type: str = headers.get("content-type", "")
         self._sent_id: str | None = headers.get("x-request-id")
+        self._parts: bytearray | None = None
         self._coming: Any = None
 
     def begin(self) -> None:
         """Ask the engine for the body; returns at once."""
-        self._coming = coming = self._proto()
-        coming.add_done_callback(self)
+        self._proto.__aiter__()
+        self._ask()
 
     def give_up(self) -> None:
         """Wait no longer: the client is told so."""
@@ -132,38 +169,50 @@ class Body:
             coming.cancel()
 
     def __call__(self, coming: Any) -> None:
-        """Go on with a request whose body is here, or will not be."""
+        """Go on with a request when a part of its body is here, or will not be."""
         # It holds this object, which held it: a circle that no collector sees through.
         self._coming = None
-        self._reception.arrived(self)
         try:
-            hot = self._reception.hot
-            data = None if coming.cancelled() else _result(coming)
-            if data is None:
-                hot.refuse(incomplete(), sent_id=self._sent_id, send=self.send)
-            else:
-                hot.begin(
-                    self._stream,
-                    data,
-                    content_type=self._content_type,
-                    sent_id=self._sent_id,
-                    send=self.send,
-                )
+            # The engine gives the body's end, and a break in it, as an empty part.
+            part = b"" if coming.cancelled() else coming.result()
+            body = self._with(part)
+            if part and len(body) < self.length:
+                self._ask()
+                return
+            self._reception.arrived(self)
+            self._go_on(bytes(body))
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
             self.send(failure(error))
+
+    def _ask(self) -> None:
+        self._coming = coming = self._proto.__anext__()
+        coming.add_done_callback(self)
+
+    def _with(self, part: bytes) -> bytes | bytearray:
+        """Return what is here so far. Most bodies are here at once, and are not copied."""
+        if self._parts is None:
+            if len(part) == self.length:
+                return part
+            self._parts = bytearray()
+        self._parts += part
+        return self._parts
+
+    def _go_on(self, body: bytes) -> None:
+        hot = self._reception.hot
+        if len(body) < self.length:
+            hot.refuse(incomplete(), sent_id=self._sent_id, send=self.send)
+        else:
+            hot.begin(
+                self._stream,
+                body,
+                content_type=self._content_type,
+                sent_id=self._sent_id,
+                send=self.send,
+            )
 
     def send(self, answer: Answer) -> None:
         """Answer; the engine's threads do the rest."""
         send(self._proto, answer)
-
-
-def _result(coming: Any) -> bytes | None:
-    """Return a body, None where the client left in its middle."""
-    try:
-        data: bytes = coming.result()
-    except RuntimeError:
-        return None
-    return data
 
 
 def send(proto: Any, answer: Answer) -> None:
@@ -189,7 +238,13 @@ class Engine:
         self.stopped = threading.Event()
         self._signal = _rust.WorkerSignal()
         self._signal.add_cb(self.stopped.set)
-        self._uds = listener.family.name == "AF_UNIX"
+        self._uds = listener.family == socket.AF_UNIX
+        if not self._uds:
+            # A client that does not read its answers is let go; hyper would wait for ever. What a
+            # listener has its connections inherit (tcp(7)).
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * patience * 1000)
+            )
         # A descriptor of its own, which the engine closes when it stops.
         holder = _rust.SocketHolder(os.dup(listener.fileno()), self._uds, cfg.backlog)
         loop = Directly()
@@ -249,8 +304,15 @@ class EngineWorker(HearingWorker):
     def run(self) -> None:
         """Serve until told to stop, then finish what is running, in its part of the stop's time."""
         patience = load_settings().request_seconds
-        pool = ThreadPoolExecutor(self.cfg.threads, thread_name_prefix="request")
-        reception = Reception(state_of(self.wsgi).hot, pool=pool, wsgi=self.wsgi, patience=patience)
+        uploads = ThreadPoolExecutor(self.cfg.threads, thread_name_prefix="upload")
+        lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
+        reception = Reception(
+            state_of(self.wsgi).hot,
+            uploads=uploads,
+            lookups=lookups,
+            wsgi=self.wsgi,
+            patience=patience,
+        )
         engines = [
             Engine(each, reception=reception, cfg=self.cfg, patience=patience)
             for each in self.sockets
@@ -271,7 +333,9 @@ class EngineWorker(HearingWorker):
                 break
             self._beat(reception, seconds=0.1)
         ignore_stop_signals()
-        pool.shutdown(wait=False, cancel_futures=True)
+        reception.close()
+        for pool in (uploads, lookups):
+            pool.shutdown(wait=False)
 
     def _beat(self, reception: Reception, *, seconds: float = BEAT_SECONDS) -> None:
         """Tell the master that we live, and wait a moment, or for a signal."""

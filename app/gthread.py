@@ -55,7 +55,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.method_queue = LastingMethodQueue()
         self._patience = load_settings().request_seconds
-        self._by_the_book = self.cfg.is_ssl or self.cfg.accesslog or self.cfg.max_requests
+        self._by_the_book = self.cfg.is_ssl or self.cfg.max_requests
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, tuple[float, int]] = {}
 
@@ -85,8 +85,8 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer a request; one of the hot route is answered later, and holds no thread until then.
 
-        Whoever wants gunicorn's own way with each request gets it: TLS, an access log, a number of
-        requests after which to start anew.
+        Whoever wants gunicorn's own way with each request gets it: TLS, or a number of requests
+        after which to start anew.
         """
         hot = None if self._by_the_book else getattr(self.wsgi.wsgi_app, "hot", None)
         fields = dict(req.headers) if hot else {}

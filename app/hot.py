@@ -16,6 +16,8 @@ from workers.keys import STREAM
 
 PATH = "/payloads"
 DEFAULT_STREAM = "default"
+# A longer length is no length, whatever it begins with.
+MAX_DIGITS = 12
 Send = Callable[[Answer], None]
 
 
@@ -33,7 +35,9 @@ class HotRoute:
         """
         if method != "POST" or not plain or not path.startswith(PATH):
             return None
-        if length is None or not length.isdecimal() or int(length) > self.largest:
+        if length is None or not length.isdecimal() or len(length) > MAX_DIGITS:
+            return None
+        if int(length) > self.largest:
             return None
         if path == PATH:
             return DEFAULT_STREAM

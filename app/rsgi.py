@@ -11,24 +11,25 @@ from typing import Any
 from app.answers import Answer, failure
 
 
-def call_wsgi(application: Any, scope: Any, proto: Any, *, patience: float) -> None:
-    """Answer a request by a WSGI application; its body has `patience` seconds to arrive."""
+def call_wsgi(application: Any, scope: Any, proto: Any, *, deadline: float) -> Answer:
+    """Ask a WSGI application for its answer; the body has until `deadline` (monotonic) to come."""
     said: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
         said.append((int(status[:3]), headers))
 
     try:
-        result = application(environ_of(scope, Input(proto, patience=patience)), start_response)
+        chunked = "transfer-encoding" in scope.headers
+        body = Input(proto, deadline=deadline, chunked=chunked)
+        result = application(environ_of(scope, body), start_response)
         try:
-            body = b"".join(result)
+            content = b"".join(result)
         finally:
             if hasattr(result, "close"):
                 result.close()
-        answer = Answer(*said[-1], body)
+        return Answer(*said[-1], content)
     except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
-        answer = failure(error)
-    proto.response_bytes(answer.status, answer.headers, answer.body)
+        return failure(error)
 
 
 def environ_of(scope: Any, body: "Input") -> dict[str, Any]:
@@ -38,12 +39,11 @@ def environ_of(scope: Any, body: "Input") -> dict[str, Any]:
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
         # PEP 3333: bytes as if they were Latin-1.
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "PATH_INFO": _latin(scope.path),
+        "QUERY_STRING": _latin(scope.query_string),
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": body,
@@ -57,18 +57,31 @@ def environ_of(scope: Any, body: "Input") -> dict[str, Any]:
     for name, value in scope.headers.items():
         # An underscore would let a client write another header's name.
         if "_" not in name:
-            key = name.upper().replace("-", "_")
-            key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+            key = _key(name)
             environ[key] = f"{environ[key]},{value}" if key in environ else value
+    for name in scope.headers:
+        # Values that are not ASCII are left out by the engine: what is there must not seem absent.
+        if "_" not in name:
+            environ.setdefault(_key(name), "?")
     return environ
+
+
+def _key(name: str) -> str:
+    key = name.upper().replace("-", "_")
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+
+
+def _latin(text: str) -> str:
+    return text.encode().decode("latin-1")
 
 
 class Input:
     """`wsgi.input`: a body, read part by part as the client sends it, and not for ever."""
 
-    def __init__(self, proto: Any, *, patience: float) -> None:
+    def __init__(self, proto: Any, *, deadline: float, chunked: bool) -> None:
         self._proto = proto
-        self._deadline = time.monotonic() + patience
+        self._deadline = deadline
+        self._chunked = chunked
         self._parts: Any = None
         self._rest = b""
         self._ended = False
@@ -78,7 +91,7 @@ class Input:
 
         Raises:
             TimeoutError: the body did not arrive whole in time.
-            ValueError: it broke off in its middle.
+            ValueError: its chunks broke off.
         """
         parts = [self._rest]
         missing = size - len(self._rest)
@@ -98,9 +111,11 @@ class Input:
         part = self._wait(self._parts.__anext__())
         if part:
             return part
-        # The engine gives the body's end, and a break in it, as an empty part. Only after the end
-        # is there nothing more to ask for.
+        # The engine gives the body's end, and a break in it, as an empty part. The length tells
+        # them apart; where there is none, only after the end is there nothing more to ask for.
         self._ended = True
+        if not self._chunked:
+            return b""
         try:
             self._wait(self._parts.__anext__())
         except StopAsyncIteration:
@@ -114,6 +129,8 @@ class Input:
             come.get(timeout=max(0.0, self._deadline - time.monotonic()))
         except queue.Empty:
             coming.cancel()
+            # What was cancelled calls back too, and would be held by the queue that it holds.
+            come.get_nowait()
             raise TimeoutError("the body did not come in time") from None
         part: bytes = coming.result()
         return part

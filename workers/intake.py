@@ -20,6 +20,8 @@ from workers.spool import Home
 
 # What a run and a segment cost in memory beside their bytes, so that tiny payloads are bounded too.
 RUN_BYTES, SEGMENT_BYTES = 128, 4096
+# Lines that wait for the disk are in memory: a disk that stands still must not fill that.
+MAX_WAITING_BYTES = 32 << 20
 # A segment this near to its target is full: within 10 % of it either way, half of that to spare.
 FULL_ENOUGH = 0.95
 
@@ -107,6 +109,8 @@ class Intake:
                 raise Draining("stopping")
             if self._journal.broken:
                 raise NotDurable(self._journal.broken)
+            if self._journal.waiting_bytes > MAX_WAITING_BYTES:
+                raise Full("the disk is behind")
             runs, replaced = self._place(stream, lines, count)
             ticket = self._journal.append(runs)
             # Sealed only now: a segment's seal must not overtake its lines.

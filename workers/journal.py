@@ -102,6 +102,11 @@ class Journal(Protocol):
 
     broken: str | None
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of lines that are in memory until they are safe elsewhere."""
+        ...
+
     def append(self, runs: list[Run]) -> Ticket:
         """Take one collection; its ticket is settled once it is as safe as it will be."""
         ...
@@ -119,6 +124,8 @@ class MemoryJournal:
     """Keeps lines in memory: safe until the process dies."""
 
     broken: str | None = None
+    # What is in memory here is as safe as it will be; the byte budget bounds it.
+    waiting_bytes = 0
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -159,11 +166,19 @@ class DiskJournal:
         self._board = board
         self._sync_all = sync_all
         self._few = few
+        # Each has one writer: whoever holds the intake's lock, and the committer.
+        self._appended_bytes = self._settled_bytes = 0
         self._inbox: queue.SimpleQueue[Ticket | Segment | None] = queue.SimpleQueue()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of lines that wait for the disk."""
+        return self._appended_bytes - self._settled_bytes
 
     def append(self, runs: list[Run]) -> Ticket:
         """Queue one collection for the next group."""
         ticket = Ticket(runs)
+        self._appended_bytes += _size(ticket)
         self._inbox.put(ticket)
         return ticket
 
@@ -196,6 +211,7 @@ class DiskJournal:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 break
+        size = sum(map(_size, tickets))
         try:
             self._commit(self._refuse_spoiled(tickets))
             for segment in seals:
@@ -204,6 +220,7 @@ class DiskJournal:
             self._break(tickets, error)
             for segment in seals:
                 segment.frozen.set()
+        self._settled_bytes += size
         return item is not None
 
     def _commit(self, tickets: list[Ticket]) -> None:
@@ -281,6 +298,10 @@ class DiskJournal:
 def _file(segment: Segment) -> SpoolFile:
     assert isinstance(segment.body, SpoolFile)
     return segment.body
+
+
+def _size(ticket: Ticket) -> int:
+    return sum(len(run.lines) for run in ticket.runs)
 
 
 def _count(tickets: list[Ticket], board: Board) -> None:

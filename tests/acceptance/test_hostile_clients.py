@@ -4,6 +4,8 @@ import contextlib
 import gzip
 import json
 import math
+import os
+import resource
 import socket
 import struct
 import time
@@ -15,6 +17,7 @@ import zstandard
 
 from tests.acceptance.service import ROADS, Brigade, assert_promise_kept, settle
 from tests.acceptance.wire import JSON, Wire, chunked, head, post, problem
+from tests.harness import wait_until
 from tests.harness.flood import Flood, Plan
 from tests.harness.s3 import FakeS3
 from tests.harness.service import Service
@@ -181,6 +184,99 @@ def test_clients_that_do_not_wait_for_their_answer_harm_nobody(brigade: Brigade)
     stats = service.stats()
     assert 1 <= stats["accepted"] <= 51
     assert stats["accepted"] == stats["stored"]
+
+
+# gthread has one pool for all; there they wait until the stalled ones are let go, see above.
+@pytest.mark.parametrize("road", ["engine"], indirect=True, scope="module")
+def test_probes_do_not_wait_for_stalled_bodies(service: Service) -> None:
+    """More stalled uploads than there are threads keep neither a probe nor a small POST waiting."""
+    stalled = head(
+        "POST", "/payloads", {**JSON, "Content-Length": "99", "Content-Encoding": "gzip"}
+    )
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            wire = stack.enter_context(Wire(service.port))
+            wire.send(stalled + b"x")
+        for _ in range(5):
+            assert service.get("/healthz", timeout=REQUEST_SECONDS / 2).status == 200
+            assert service.post("/payloads", [{}], timeout=REQUEST_SECONDS / 2).status == 202
+
+
+def test_a_body_in_tiny_pieces_takes_no_more_room_than_it_has(service: Service) -> None:
+    """Forty clients that send a byte at a time cost a few bytes for each."""
+    whole = 65_536
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(service.port)) for _ in range(40)]
+        for wire in wires:
+            wire.set_option(socket.TCP_NODELAY, struct.pack("i", 1), level=socket.IPPROTO_TCP)
+            wire.send(head("POST", "/payloads", {**JSON, "Content-Length": str(whole)}))
+        before = service.rss_bytes()
+        with contextlib.suppress(OSError):
+            for _ in range(500):
+                for wire in wires:
+                    wire.send(b" ")
+        assert service.rss_bytes() - before < 24 * MIB
+
+
+@pytest.mark.parametrize("name", ["half JSON", "half a chunk"])
+def test_clients_that_leave_leave_nothing_behind(service: Service, name: str) -> None:
+    """Thousands of broken-off requests cost no memory that stays."""
+
+    def break_off(times: int) -> None:
+        for _ in range(times):
+            with Wire(service.port) as wire:
+                wire.send(HALVES[name])
+        assert service.post("/payloads", [{}]).status == 202
+
+    # By then pools and heaps are as large as they will be.
+    break_off(3000)
+    before = service.rss_bytes()
+    break_off(6000)
+    assert service.rss_bytes() - before < 6 * MIB
+
+
+def test_who_does_not_read_is_let_go(brigade: Brigade) -> None:
+    """Answers that pile up unread do not hold a connection for ever, and the door opens again."""
+    service = brigade.start(
+        REQUEST_SECONDS=1, GUNICORN_CMD_ARGS="--worker-connections 20 --keep-alive 1"
+    )
+    flood = head("GET", "/metrics") * 2000
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            wire = stack.enter_context(Wire(service.port))
+            wire.set_option(socket.SO_RCVBUF, struct.pack("i", 4096))
+            with contextlib.suppress(OSError):
+                wire.send_what_goes(flood)
+        wait_until(lambda: is_served(service), timeout=PATIENCE * 3, what="an answer")
+
+
+def is_served(service: Service) -> bool:
+    """Whether a new client is answered."""
+    with contextlib.suppress(OSError):
+        return service.get("/healthz", timeout=1).status == 200
+    return False
+
+
+def test_descriptors_that_run_out_come_back(brigade: Brigade, s3: FakeS3) -> None:
+    """A process that could open nothing refuses; with room again it accepts, without a restart."""
+    brigade.expect_errors("commit failed", "upload failed", "sealer failed", "adopter failed")
+    brigade.expect_errors("request failed", "put failed")
+    service = brigade.start(DURABILITY="disk")
+    assert service.post("/payloads/before", [{}]).status == 202
+    (child,) = service.children()
+    _, hard = resource.prlimit(child, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{child}/fd"))
+    resource.prlimit(child, resource.RLIMIT_NOFILE, (used + 2, hard))
+    with Wire(service.port) as wire:
+        for number in range(10):
+            wire.send(post(b"[{}]", path=f"/payloads/s{number}"))
+            assert wire.answer().status in {202, 500, 503}
+    resource.prlimit(child, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_until(
+        lambda: service.post("/payloads/after", [{}]).status == 202, timeout=20, what="a 202"
+    )
+    stats = settle(service)
+    assert stats["stored"] == stats["accepted"] == len(s3.lines())
 
 
 # --- Large and deep ones --------------------------------------------------------------------------
@@ -376,6 +472,26 @@ def test_a_client_may_ask_before_it_sends(service: Service) -> None:
         assert wire.answer().status == 100
         wire.send(b"[{}]")
         assert wire.answer().status == 202
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (head("GET", "/healthz?x=\u20ac".encode().decode("latin-1")), None),
+        (post(b"[{}]", headers={"Content-Encoding": "gzip\xff"}), 415),
+        (post(b"[{}]", headers={"Content-Type": "application/json; x=\xe9"}), None),
+        (head("POST", "/payloads", {**JSON, "Content-Length": "0" * 5000 + "4"}) + b"[{}]", None),
+    ],
+    ids=["a query", "a coding", "a type", "a length"],
+)
+def test_odd_bytes_in_a_head_are_no_fault_of_ours(
+    service: Service, sent: bytes, status: int | None
+) -> None:
+    """What is not ASCII, or absurdly long, is served or refused, and never taken for absent."""
+    with Wire(service.port) as wire:
+        wire.send(sent)
+        answer = wire.answer()
+    assert answer.status == status or (status is None and answer.status < 500)
 
 
 def test_an_old_client_is_served(service: Service) -> None:

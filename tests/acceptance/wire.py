@@ -57,9 +57,13 @@ class Wire:
         """Send no more, but listen on."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def set_option(self, option: int, value: bytes) -> None:
+    def set_option(self, option: int, value: bytes, *, level: int = socket.SOL_SOCKET) -> None:
         """Set a socket option, such as a linger of zero, which makes `close` a reset."""
-        self._socket.setsockopt(socket.SOL_SOCKET, option, value)
+        self._socket.setsockopt(level, option, value)
+
+    def send_what_goes(self, data: bytes) -> None:
+        """Send as much as the other side takes at once."""
+        self._socket.send(data, socket.MSG_DONTWAIT)
 
     def has_news(self, seconds: float) -> bool:
         """Block until there is something to read, or the end, for some seconds at most."""

@@ -1,6 +1,7 @@
 """The engine's seam: Granian's private names as we use them, and what becomes of a request."""
 
 import importlib.metadata
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,18 +66,18 @@ def test_a_scheduler_takes_a_function() -> None:
 
 
 class Coming:
-    """A body's future, as the engine has it: it comes, is cancelled, or fails, when told so."""
+    """A future of a body's part, as the engine has it: it comes, or is cancelled, when told so."""
 
     def __init__(self) -> None:
         self.callback: Callable[[Any], None] | None = None
-        self.body: bytes | Exception = b""
+        self.part = b""
         self.is_cancelled = False
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self.callback = callback
 
-    def come(self, body: bytes | Exception) -> None:
-        self.body = body
+    def come(self, part: bytes) -> None:
+        self.part = part
         assert self.callback is not None
         self.callback(self)
 
@@ -89,9 +90,7 @@ class Coming:
         return self.is_cancelled
 
     def result(self) -> bytes:
-        if isinstance(self.body, Exception):
-            raise self.body
-        return self.body
+        return self.part
 
 
 class Request:
@@ -101,6 +100,7 @@ class Request:
         self.method, self.path = method, path
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.coming = Coming()
+        self.asked = 0
         self.answers: list[Answer] = []
 
     @property
@@ -111,7 +111,12 @@ class Request:
     def scope(self) -> "Request":
         return self
 
-    def __call__(self) -> Coming:
+    def __aiter__(self) -> "Request":
+        return self
+
+    def __anext__(self) -> Any:
+        self.asked += 1
+        self.coming = Coming()
         return self.coming
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -124,14 +129,22 @@ class Pool(ThreadPoolExecutor):
     def __init__(self) -> None:
         super().__init__(1)
         self.submitted: list[Any] = []
+        self.tasks: list[Callable[[], Any]] = []
 
-    def submit(self, /, *arguments: Any, **_: Any) -> Any:
-        self.submitted.append(arguments[2])
+    def submit(self, task: Any, /, *arguments: Any, **_: Any) -> Any:
+        self.submitted.append(arguments[1])
+        self.tasks.append(lambda: task(*arguments))
 
 
 @pytest.fixture
-def pool() -> Pool:
+def uploads() -> Pool:
     """Make a pool without threads."""
+    return Pool()
+
+
+@pytest.fixture
+def lookups() -> Pool:
+    """Make another."""
     return Pool()
 
 
@@ -142,10 +155,11 @@ def pipeline(tmp_path: Path) -> Pipeline:
 
 
 @pytest.fixture
-def reception(pool: Pool, pipeline: Pipeline) -> Reception:
+def reception(uploads: Pool, lookups: Pool, pipeline: Pipeline) -> Reception:
     """Make a reception before a real front door."""
     door = FrontDoor(pipeline.settings, pipeline=lambda: pipeline)
-    return Reception(HotRoute(door, largest=1000), pool=pool, wsgi=None, patience=PATIENCE)
+    hot = HotRoute(door, largest=1000)
+    return Reception(hot, uploads=uploads, lookups=lookups, wsgi=None, patience=PATIENCE)
 
 
 def json_post(length: int = 4, **headers: str) -> Request:
@@ -153,51 +167,88 @@ def json_post(length: int = 4, **headers: str) -> Request:
     return Request(content_length=str(length), content_type="application/json", **headers)
 
 
-def test_a_body_that_comes_is_answered(reception: Reception, pool: Pool) -> None:
-    """Once it is here, and with the client's own id."""
+def test_a_body_that_comes_is_answered(reception: Reception, uploads: Pool) -> None:
+    """Once it is here, in as many parts as it takes, and with the client's own id."""
     request = json_post(x_request_id="mine")
     reception.request(request)
     assert request.answers == []
-    request.coming.come(b"[{}]")
+    for part in (b"[", b"{", b"}]"):
+        assert request.answers == []
+        request.coming.come(part)
     [answer] = request.answers
     assert answer.status == 202
     assert ("X-Request-ID", "mine") in answer.headers
-    assert pool.submitted == []
+    assert request.asked == 3, "nobody asks for the end of a body that is whole"
+    assert uploads.submitted == []
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        Request("GET", "/payloads"),
-        Request("GET", "/stats"),
         Request(path="/payloads/NO", content_length="4"),
         Request(path="/payloadsx", content_length="4"),
+        Request("PUT", "/payloads", content_length="4"),
         Request(content_length="1001"),
+        Request(content_length="9" * 5000),
         Request(content_length="-1"),
-        Request(),
         Request(content_length="4", content_encoding="gzip"),
         Request(content_length="4", transfer_encoding="chunked"),
+        Request(transfer_encoding="chunked"),
     ],
 )
-def test_all_else_is_flasks(reception: Reception, pool: Pool, request_: Request) -> None:
-    """Another method, path or size, chunks and content codings go into the pool."""
+def test_other_bodies_are_flasks(reception: Reception, uploads: Pool, request_: Request) -> None:
+    """Another method, path or size, chunks and content codings get a thread."""
     reception.request(request_)
-    assert pool.submitted == [request_]
-    assert request_.coming.callback is None
+    assert uploads.submitted == [request_]
+    assert request_.asked == 0
+
+
+@pytest.mark.parametrize(
+    "request_", [Request("GET", "/stats"), Request(), Request("GET", content_length="0")]
+)
+def test_what_has_no_body_waits_for_no_body(
+    reception: Reception, uploads: Pool, lookups: Pool, request_: Request
+) -> None:
+    """Probes and receipts have threads that no slow client can hold."""
+    reception.request(request_)
+    assert (uploads.submitted, lookups.submitted) == ([], [request_])
+
+
+def test_who_waits_too_long_for_a_thread_is_told(
+    reception: Reception, uploads: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time to come whole counts from the request, not from when a thread takes it."""
+    request = Request(transfer_encoding="chunked")
+    reception.request(request)
+    later = time.monotonic() + 2 * PATIENCE
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    uploads.tasks.pop()()
+    assert [answer.status for answer in request.answers] == [503]
+
+
+def test_who_still_waits_at_a_stop_is_told(reception: Reception, lookups: Pool) -> None:
+    """Nobody is left without an answer."""
+    request = Request("GET", "/stats")
+    reception.request(request)
+    reception.close()
+    lookups.tasks.pop()()
+    [answer] = request.answers
+    assert answer.status == 503
+    assert ("Retry-After", "1") in answer.headers
 
 
 def test_what_would_be_too_much_at_once_is_flasks(
-    reception: Reception, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    reception: Reception, uploads: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies on their way are bounded all together; one that has come makes room again."""
     monkeypatch.setattr(engine, "HOT_BYTES", 1500)
     first, second, third = json_post(1000), json_post(1000), json_post(1000)
     reception.request(first)
     reception.request(second)
-    assert pool.submitted == [second]
-    first.coming.come(b"[{}]")
+    assert uploads.submitted == [second]
+    first.coming.come(b"[{}]".ljust(1000))
     reception.request(third)
-    assert pool.submitted == [second]
+    assert uploads.submitted == [second]
 
 
 def test_a_body_that_does_not_come_is_given_up(reception: Reception) -> None:
@@ -219,20 +270,21 @@ def test_half_a_body_is_a_408(reception: Reception, pipeline: Pipeline) -> None:
     """Where the client leaves in the middle nothing is kept."""
     request = json_post()
     reception.request(request)
-    request.coming.come(RuntimeError("transport"))
+    request.coming.come(b"[{")
+    request.coming.come(b"")
     assert [answer.status for answer in request.answers] == [408]
     assert pipeline.home.unfinished() == []
 
 
 def test_a_fault_of_ours_is_a_500(
-    reception: Reception, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    reception: Reception, lookups: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever goes wrong, the engine gets no exception, and the client an answer."""
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pool, "submit", fail)
+    monkeypatch.setattr(lookups, "submit", fail)
     monkeypatch.setattr(reception.hot, "begin", fail)
     for request in (Request("GET", "/stats"), json_post()):
         reception.request(request)
