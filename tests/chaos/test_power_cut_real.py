@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -226,6 +227,15 @@ class Service:
         for line in self._process.stdout:
             yield json.loads(line)
 
+    def halt(self) -> None:
+        """Stop it where it is, so that it tells nobody anything after the cut.
+
+        A power cut stops the processor too. Without this it could see a sync succeed that the cut
+        fell into: a kernel whose journal was aborted meanwhile may say so.
+        """
+        os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+
     def kill(self) -> None:
         """Kill it."""
         self._process.kill()
@@ -243,6 +253,7 @@ def test_what_ext4_had_synced_is_stored_once_after_cuts(ext4: Ext4, tmp_path: Pa
                 lines = [(key, first + n) for key, first, many in receipts for n in range(many)]
                 acknowledged.update(zip(numbers, lines, strict=True))
                 if count == 300 * life:
+                    service.halt()
                     ext4.cut(how)
                     service.kill()
         ext4.unmount()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import BadDisk, Bench, DictBucket, balance
+from workers import intake
 from workers.compression import unpack
 from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
 from workers.intake import FULL_ENOUGH, Ratios
@@ -31,6 +32,18 @@ def flood(bench: Bench, *collection: bytes) -> None:
     """Send the same collection until it is refused, a thousand times at most."""
     for _ in range(1000):
         bench.accept(*collection)
+
+
+def test_a_disk_that_stands_still_does_not_fill_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that wait for it are bounded; as soon as it goes on, more are taken."""
+    monkeypatch.setattr(intake, "MAX_WAITING_BYTES", 100)
+    monkeypatch.setattr(type(bench.journal), "waiting_bytes", 101)
+    with pytest.raises(Full, match="the disk is behind"):
+        bench.accept(b"{}")
+    monkeypatch.setattr(type(bench.journal), "waiting_bytes", 100)
+    bench.accept(b"{}")
 
 
 # --- Into segments --------------------------------------------------------------------------------

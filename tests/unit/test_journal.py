@@ -114,6 +114,20 @@ def test_many_files_are_one_sync(sweeping: DiskJournal, segments: Segments) -> N
     assert segments.disk.log[6:] == ["append", "append", "sync", "sync"]
 
 
+def test_what_waits_for_the_disk_is_counted(journal: DiskJournal, segments: Segments) -> None:
+    """From the moment it is taken until it is safe, refused ones too."""
+    segment = segments.new()
+    for _ in range(3):
+        append(journal, segment)
+    assert journal.waiting_bytes == 9
+    journal.step()
+    assert journal.waiting_bytes == 0
+    append(journal, segment)
+    segments.disk.full = True
+    journal.step()
+    assert journal.waiting_bytes == 0
+
+
 def test_a_failed_sync_of_everything_ends_acceptance(
     sweeping: DiskJournal, segments: Segments
 ) -> None:
