@@ -23,6 +23,7 @@ from gunicorn.workers.gthread import (
     ThreadWorker,
 )
 
+from app.hot import HotRoute
 from app.problems import CONTENT_TYPE, Problem
 from app.reading import read_body
 from app.replies import LATER, Outcome, Replies, Reply
@@ -55,7 +56,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.method_queue = LastingMethodQueue()
         self._patience = load_settings().request_seconds
-        self._by_the_book = self.cfg.is_ssl or self.cfg.max_requests
+        self._hot: HotRoute | None = None
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, tuple[float, int]] = {}
 
@@ -88,7 +89,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         Whoever wants gunicorn's own way with each request gets it: TLS, or a number of requests
         after which to start anew.
         """
-        hot = None if self._by_the_book else getattr(self.wsgi.wsgi_app, "hot", None)
+        hot = self._hot
         fields = dict(req.headers) if hot else {}
         length = fields.get("CONTENT-LENGTH")
         plain = _ODD.isdisjoint(fields)
@@ -149,6 +150,8 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
 
         gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
         """
+        if not (self.cfg.is_ssl or self.cfg.max_requests):
+            self._hot = getattr(getattr(self.wsgi, "wsgi_app", None), "hot", None)
         defer = partial(self.method_queue.defer, self._finish_all)
         self._replies = Replies(self.tpool, finish=defer)
         self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
