@@ -12,7 +12,7 @@ import socket
 import time
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import errors
 from gunicorn.http.wsgi import Response
@@ -23,12 +23,14 @@ from gunicorn.workers.gthread import (
     ThreadWorker,
 )
 
-from app.hot import HotRoute
 from app.problems import CONTENT_TYPE, Problem
 from app.reading import read_body
 from app.replies import LATER, Outcome, Replies, Reply
 from app.stopping import HearingWorker, ignore_stop_signals
 from workers.settings import load_settings
+
+if TYPE_CHECKING:
+    from app.hot import HotRoute
 
 # What a request line or header can be that is no HTTP; anything else of the kind is a 400.
 _STATUSES = {
