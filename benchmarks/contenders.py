@@ -135,7 +135,19 @@ class Running:
 
     def __enter__(self) -> Self:
         self.service.__enter__()
+        if self._contender.server != "original" and not self._contender.baseline:
+            self._await_all()
         return self
+
+    def _await_all(self) -> None:
+        """Block until every process is ready: the first one would be given all connections.
+
+        Gives up after a while, as workers that have a backlog are not idle.
+        """
+        processes = int(self.service.settings.get("WEB_CONCURRENCY", len(os.sched_getaffinity(0))))
+        idle = processes * int(self.service.settings.get("MAX_WORKERS", 8))
+        with contextlib.suppress(AssertionError):
+            self.service.wait_stats(lambda stats: stats["idle_workers"] >= idle, timeout=5)
 
     def __exit__(self, *_: object) -> None:
         self.service.kill_group()
