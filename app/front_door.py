@@ -19,11 +19,11 @@ from app.logs import request_id
 from app.problems import Problem, TooLarge, Unavailable
 from app.schemas import load_payload_schema
 from workers.errors import Refusal, TooManyPayloads
-from workers.journal import Ticket
 from workers.keys import STREAM
 from workers.pipeline import Pipeline
 from workers.segment import Receipt
 from workers.settings import Settings
+from workers.ticket import Ticket
 
 log = logging.getLogger(__name__)
 

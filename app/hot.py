@@ -11,8 +11,8 @@ from app.front_door import FrontDoor
 from app.logs import request_id, take_request_id
 from app.problems import Problem
 from workers.errors import NotDurable
-from workers.journal import Ticket
 from workers.keys import STREAM
+from workers.ticket import Ticket
 
 PATH = "/payloads"
 DEFAULT_STREAM = "default"

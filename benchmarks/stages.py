@@ -92,8 +92,9 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
     """Make the stage that writes and syncs a group of so many collections."""
 
     def stage(lab: Lab, size: int) -> Call:
-        from workers.journal import DiskJournal, Run
+        from workers.journal import DiskJournal
         from workers.ledger import Board
+        from workers.ticket import Run
 
         journal = DiskJournal(Board.create(lab.directory / f"ledger-{group}-{size}"))
         segment, given = lab.segment(group * 1000 + size), lines(size)

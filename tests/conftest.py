@@ -23,7 +23,7 @@ from workers.adoption import Adoption
 from workers.disk import Disk
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.intake import Intake, Job, JobQueue, Ratios
-from workers.journal import DiskJournal, Run, Ticket
+from workers.journal import DiskJournal
 from workers.ledger import Field, Totals
 from workers.outage import Outage
 from workers.receipts import Receipts
@@ -31,6 +31,7 @@ from workers.s3 import Bucket, Stored
 from workers.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
 from workers.spool import Home, Spool
+from workers.ticket import Run, Ticket
 from workers.uploader import Uploader
 
 # --- The rules ------------------------------------------------------------------------------------

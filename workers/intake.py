@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workers.errors import Draining, Full, NotDurable, TooManyPayloads
-from workers.journal import Journal, Run, Ticket
+from workers.journal import Journal
 from workers.keys import Clock, object_key, segment_name
 from workers.ledger import Field
 from workers.segment import Body, Header, Receipt, Segment
 from workers.settings import Settings
 from workers.spool import Home
+from workers.ticket import Run, Ticket
 
 # What a run and a segment cost in memory beside their bytes, so that tiny payloads are bounded too.
 RUN_BYTES, SEGMENT_BYTES = 128, 4096

@@ -15,7 +15,7 @@ from typing import Any
 from workers.adoption import LOOK_SECONDS, Adoption
 from workers.dispatcher import Dispatcher, Pool
 from workers.intake import Intake, Job, JobQueue, Ratios
-from workers.journal import DiskJournal, Journal, MemoryJournal, Ticket
+from workers.journal import DiskJournal, Journal, MemoryJournal
 from workers.ledger import Field, Totals
 from workers.outage import Outage
 from workers.receipts import Receipts
@@ -23,6 +23,7 @@ from workers.s3 import Bucket
 from workers.segment import MemoryBody, Receipt, Segment
 from workers.settings import Settings
 from workers.spool import Spool
+from workers.ticket import Ticket
 from workers.uploader import Uploader
 from workers.worker import Worker
 

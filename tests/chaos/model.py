@@ -31,7 +31,7 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.intake import Intake, JobQueue, Ratios
-from workers.journal import FEW_FILES, DiskJournal, Ticket
+from workers.journal import FEW_FILES, DiskJournal
 from workers.ledger import BOARD_BYTES, CELLS, Board, Field
 from workers.outage import Outage
 from workers.receipts import DEAD_PREFIX
@@ -40,6 +40,7 @@ from workers.segment import Header, Receipt
 from workers.settings import Settings, load_settings
 from workers.spool import Home, Spool
 from workers.spoolfile import SpoolFile
+from workers.ticket import Ticket
 from workers.uploader import Uploader
 
 ROOT = Path("/spool")

@@ -7,11 +7,12 @@ import pytest
 
 from tests.conftest import BadDisk
 from workers.errors import NotDurable
-from workers.journal import MAX_GROUP, DiskJournal, MemoryJournal, Run, Ticket
+from workers.journal import MAX_GROUP, DiskJournal, MemoryJournal
 from workers.keys import segment_name
 from workers.ledger import Board, Field
 from workers.segment import Header, MemoryBody, Segment
 from workers.spoolfile import OPEN, READY, SpoolFile
+from workers.ticket import Run, Ticket
 
 
 @pytest.fixture
