@@ -320,13 +320,17 @@ def reconcile(board: Board, *, found: int, numbers: frozenset[int], damaged: boo
         How many payloads were lost.
     """
     board.redo(still_there=numbers)
-    missing = board[Field.ACCEPTED] - board[Field.STORED] - board[Field.DEAD] - found
+    missing = board.pending - found
+    lost = 0
     if missing < 0:
         board.add(Field.ACCEPTED, -missing)
     elif missing and board[Field.DURABLE] and not damaged:
         # Only a power cut takes counters back; an undamaged file goes only once it is stored.
         board.add(Field.STORED, missing)
     elif missing:
-        board.add(Field.DEAD, missing)
-        return missing
-    return 0
+        lost = missing
+        board.add(Field.DEAD, lost)
+    # Whatever the process was: all that pends now is in files.
+    board[Field.DURABLE] = 1
+    board.flush()
+    return lost
