@@ -130,7 +130,7 @@ class SettingsSchema(Schema):
         fields.Integer, 10 * GIB, MIB, 1 << 50, "Bytes the spool may hold, all processes together."
     )
     memory_max_bytes = _number(
-        fields.Integer, 64 * MIB, MIB, 1 << 40, "Payload bytes in memory mode, per process."
+        fields.Integer, 48 * MIB, MIB, 1 << 40, "Payload bytes in memory mode, per process."
     )
     max_body_bytes = _number(
         fields.Integer, 12 * MIB, KIB, GIB, "Largest request body, before and after decoding."
