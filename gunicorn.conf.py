@@ -5,6 +5,7 @@ Anything here can be overridden with `GUNICORN_CMD_ARGS`; what would break a pro
 
 import contextlib
 import ctypes
+import logging
 import math
 import os
 import resource
@@ -114,3 +115,6 @@ def worker_exit(server: Any, worker: Any) -> None:
     from wsgi import pipelines
 
     pipelines.stop()
+    if getattr(worker, "leaves_at_once", False):
+        logging.shutdown()
+        os._exit(0)

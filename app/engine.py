@@ -112,6 +112,8 @@ class EngineWorker(HearingWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hurried = False
+        # Set once all is done: threads in Rust must not meet an interpreter that is taken down.
+        self.leaves_at_once = False
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop without waiting for running requests: the master kills within two seconds."""
@@ -153,6 +155,7 @@ class EngineWorker(HearingWorker):
         reception.close()
         for pool in (uploads, lookups):
             pool.shutdown(wait=False)
+        self.leaves_at_once = True
 
     def _beat(self, reception: Reception, *, seconds: float = BEAT_SECONDS) -> None:
         """Tell the master that we live, and wait a moment, or for a signal."""
