@@ -155,7 +155,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         if not (self.cfg.is_ssl or self.cfg.max_requests):
             self._hot = getattr(getattr(self.wsgi, "wsgi_app", None), "hot", None)
         defer = partial(self.method_queue.defer, self._finish_all)
-        self._replies = Replies(self.tpool, finish=defer)
+        self._replies = Replies(self.tpool, finish=defer, patience=self._patience)
         self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
         super().run()
         ignore_stop_signals()

@@ -75,10 +75,14 @@ Finish = Callable[[list[tuple[Any, Outcome]]], None]
 
 
 class Replies:
-    """Sends what is due, in the worker's pool: one task for all that are due at a time."""
+    """Sends what is due, in the worker's pool: one task for all that are due at a time.
 
-    def __init__(self, pool: Executor, *, finish: Finish) -> None:
+    A client has `patience` seconds to take what it did not take at once.
+    """
+
+    def __init__(self, pool: Executor, *, finish: Finish, patience: float) -> None:
         self._pool = pool
+        self._patience = patience
         self._finish = finish
         self._due: list[Reply] = []
         self._lock = threading.Lock()
@@ -122,6 +126,7 @@ class Replies:
     def _send_rest(self, reply: Reply, rest: bytes) -> None:
         keep = False
         with contextlib.suppress(OSError):
+            reply.conn.sock.settimeout(self._patience)
             reply.conn.sock.sendall(rest)
             keep = reply.keeps_connection
         self._finish([(reply.conn, Outcome(keep))])

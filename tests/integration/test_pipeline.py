@@ -416,8 +416,9 @@ def test_with_s3_away_the_rest_is_kept(
     receipts += accept(pipeline, b'{"n":10}', stream="other")
     began = time.monotonic()
     pipeline.stop()
-    assert time.monotonic() - began < 2
-    assert ours() == set()
+    assert time.monotonic() - began < 5
+    # Whoever was in the midst of a try when its time was over ends with it.
+    wait_until(lambda: ours() == set(), timeout=10, what="the end of every thread")
     assert balance(pipeline.totals()) == (11, 0, 11, 0)
     oldest = pipeline.totals().oldest_microseconds
     assert oldest == created_microseconds(receipts[0].header.name)
