@@ -23,7 +23,7 @@ flask: $(VENV)/installed ## run a command of the service: make flask ARGS="recei
 	@$(BIN)/python deploy/local.py flask $(ARGS)
 
 test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pytest
-	$(BIN)/python -m pytest -n 4 $(ARGS)
+	$(BIN)/python -m pytest -n 3 $(ARGS)
 
 chaos: $(VENV)/installed ## crashes, outages, bad disks for minutes, then a table
 	$(BIN)/python -m tests.chaos $(ARGS)
