@@ -35,19 +35,9 @@ class CommandService(Service):
         super().__init__(workdir, s3, settings=settings)
         self._command = command
 
-    def start(self) -> None:
-        """Start the command, given its port; does not wait for it."""
-        self._home.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(self.port),
-                cwd=self._root,
-                env=self.environ(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def command(self) -> Sequence[str]:
+        """Return what is executed, and its arguments."""
+        return self._command(self.port)
 
 
 def granian(port: int) -> Sequence[str]:

@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +22,9 @@ from tests.chaos import model
 from tests.harness import wait_until
 from tests.harness.flood import Flood, Plan
 from tests.harness.oracle import Verdict, judge
-from tests.harness.s3 import LOOPBACK, FakeS3, Fault
+from tests.harness.s3 import FakeS3, Fault
 from tests.harness.service import Service, await_end
 
-# Beside this Python: `python -m gunicorn` cannot be executed again, as SIGUSR2 makes it.
-GUNICORN = Path(sys.executable).with_name("gunicorn")
 SETTINGS: Mapping[str, object] = {
     "OBJECT_MAX_AGE_SECONDS": 0.2,
     "OBJECT_MAX_PAYLOADS": 200,
@@ -126,20 +123,8 @@ class Upgradable(Service):
         Raises:
             RuntimeError: they run already.
         """
-        if self.processes():
-            raise RuntimeError("the service runs already")
-        self._home.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [GUNICORN, "-c", "gunicorn.conf.py", "--bind", f"{LOOPBACK}:{self.port}"],
-                cwd=self._root,
-                env=self.environ(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.master = self._process.pid
+        super().start()
+        self.master = self.pid
 
     def restart(self) -> None:
         """Start (again), and wait until ready."""
@@ -310,12 +295,12 @@ class Siege:
         """Payloads answered 202 so far."""
         return sum(flood._payloads["acked"] for flood in self.floods)
 
-    def blows(self, shortest: float, longest: float) -> Iterator[float]:
+    def blows(self, shortest: float, longest: float, *, least: int = 1) -> Iterator[float]:
         """Yield until the time is up, after a random rest each, how much of the time is gone.
 
-        Once at least: on a busy machine the start alone may take all the time there is.
+        `least` times at least: on a busy machine the start alone may take all the time there is.
         """
-        while (now := time.monotonic()) < self._ends or not self._faults:
+        while (now := time.monotonic()) < self._ends or self._faults < least:
             time.sleep(self.rng.uniform(shortest, longest))
             yield (now - self._began) / self._terms.seconds
             self._faults += 1
@@ -473,7 +458,8 @@ def rolling_restart(terms: Terms) -> Figures:
             lambda: service.upgrade(side_by_side_seconds=siege.rng.uniform(0.1, 1.0)),
             lambda: service.change(next(changes)),
         )
-        for _, act in zip(siege.blows(0.0, 0.7), itertools.cycle(acts), strict=False):
+        blows = siege.blows(0.0, 0.7, least=len(acts))
+        for _, act in zip(blows, itertools.cycle(acts), strict=False):
             siege.await_load()
             act()
         return siege.figures()
@@ -508,7 +494,8 @@ def full_disk(terms: Terms) -> Figures:
                 lambda: service.kill_one(siege.rng),
                 service.kill_and_start,
             )
-            for _, act in zip(siege.blows(0.0, 0.5), itertools.cycle(acts), strict=False):
+            blows = siege.blows(0.0, 0.5, least=len(acts))
+            for _, act in zip(blows, itertools.cycle(acts), strict=False):
                 siege.s3.stop_listening()
                 siege.await_refusals()
                 act()

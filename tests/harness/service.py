@@ -21,6 +21,8 @@ from typing import Any, NamedTuple, Self
 from tests.harness import wait_until
 from tests.harness.s3 import LOOPBACK, ROOT, FakeS3
 
+# Beside this Python: `python -m gunicorn` cannot be executed again, as SIGUSR2 makes it.
+GUNICORN = Path(sys.executable).with_name("gunicorn")
 # Enough for the traceback of an app that cannot start under the two that gunicorn adds.
 TAIL_LINES = 80
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -136,19 +138,25 @@ class Service:
         }
         return {**base, **self._s3.environ(), **self.settings}
 
+    def command(self) -> Sequence[str]:
+        """Return what is executed, and its arguments."""
+        bind = ["--bind", f"{LOOPBACK}:{self.port}", *self._arguments]
+        return [str(GUNICORN), "-c", "gunicorn.conf.py", *bind, self._app]
+
     def start(self) -> None:
         """Start the processes; does not wait for them.
 
         Raises:
             RuntimeError: they run already.
         """
-        if self._process is not None and self._process.poll() is None:
+        if self.processes():
             raise RuntimeError("the service runs already")
+        if self._process is not None:
+            self._process.wait()
         self._home.mkdir(parents=True, exist_ok=True)
-        bind = ["--bind", f"{LOOPBACK}:{self.port}", *self._arguments]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *bind, self._app],
+                self.command(),
                 cwd=self._root,
                 env=self.environ(),
                 stdin=subprocess.DEVNULL,
