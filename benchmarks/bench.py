@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.contenders import Contender, Running
 from benchmarks.load import Load, find_load
-from benchmarks.servers import lacking_for_original
+from benchmarks.servers import lacking
 from benchmarks.sink import Sink, find_sink
 from tests.harness.s3 import ROOT
 
@@ -86,7 +86,7 @@ def lacking_tools() -> str:
     """Say in a line which programs would make the bench better, or nothing."""
     packages = {"wrk": shutil.which("wrk"), "nginx-light": shutil.which("nginx", path=_path())}
     missing = [name for name, found in packages.items() if not found]
-    if lacking_for_original():
+    if lacking("original"):
         missing += ["golang-go", "golang-github-aws-aws-sdk-go-dev"]
     if not missing:
         return ""

@@ -16,14 +16,17 @@ AGENT = (
 )
 
 
-def make_bodies(payloads: int) -> list[str]:
-    """Make requests of so many payloads of about 430 B, the same ones at every call."""
+def make_bodies(payloads: int, *, bare: bool = False) -> list[str]:
+    """Make requests of so many payloads of about 430 B, the same ones at every call.
+
+    `bare` ones are an array, the others a collection: an object around that.
+    """
     rng = random.Random(SEED)
+    count = max(BODIES, PAYLOADS // payloads)
+    arrays = ([make_payload(rng) for _ in range(payloads)] for _ in range(count))
     return [
-        json.dumps(
-            {"payloads": [make_payload(rng) for _ in range(payloads)]}, separators=(",", ":")
-        )
-        for _ in range(max(BODIES, PAYLOADS // payloads))
+        json.dumps(array if bare else {"payloads": array}, separators=(",", ":"))
+        for array in arrays
     ]
 
 

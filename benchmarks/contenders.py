@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from benchmarks.baselines.front import read_tallies
-from benchmarks.servers import CommandService, granian
+from benchmarks.servers import CommandService, FluentBit, granian
 from tests.harness.s3 import ROOT, FakeS3
 from tests.harness.service import Service
 
@@ -24,6 +24,10 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 LOOK_SECONDS = 0.1
 # Short runs need young segments. The default, 10 s, makes a tenth of the objects where age seals.
 AGE_SECONDS = 1.0
+# It looks for objects that are old enough every six seconds (UPLOAD_TIMER_MIN_WAIT in its out_s3),
+# flushes its input every second, and tells its figures every second, which have to be the same
+# twice.
+FLUENT_BIT_WAITS_SECONDS = 9.0
 COMMON = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(ROOT)}
 GTHREAD = {"GUNICORN_CMD_ARGS": "--worker-class app.gthread.PatientThreadWorker"}
 DISK, MEMORY = {"DURABILITY": "disk"}, {"DURABILITY": "memory"}
@@ -36,13 +40,20 @@ class Contender:
     name: str
     about: str
     settings: Mapping[str, str] = field(default_factory=dict)
-    server: Literal["gunicorn", "granian", "original"] = "gunicorn"
+    server: Literal["gunicorn", "granian", "original", "fluent-bit"] = "gunicorn"
     # A module of `benchmarks.baselines`; empty for the others.
     baseline: str = ""
 
     @property
+    def bare(self) -> bool:
+        """Whether it takes payloads for what they are only in a bare array."""
+        return self.server == "fluent-bit"
+
+    @property
     def waits_seconds(self) -> float:
         """How long it holds a last payload on purpose, to fill an object."""
+        if self.server == "fluent-bit":
+            return FLUENT_BIT_WAITS_SECONDS
         alone = self.baseline or self.server == "original"
         return 0.0 if alone or self.settings.get("OBJECT_MAX_PAYLOADS") == "1" else AGE_SECONDS
 
@@ -82,6 +93,17 @@ CONTENDERS = (
         name="go",
         about="the original in Go: chan of chan, 100 workers, an object per payload, in memory",
         server="original",
+    ),
+    Contender(
+        name="go-kept",
+        about="the same, with a kept-alive connection for each worker; AWS's SDK keeps two",
+        settings={"KEPT_CONNECTIONS": "100"},
+        server="original",
+    ),
+    Contender(
+        name="fluent-bit",
+        about="Fluent Bit, http to s3, gzip, buffered in memory; the same payloads in an array",
+        server="fluent-bit",
     ),
     Contender(name="handler", about="uploads inside the handler", baseline="handler"),
     Contender(name="threads", about="an unbounded thread per payload", baseline="threads"),
@@ -124,18 +146,21 @@ class Running:
         given = {**COMMON, **settings, **contender.settings, "BASELINE": contender.baseline}
         self._contender = contender
         self.service: Service
-        if contender.server == "gunicorn":
-            root = BASELINES if contender.baseline else ROOT
-            self.service = Service(workdir, s3, settings=given, root=root)
-        else:
-            command = (
-                granian if contender.server == "granian" else functools.partial(_run, original)
-            )
-            self.service = CommandService(workdir, s3, settings=given, command=command)
+        match contender.server:
+            case "gunicorn":
+                root = BASELINES if contender.baseline else ROOT
+                self.service = Service(workdir, s3, settings=given, root=root)
+            case "granian":
+                self.service = CommandService(workdir, s3, settings=given, command=granian)
+            case "original":
+                command = functools.partial(_run, original)
+                self.service = CommandService(workdir, s3, settings=given, command=command)
+            case "fluent-bit":
+                self.service = FluentBit(workdir, s3, settings=given)
 
     def __enter__(self) -> Self:
         self.service.__enter__()
-        if self._contender.server != "original" and not self._contender.baseline:
+        if self._contender.server in {"gunicorn", "granian"} and not self._contender.baseline:
             self._await_all()
         return self
 

@@ -44,10 +44,14 @@ end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What is sent: payloads in each request, to so many streams in turn, for so many seconds."""
+    """What is sent: payloads in each request, to so many streams in turn, for so many seconds.
+
+    `bare` payloads are an array, without the object around it.
+    """
 
     seconds: int
     payloads: int = 1
+    bare: bool = False
     connections: int = CONNECTIONS
     streams: int = 1
 
@@ -90,9 +94,10 @@ class Wrk:
         Raises:
             subprocess.SubprocessError: it failed, or does not end.
         """
-        bodies = self._workdir / f"bodies-{demand.payloads}"
+        bodies = self._workdir / f"bodies-{demand.payloads}{'-bare' if demand.bare else ''}"
         if not bodies.exists():
-            bodies.write_text("".join(f"{body}\n" for body in make_bodies(demand.payloads)))
+            made = make_bodies(demand.payloads, bare=demand.bare)
+            bodies.write_text("".join(f"{body}\n" for body in made))
         options = ["-t1", f"-c{demand.connections}", f"-d{demand.seconds}s", "--timeout=10s"]
         url = f"http://{LOOPBACK}:{port}/payloads"
         script = ["-s", str(self._script), url, "--", str(bodies), str(demand.streams)]
@@ -129,10 +134,11 @@ class HarnessFlood:
             seconds=demand.seconds,
             payloads=demand.payloads,
             streams=[f"s{n}" for n in range(demand.streams)] if demand.streams > 1 else (),
+            form="bare" if demand.bare else "envelope",
             pad_bytes=FLOOD_PAD_BYTES,
         )
         flood = Flood(port, plan).run()
-        accepted = flood.statuses[202]
+        accepted = sum(n for status, n in flood.statuses.items() if 200 <= status < 300)
         return Loaded(
             seconds=demand.seconds,
             accepted=accepted,

@@ -1,17 +1,22 @@
-"""How contenders are started: gunicorn as it is, plain Granian, or a program of another language.
+"""How contenders are started: gunicorn as it is, plain Granian, Go's original, Fluent Bit.
 
 All as the test harness starts the service: a session of their own, a clean environment, a log.
 """
 
+import contextlib
+import http.client
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.harness.s3 import LOOPBACK, ROOT, FakeS3
-from tests.harness.service import Service
+from tests.harness.service import Service, free_port
 
 ORIGINAL = ROOT / "benchmarks" / "original"
 # Where Debian's golang-*-dev packages put their sources.
@@ -19,6 +24,12 @@ GOPATH = Path("/usr/share/gocode")
 AWS_SDK = GOPATH / "src" / "github.com" / "aws" / "aws-sdk-go"
 BUILD_SECONDS = 300
 GRANIAN_THREADS = 4
+FLUENT_BIT = "fluent-bit"
+# An object of as many lines as one of ours at its default size: gzip makes them six times smaller.
+FLUENT_BIT_OBJECT = "48M"
+
+# Its monitor learns the figures this often.
+FLUENT_BIT_MONITOR_SECONDS = 1.2
 
 
 class CommandService(Service):
@@ -40,6 +51,79 @@ class CommandService(Service):
         return self._command(self.port)
 
 
+class FluentBit(Service):
+    """Fluent Bit from HTTP to S3, gzip, buffered in memory, and else as it comes.
+
+    It takes an array of payloads for as many records. Its ledger is that of its monitor, less what
+    still waits in the files that its S3 output gathers an object in.
+    """
+
+    def __init__(self, workdir: Path, s3: FakeS3, *, settings: Mapping[str, str]) -> None:
+        super().__init__(workdir, s3, settings=settings)
+        self._monitor = free_port()
+        self._store = workdir / "store"
+
+    def command(self) -> Sequence[str]:
+        """Return what is executed, and its arguments."""
+        taken = {"listen": LOOPBACK, "port": self.port}
+        given = {
+            "match": "*",
+            "bucket": self._s3.bucket,
+            "endpoint": self._s3.endpoint,
+            "region": "us-east-1",
+            "use_put_object": "on",
+            "compression": "gzip",
+            "total_file_size": FLUENT_BIT_OBJECT,
+            "upload_timeout": "1s",
+            "store_dir": self._store,
+        }
+        monitor = ["-H", "-L", LOOPBACK, "-P", str(self._monitor)]
+        return [
+            *(FLUENT_BIT, "-q", *monitor),
+            *("-i", "http", *_properties(taken)),
+            *("-o", "s3", *_properties(given)),
+        ]
+
+    def stats(self) -> dict[str, Any]:
+        """Return `accepted` and `stored` records; blocks until its monitor has had time for them.
+
+        Raises:
+            OSError, http.client.HTTPException: its monitor does not answer, or has no figures yet.
+        """
+        time.sleep(FLUENT_BIT_MONITOR_SECONDS)
+        connection = http.client.HTTPConnection(LOOPBACK, self._monitor, timeout=10)
+        try:
+            connection.request("GET", "/api/v1/metrics")
+            seen = json.loads(connection.getresponse().read() or b"{}")
+        finally:
+            connection.close()
+        if not seen:
+            raise ConnectionError("no figures yet")
+        accepted = sum(one["records"] for one in seen["input"].values())
+        gathered = sum(one["proc_records"] for one in seen["output"].values())
+        return {"accepted": accepted, "stored": gathered - self._waiting()}
+
+    def _waiting(self) -> int:
+        """Estimate the lines in its files by their sizes and the length of a first line."""
+        lines = 0
+        for path in self._store.glob("*/*T*/*"):
+            # It deletes a file once that is an object.
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                first = len(file.readline())
+                lines += path.stat().st_size // first if first else 0
+        return lines
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.stats()
+            return self.get("/").status > 0
+        return False
+
+
+def _properties(named: Mapping[str, object]) -> list[str]:
+    return [word for name, value in named.items() for word in ("-p", f"{name}={value}")]
+
+
 def granian(port: int) -> Sequence[str]:
     """Return the command that serves the application under Granian, without gunicorn."""
     cores = len(os.sched_getaffinity(0))
@@ -50,16 +134,18 @@ def granian(port: int) -> Sequence[str]:
     ]
 
 
-def lacking_for_original() -> str | None:
-    """Say in a line what is missing to build the original in Go; None if nothing is."""
-    missing = [
-        *([] if shutil.which("go") else ["the go command"]),
-        *([] if AWS_SDK.is_dir() else [f"AWS's SDK in {AWS_SDK}"]),
-    ]
-    if not missing:
-        return None
-    packages = "golang-go golang-github-aws-aws-sdk-go-dev"
-    return f"without {' and '.join(missing)}: apt install {packages}"
+def lacking(server: str) -> str | None:
+    """Say in a line what is missing to start a kind of server; None if nothing is."""
+    if server == "original":
+        missing = [
+            *([] if shutil.which("go") else ["the go command"]),
+            *([] if AWS_SDK.is_dir() else [f"AWS's SDK in {AWS_SDK}"]),
+        ]
+        packages = "golang-go golang-github-aws-aws-sdk-go-dev"
+        return f"without {' and '.join(missing)}: apt install {packages}" if missing else None
+    if server == "fluent-bit" and not shutil.which(FLUENT_BIT):
+        return f"no {FLUENT_BIT} on the PATH: https://docs.fluentbit.io/manual/installation"
+    return None
 
 
 def build_original(directory: Path) -> Path:

@@ -1,7 +1,6 @@
 """The main table: every contender in turn, round after round, and what became of it."""
 
 import argparse
-import contextlib
 import dataclasses
 import subprocess
 import time
@@ -13,12 +12,13 @@ from benchmarks.bench import Bench, open_bench
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.load import Demand
 from benchmarks.report import DOLLARS_PER_PUT, MIB, Cell
-from benchmarks.servers import build_original, lacking_for_original
+from benchmarks.servers import build_original, lacking
 from benchmarks.text import head, save, show
 
-ALL_STORED_SECONDS = 5.0
+ALL_STORED_SECONDS = 20.0
 # What a short run is for: this service and the original, once each.
 QUICK = ("disk", "memory", "disk-gthread", "memory-gthread", "granian-disk", "granian-memory", "go")
+QUICK_WAIT_SECONDS = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def measure(bench: Bench, contender: Contender, *, size: int, programme: Program
     """Start a contender, load it, wait until everything is stored, and kill it."""
     with bench.running(contender) as running:
         cpu, begun = running.cpu_seconds(), time.monotonic()
-        demand = Demand(payloads=size, seconds=programme.load_seconds)
+        demand = Demand(payloads=size, seconds=programme.load_seconds, bare=contender.bare)
         seen = bench.load.run(running.port, demand)
         loaded = time.monotonic()
         counts = running.wait_stored(timeout=programme.wait_seconds)
@@ -122,7 +122,7 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
         "each run": f"{programme.load_seconds} s of load, then at most"
         f" {programme.wait_seconds:g} s until all is stored; rounds planned: {programme.rounds},"
         " 1 for the earlier designs",
-        "figures": "median (lowest-highest) of rounds; /first, /go, /fluent-bit*: over that row",
+        "figures": "median (lowest-highest) of rounds; /first, /go, /fluent-bit: over that row",
         "price": f"${DOLLARS_PER_PUT * 1000:g} per 1,000 PUTs: S3 Standard, us-east-1,"
         " aws.amazon.com/s3/pricing",
         **{f"  {contender.name}": contender.about for contender in programme.contenders},
@@ -134,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, under 90 s")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each run")
-    parser.add_argument("--budget", type=float, default=345, help="seconds for all rounds")
+    parser.add_argument("--budget", type=float, default=700, help="seconds for all rounds")
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="CONTENDER")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100], metavar="N")
@@ -149,23 +149,25 @@ def plan(options: argparse.Namespace) -> Programme:
         sizes=options.sizes,
         rounds=1 if quick else options.rounds,
         load_seconds=1 if quick else options.seconds,
-        wait_seconds=ALL_STORED_SECONDS / 2 if quick else ALL_STORED_SECONDS,
+        wait_seconds=QUICK_WAIT_SECONDS if quick else ALL_STORED_SECONDS,
         budget_seconds=options.budget,
     )
 
 
 def prepare(bench: Bench, programme: Programme) -> tuple[Bench, Programme]:
-    """Build the original in Go if it takes part; where that cannot be, go on without it."""
-    if not any(contender.server == "original" for contender in programme.contenders):
-        return bench, programme
-    missing = lacking_for_original()
-    if missing is None:
-        with contextlib.suppress(subprocess.SubprocessError):
-            return dataclasses.replace(bench, original=build_original(bench.out)), programme
-        missing = "Go does not build it"
-    print(f"No go row, and no fluent-bit* row: {missing}", flush=True)
-    others = [entry for entry in programme.contenders if entry.server != "original"]
-    return bench, dataclasses.replace(programme, contenders=others)
+    """Build the original in Go if it takes part; go on without those that cannot be had here."""
+    kinds = {contender.server for contender in programme.contenders}
+    missing = {kind: why for kind in kinds if (why := lacking(kind))}
+    if "original" in kinds - set(missing):
+        try:
+            bench = dataclasses.replace(bench, original=build_original(bench.out))
+        except subprocess.SubprocessError as error:
+            missing["original"] = str(error)
+    present = [one for one in programme.contenders if one.server not in missing]
+    for absent in programme.contenders:
+        if absent not in present:
+            print(f"No {absent.name} row: {missing[absent.server]}", flush=True)
+    return bench, dataclasses.replace(programme, contenders=present)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,8 +4,8 @@
 // payload becomes a job in a bounded queue, a dispatcher hands the jobs to the job channels of idle
 // workers, and each worker puts its payload into S3 as an object of its own.
 //
-// It is set by the environment: PORT, S3_BUCKET, MAX_WORKERS, MAX_QUEUE, AWS_ENDPOINT_URL_S3 and
-// what the AWS SDK reads itself.
+// It is set by the environment: PORT, S3_BUCKET, MAX_WORKERS, MAX_QUEUE, KEPT_CONNECTIONS,
+// AWS_ENDPOINT_URL_S3 and what the AWS SDK reads itself.
 package main
 
 import (
@@ -60,18 +60,20 @@ type Storage struct {
 	number uint64
 }
 
-// NewStorage connects to S3 with a kept-alive connection for each worker; path style, so that any
-// endpoint does.
-func NewStorage(bucket, endpoint string, connections int) *Storage {
-	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		MaxIdleConns:        connections,
-		MaxIdleConnsPerHost: connections,
-		IdleConnTimeout:     90 * time.Second,
+// NewStorage connects to S3; path style, so that any endpoint does. The SDK's own HTTP client keeps
+// no more than two idle connections (net/http's DefaultMaxIdleConnsPerHost), so that most PUTs of
+// many workers make one anew; with kept > 0 it keeps as many as that.
+func NewStorage(bucket, endpoint string, kept int) *Storage {
+	config := aws.NewConfig().WithS3ForcePathStyle(true)
+	if kept > 0 {
+		transport := &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			MaxIdleConns:        kept,
+			MaxIdleConnsPerHost: kept,
+			IdleConnTimeout:     90 * time.Second,
+		}
+		config = config.WithHTTPClient(&http.Client{Transport: transport})
 	}
-	config := aws.NewConfig().
-		WithS3ForcePathStyle(true).
-		WithHTTPClient(&http.Client{Transport: transport})
 	if endpoint != "" {
 		config = config.WithEndpoint(endpoint)
 	}
@@ -204,7 +206,8 @@ func number(name string, standard int) int {
 func main() {
 	workers := number("MAX_WORKERS", 100)
 	JobQueue = make(chan Job, number("MAX_QUEUE", 1000))
-	storage := NewStorage(os.Getenv("S3_BUCKET"), os.Getenv("AWS_ENDPOINT_URL_S3"), workers)
+	kept := number("KEPT_CONNECTIONS", 0)
+	storage := NewStorage(os.Getenv("S3_BUCKET"), os.Getenv("AWS_ENDPOINT_URL_S3"), kept)
 	NewDispatcher(workers, storage).Run()
 	http.HandleFunc("/payloads", payloadHandler)
 	http.HandleFunc("/stats", statsHandler)
