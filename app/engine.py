@@ -91,7 +91,9 @@ class Engine:
 
     def start(self) -> None:
         """Begin to accept; returns at once."""
-        serve = self._worker.serve_async_uds if self._uds else self._worker.serve_async
+        # The runtime that could have many threads, with one: to wake that from another thread takes
+        # a system call only while it sleeps, where the single-threaded one takes one each time.
+        serve = self._worker.serve_mtr_uds if self._uds else self._worker.serve_mtr
         serve(self._scheduler, self._loop, self._signal)
 
     def stop(self) -> None:

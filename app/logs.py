@@ -17,7 +17,7 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 def take_request_id(sent: str | None) -> str:
     """Use the id that a client sent if it is safe to repeat, else make one; return it."""
     # Not a secret, only unlike any other: a system call for each would cost more than the rest.
-    chosen = sent if sent and _SAFE_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
+    chosen = sent if sent and _SAFE_ID.fullmatch(sent) else random.randbytes(16).hex()
     request_id.set(chosen)
     return chosen
 

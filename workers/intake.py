@@ -226,14 +226,14 @@ class Intake:
         return (
             not segment.spoiled
             and segment.reserved_lines + count <= self._settings.object_max_payloads
-            and segment.reserved_size + size <= self._target(segment.header.stream)
+            and segment.reserved_size + size <= segment.target_size
         )
 
     def _is_full(self, segment: Segment) -> bool:
         return (
             segment.spoiled
             or segment.reserved_lines >= self._settings.object_max_payloads
-            or segment.reserved_size >= self._target(segment.header.stream) * FULL_ENOUGH
+            or segment.reserved_size >= segment.target_size * FULL_ENOUGH
         )
 
     def _target(self, stream: str) -> float:
@@ -269,7 +269,7 @@ class Intake:
             key=object_key(self._settings.key_template, stream=stream, name=name),
             compression=self._settings.compression,
         )
-        segment = Segment(header, self._new_body(name))
+        segment = Segment(header, self._new_body(name), target_size=self._target(stream))
         self._open[stream] = segment
         self._home.hold(segment)
         if len(self._open) == 1:

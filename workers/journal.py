@@ -102,7 +102,7 @@ class DiskJournal:
     def append(self, runs: list[Run]) -> Ticket:
         """Queue one collection for the next group."""
         ticket = Ticket(runs)
-        self._appended_bytes += _size(ticket)
+        self._appended_bytes += ticket.size
         self._inbox.put(ticket)
         return ticket
 
@@ -135,7 +135,7 @@ class DiskJournal:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 break
-        size = sum(map(_size, tickets))
+        size = sum([ticket.size for ticket in tickets])
         try:
             self._commit(self._refuse_spoiled(tickets))
             for segment in seals:
@@ -224,16 +224,12 @@ def _file(segment: Segment) -> SpoolFile:
     return segment.body
 
 
-def _size(ticket: Ticket) -> int:
-    return sum(len(run.lines) for run in ticket.runs)
-
-
 def _count(tickets: list[Ticket], board: Board) -> None:
     payloads = size = 0
     for ticket in tickets:
+        size += ticket.size
         for run in ticket.runs:
             payloads += run.count
-            size += len(run.lines)
             run.segment.lines += run.count
             run.segment.size += len(run.lines)
     board.accept(payloads=payloads, size=size)

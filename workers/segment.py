@@ -52,18 +52,19 @@ class Segment:
     """One segment from its first line to its object.
 
     `reserved_*` is what the intake has promised room to; `lines` and `size` (bytes, uncompressed)
-    are what the journal has made safe. `held_bytes` is what it takes of the budget. `frozen` is set
-    once nothing can be added any more. A `spoiled` segment lost lines it had promised room to, and
-    takes no more.
+    are what the journal has made safe. `target_size` is what it should come to, in the same bytes.
+    `held_bytes` is what it takes of the budget. `frozen` is set once nothing can be added any more.
+    A `spoiled` segment lost lines it had promised room to, and takes no more.
     """
 
     __slots__ = (
         "body", "born", "frozen", "header", "held_bytes", "lines", "reserved_lines",
-        "reserved_size", "sealed", "size", "spoiled",
+        "reserved_size", "sealed", "size", "spoiled", "target_size",
     )  # fmt: skip
 
-    def __init__(self, header: Header, body: Body) -> None:
+    def __init__(self, header: Header, body: Body, *, target_size: float = 0.0) -> None:
         self.header = header
+        self.target_size = target_size
         self.body = body
         self.born = time.monotonic()
         self.reserved_lines = 0

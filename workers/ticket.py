@@ -28,12 +28,13 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ticket:
-    """One collection's place in the queue for the disk; `runs` say where its lines go."""
+    """One collection's place in the queue for the disk; `runs` say where its `size` bytes go."""
 
-    __slots__ = ("_act", "_guard", "refused", "runs", "settled")
+    __slots__ = ("_act", "_guard", "refused", "runs", "settled", "size")
 
     def __init__(self, runs: list[Run], *, settled: bool = False) -> None:
         self.runs = runs
+        self.size = sum([len(run.lines) for run in runs])
         self.settled = settled
         self.refused: str | None = None
         self._act: Callable[[Ticket], None] | None = None

@@ -29,7 +29,7 @@ def test_the_names_are_there() -> None:
         ' ssl_cert=None, ssl_key=None, ssl_key_password=None, ssl_protocol_min="1.3", ssl_ca=None,'
         " ssl_crl=..., ssl_client_verify=False, metrics=...)"
     )
-    assert {"serve_async", "serve_async_uds"} <= set(dir(_granian.RSGIWorker))
+    assert {"serve_mtr", "serve_mtr_uds"} <= set(dir(_granian.RSGIWorker))
     assert {"add_cb", "set"} <= set(dir(_granian.WorkerSignal))
     assert {"header_read_timeout", "max_buffer_size"} <= HTTP1Settings.__dataclass_fields__.keys()
 
