@@ -60,7 +60,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         self._patience = load_settings().request_seconds
         self._hot: HotRoute | None = None
         # When to shut which side of a connection whose request is being handled.
-        self._reading: dict[TConn, tuple[float, int]] = {}
+        self._reading: dict[TConn, list[Any]] = {}
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection and leave it with the poller until its client says something."""
@@ -77,13 +77,28 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         on_readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(client, selectors.EVENT_READ, on_readable)
 
+    def enqueue_req(self, conn: TConn) -> None:
+        """Have a pool thread handle a request; returns at once."""
+        self.tpool.submit(self._handle_and_finish, conn)
+
+    def _handle_and_finish(self, conn: TConn) -> None:
+        """Handle a request; tell the loop, unless the answer is to come and will tell it then."""
+        keep: Any = False
+        try:
+            keep = self.handle(conn)
+        finally:
+            if keep is not LATER:
+                self.method_queue.defer(self.finish_request, conn, Outcome(keep))
+
     def handle(self, conn: TConn) -> Any:
         """Handle one request, in a pool thread, under a deadline."""
-        self._reading[conn] = (time.monotonic() + self._patience, socket.SHUT_RD)
+        self._reading[conn] = ours = [time.monotonic() + self._patience, socket.SHUT_RD]
         try:
             return super().handle(conn)
         finally:
-            self._reading.pop(conn, None)
+            # An answer that came meanwhile may have let the next request begin.
+            if self._reading.get(conn) is ours:
+                self._reading.pop(conn, None)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer a request; one of the hot route is answered later, and holds no thread until then.
@@ -122,11 +137,6 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
     def _keepalive_after(self, conn: TConn, keepalive: Any) -> Any:
         return LATER if keepalive is LATER else super()._keepalive_after(conn, keepalive)
 
-    def finish_request(self, conn: TConn, fs: Any) -> None:
-        """Put a connection back to wait for its next request, unless its answer is to come."""
-        if fs.cancelled() or fs.exception() or fs.result() is not LATER:
-            super().finish_request(conn, fs)
-
     def _finish_all(self, done: list[tuple[TConn, Outcome]]) -> None:
         for conn, outcome in done:
             self.finish_request(conn, outcome)
@@ -135,17 +145,18 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         """Beat the heart; gunicorn's loop does so at least once a second. End slow requests."""
         super().notify()
         now = time.monotonic()
-        for conn, (deadline, side) in list(self._reading.items()):
+        for conn, watched in list(self._reading.items()):
+            deadline, side = watched
             if now > deadline:
                 # First the reading side: the blocked read ends, and the answer still goes out.
                 # Later all, for a client that does not read it. On the descriptor itself: shutting
                 # a TLS socket down would send the answer in clear.
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(conn.sock, side)
-                if side == socket.SHUT_RD and conn in self._reading:
-                    self._reading[conn] = (now + self._patience, socket.SHUT_RDWR)
+                if side == socket.SHUT_RD:
+                    watched[:] = now + self._patience, socket.SHUT_RDWR
                 else:
-                    self._reading.pop(conn, None)
+                    watched[0] = math.inf
 
     def run(self) -> None:
         """Serve, then finish what is running, in the part of the stop's time that is for that.

@@ -57,17 +57,15 @@ class Reply:
 class Outcome(NamedTuple):
     """What became of a request, in the form of a future that is done."""
 
-    keep: bool
+    # Whether the connection may be kept; or gunicorn's word for one that has said nothing yet.
+    keep: Any
 
     def cancelled(self) -> bool:
         """Say no."""
         return False
 
-    def exception(self) -> None:
-        """Return None."""
-
-    def result(self) -> bool:
-        """Return whether the connection may be kept."""
+    def result(self) -> Any:
+        """Return what is to be done with the connection."""
         return self.keep
 
 
