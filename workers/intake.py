@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workers.errors import Draining, Full, NotDurable, TooManyPayloads
+from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
 from workers.journal import Journal
 from workers.keys import Clock, object_key, segment_name
 from workers.ledger import Field
@@ -106,12 +106,9 @@ class Intake:
             TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
         """
         with self._lock:
-            if self._closed:
-                raise Draining("stopping")
-            if self._journal.broken:
-                raise NotDurable(self._journal.broken)
-            if self._journal.waiting_bytes > MAX_WAITING_BYTES:
-                raise Full("the disk is behind")
+            barred = self._barred()
+            if barred is not None:
+                raise barred
             runs, replaced = self._place(stream, lines, count)
             ticket = self._journal.append(runs)
             # Sealed only now: a segment's seal must not overtake its lines.
@@ -133,10 +130,9 @@ class Intake:
     def refusal(self) -> str | None:
         """Say why a small collection would be refused now, or None: what readiness asks."""
         with self._lock:
-            if self._closed:
-                return "stopping"
-            if self._journal.broken:
-                return self._journal.broken
+            barred = self._barred()
+            if barred is not None:
+                return str(barred)
             if not self._fits_budget(SEGMENT_BYTES):
                 return "the byte budget is used up"
             if not self._room() and any(map(self._is_full, self._open.values())):
@@ -197,6 +193,16 @@ class Intake:
         """After `close`: let nothing more into any segment; return those that are no jobs yet."""
         with self._lock:
             return [self._freeze(segment) for segment in list(self._open.values())]
+
+    def _barred(self) -> Refusal | None:
+        """Return why nothing at all is taken now, be it as small as can be; None if something is."""
+        if self._closed:
+            return Draining("stopping")
+        if self._journal.broken:
+            return NotDurable(self._journal.broken)
+        if self._journal.waiting_bytes > MAX_WAITING_BYTES:
+            return Full("the disk is behind")
+        return None
 
     def _place(self, stream: str, lines: bytes, count: int) -> tuple[list[Run], list[Segment]]:
         """Reserve room for a whole collection, or raise with nothing changed.

@@ -42,8 +42,10 @@ def test_a_disk_that_stands_still_does_not_fill_memory(
     monkeypatch.setattr(type(bench.journal), "waiting_bytes", 101)
     with pytest.raises(Full, match="the disk is behind"):
         bench.accept(b"{}")
+    assert bench.intake.refusal() == "the disk is behind"
     monkeypatch.setattr(type(bench.journal), "waiting_bytes", 100)
     bench.accept(b"{}")
+    assert bench.intake.refusal() is None
 
 
 # --- Into segments --------------------------------------------------------------------------------
