@@ -195,7 +195,7 @@ class Intake:
             return [self._freeze(segment) for segment in list(self._open.values())]
 
     def _barred(self) -> Refusal | None:
-        """Return why nothing at all is taken now, be it as small as can be; None if something is."""
+        """Return why nothing at all is taken now, however small; None if something is."""
         if self._closed:
             return Draining("stopping")
         if self._journal.broken:
