@@ -15,7 +15,7 @@ from typing import Any
 
 from app.logs import logging_config
 from app.schemas import load_payload_schema
-from app.stopping import ignore_stop_signals
+from app.stopping import hold_signals_during_forks, ignore_stop_signals
 from workers.errors import BrigadeError
 from workers.settings import load_settings
 from workers.spool import Spool
@@ -58,6 +58,7 @@ KEPT_BYTES = 1 << 22
 
 def on_starting(server: Any) -> None:
     """Before a port opens: see that what the service stands on is there."""
+    hold_signals_during_forks()
     # A descriptor for each connection, each open segment and each upload: all that may be had.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -15,6 +15,23 @@ from gunicorn.workers.base import Worker
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
+def hold_signals_during_forks() -> None:
+    """Let no signal that stops us come between a fork and the moment a child can hear it.
+
+    CPython forgets what reached a child before it has set itself up (`PyOS_AfterFork_Child`): a
+    stop in the middle of a start would go by a process that has not had its turn yet. Blocked
+    meanwhile, it comes right after. For the master, once.
+    """
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=unblock)
+
+
 class HearingWorker(Worker):  # type: ignore[misc]
     """A gunicorn worker that misses no signal, and takes every kind of stop as SIGTERM."""
 
