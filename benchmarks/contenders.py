@@ -50,17 +50,22 @@ class Contender:
         return self.server == "fluent-bit"
 
     @property
-    def waits_seconds(self) -> float:
-        """How long it holds a last payload on purpose, to fill an object."""
-        if self.server == "fluent-bit":
-            return FLUENT_BIT_WAITS_SECONDS
-        alone = self.baseline or self.server == "original"
-        return 0.0 if alone or self.settings.get("OBJECT_MAX_PAYLOADS") == "1" else AGE_SECONDS
+    def ours(self) -> bool:
+        """Whether it is this service, making objects of many payloads, under whichever server."""
+        alone = self.baseline or self.settings.get("OBJECT_MAX_PAYLOADS") == "1"
+        return self.server in {"gunicorn", "granian"} and not alone
 
     @property
     def earlier(self) -> bool:
         """Whether it is an earlier design in Python: far behind, so that one round tells enough."""
-        return self.server == "gunicorn" and not self.waits_seconds
+        return self.server == "gunicorn" and not self.ours
+
+    @property
+    def waits_seconds(self) -> float:
+        """How long it holds a last payload on purpose, to fill an object."""
+        if self.server == "fluent-bit":
+            return FLUENT_BIT_WAITS_SECONDS
+        return AGE_SECONDS if self.ours else 0.0
 
 
 CONTENDERS = (

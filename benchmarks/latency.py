@@ -155,7 +155,7 @@ def plot(steps: Sequence[Step]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    names = [found.name for found in CONTENDERS if found.waits_seconds]
+    names = [found.name for found in CONTENDERS if found.ours]
     parser.add_argument("--only", nargs="+", choices=names, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=3, help="of load in each step")
 

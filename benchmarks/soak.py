@@ -123,7 +123,7 @@ def as_csv(samples: Sequence[Sample]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    names = [found.name for found in CONTENDERS if found.waits_seconds]
+    names = [found.name for found in CONTENDERS if found.ours]
     parser.add_argument("--only", nargs="+", choices=names, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=600, help="of load, for each contender")
 

@@ -87,7 +87,7 @@ def table(knob: str, points: Sequence[Point]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    names = [found.name for found in CONTENDERS if found.waits_seconds]
+    names = [found.name for found in CONTENDERS if found.ours]
     knobs = ["streams", "connections", "backlog"]
     parser.add_argument("--only", nargs="+", choices=names, default=["memory", "disk"])
     parser.add_argument("--knobs", nargs="+", choices=knobs, default=knobs)
