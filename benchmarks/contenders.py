@@ -120,6 +120,9 @@ CONTENDERS = (
     ),
 )
 
+# By name, what the closer looks are for.
+OURS = tuple(contender.name for contender in CONTENDERS if contender.ours)
+
 
 def contender(name: str) -> Contender:
     """Return the contender of that name."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks import svg
 from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import CONTENDERS, Contender, contender
+from benchmarks.contenders import OURS, Contender, contender
 from benchmarks.load import CONNECTIONS, Demand
 from benchmarks.openloop import OpenLoop, Pace, Seen, at_quantile
 from benchmarks.text import grid, head, save, show, title
@@ -155,8 +155,7 @@ def plot(steps: Sequence[Step]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    names = [found.name for found in CONTENDERS if found.ours]
-    parser.add_argument("--only", nargs="+", choices=names, default=["memory", "disk"])
+    parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=3, help="of load in each step")
 
 

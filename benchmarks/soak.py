@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 
 from benchmarks import svg
 from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import CONTENDERS, Contender, contender
+from benchmarks.contenders import OURS, Contender, contender
 from benchmarks.load import Demand, Loaded
 from benchmarks.text import grid, head, save, show, title
 
@@ -123,8 +123,7 @@ def as_csv(samples: Sequence[Sample]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    names = [found.name for found in CONTENDERS if found.ours]
-    parser.add_argument("--only", nargs="+", choices=names, default=["memory", "disk"])
+    parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=600, help="of load, for each contender")
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks import backlog
 from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import CONTENDERS, Contender, contender
+from benchmarks.contenders import OURS, Contender, contender
 from benchmarks.load import CONNECTIONS, Demand
 from benchmarks.text import grid, head, save, show, title
 
@@ -87,9 +87,8 @@ def table(knob: str, points: Sequence[Point]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    names = [found.name for found in CONTENDERS if found.ours]
     knobs = ["streams", "connections", "backlog"]
-    parser.add_argument("--only", nargs="+", choices=names, default=["memory", "disk"])
+    parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--knobs", nargs="+", choices=knobs, default=knobs)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each run")
     parser.add_argument("--payloads", type=int, default=1, help="in each request")
