@@ -66,7 +66,7 @@ def on_starting(server: Any) -> None:
         Spool(_settings.spool_dir).prepare()
         if _settings.payload_schema:
             load_payload_schema(_settings.payload_schema)
-    except (BrigadeError, ValueError) as error:
+    except BrigadeError as error:
         sys.exit(f"bucket-brigade: {error}")
     if server.cfg.graceful_timeout < _settings.graceful_seconds:
         sys.exit(

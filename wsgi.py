@@ -51,4 +51,7 @@ except SettingsError as error:
     sys.exit(f"bucket-brigade: {error}")
 logging.config.dictConfig(logging_config(settings.log_level))
 pipelines = PerProcess()
-app = create_app(settings, pipeline=pipelines.get)
+try:
+    app = create_app(settings, pipeline=pipelines.get)
+except SettingsError as error:
+    sys.exit(f"bucket-brigade: {error}")

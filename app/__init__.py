@@ -18,7 +18,7 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     """Make the WSGI application. `pipeline` returns this process's, started; it may be lazy.
 
     Raises:
-        ValueError: `PAYLOAD_SCHEMA` names no schema.
+        SettingsError: `PAYLOAD_SCHEMA` names no schema.
     """
     app = Flask(__name__, static_folder=None)
     # A redirect would be an HTML page, and lose a POST's body.

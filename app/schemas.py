@@ -11,6 +11,7 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.problems import Fault, pointer
+from workers.errors import SettingsError
 
 MAX_VERSION: Final = 64
 MAX_TOKEN: Final = 512
@@ -43,19 +44,23 @@ def load_payload_schema(path: str) -> Schema:
     """Import and build the schema that `path`, as `package.module:SchemaClass`, names.
 
     Raises:
-        ValueError: there is no such module or class, or it is no marshmallow schema.
+        SettingsError: there is no such module or class, or it is no marshmallow schema.
     """
     module_name, colon, name = path.partition(":")
     if not (module_name and colon and name) or module_name.startswith("."):
-        raise ValueError(f"{path!r} is not of the form package.module:SchemaClass")
+        raise _wrong(f"{path!r} is not of the form package.module:SchemaClass")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ValueError(f"cannot import {module_name!r}: {error}") from error
+        raise _wrong(f"cannot import {module_name!r}: {error}") from error
     found = getattr(module, name, None)
     if isinstance(found, type) and issubclass(found, Schema):
         return found()
-    raise ValueError(f"module {module_name!r} has no marshmallow Schema class {name!r}")
+    raise _wrong(f"module {module_name!r} has no marshmallow Schema class {name!r}")
+
+
+def _wrong(why: str) -> SettingsError:
+    return SettingsError(f"settings are wrong:\n  PAYLOAD_SCHEMA: {why}")
 
 
 def validate_payloads(

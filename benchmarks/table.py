@@ -120,8 +120,8 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
     return {
         **bench.about(),
         "each run": f"{programme.load_seconds} s of load, then at most"
-        f" {programme.wait_seconds:g} s until all is stored; rounds planned: {programme.rounds},"
-        " 1 for the earlier designs",
+        f" {programme.wait_seconds:g} s until all is stored; rounds planned: {programme.rounds}"
+        + (", 1 for the earlier designs" if programme.rounds > 1 else ""),
         "figures": "median (lowest-highest) of rounds; /first, /go, /fluent-bit: over that row",
         "price": f"${DOLLARS_PER_PUT * 1000:g} per 1,000 PUTs: S3 Standard, us-east-1,"
         " aws.amazon.com/s3/pricing",
@@ -131,7 +131,8 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command line takes."""
-    parser.add_argument("--quick", action="store_true", help="one short round, under 90 s")
+    quick = "one short round, a minute: neither Fluent Bit nor the earlier designs"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each run")
     parser.add_argument("--budget", type=float, default=700, help="seconds for all rounds")

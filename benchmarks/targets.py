@@ -40,7 +40,7 @@ TARGETS = (
 def table(cells: Sequence[Cell]) -> str:
     """Lay out every target, what was measured, and whether it was met."""
     rows = [
-        _row(target, size, bound, measured(target, size, cells))
+        _row(target, size, bound, cells)
         for target in TARGETS
         for size, bound in target.bounds.items()
     ]
@@ -59,9 +59,12 @@ def measured(target: Target, size: int, cells: Sequence[Cell]) -> float | None:
     return found.median / base.median if found and base and base.median else None
 
 
-def _row(target: Target, size: int, bound: float, value: float | None) -> Sequence[str]:
+def _row(target: Target, size: int, bound: float, cells: Sequence[Cell]) -> Sequence[str]:
     sign = ">=" if target.at_least else "<="
-    what = f"{target.contender} / {target.to}" if target.to else target.contender
+    value = measured(target, size, cells)
+    # A row that was computed and not run has a name of its own.
+    to = next((cell.contender for cell in rows_of(cells, size).get(target.to, ())), target.to)
+    what = f"{target.contender} / {to}" if to else target.contender
     said = f"{what}, {SAID[target.field]}" + (f": {target.about}" if target.about else "")
     if value is None:
         verdict = "not measured"

@@ -1,5 +1,8 @@
 """Wrong settings: one clear message with every mistake, a failing exit status, and no open port."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import pytest
 
 from tests.acceptance.service import Brigade
 from tests.harness import wait_until
+from tests.harness.s3 import ROOT
 from tests.harness.service import Service
 
 START_SECONDS = 20.0
@@ -66,6 +70,23 @@ def test_a_bucket_is_required(brigade: Brigade) -> None:
 def test_a_schema_that_is_none_is_refused(brigade: Brigade, schema: str, why: str) -> None:
     """`PAYLOAD_SCHEMA` is looked up before a port opens."""
     assert why in refuses_to_start(brigade.make(PAYLOAD_SCHEMA=schema))
+
+
+def test_flask_names_a_schema_that_is_none(tmp_path: Path) -> None:
+    """`flask check` speaks of it as gunicorn's start does, before it tries anything."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "S3_BUCKET": "bucket",
+        "SPOOL_DIR": str(tmp_path / "spool"),
+        "PAYLOAD_SCHEMA": "nowhere:Schema",
+    }
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "check"]
+    ran = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 1
+    assert "PAYLOAD_SCHEMA: cannot import 'nowhere'" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_spool_that_cannot_be_is_refused(

@@ -16,6 +16,7 @@ from app.front_door import LARGE_BODY_BYTES, FrontDoor
 from app.logs import request_id
 from app.problems import NotJson, Problem, TooLarge, Unavailable, UnsupportedType, WrongShape
 from tests.conftest import DictBucket, settings_for
+from workers.errors import SettingsError
 from workers.pipeline import Pipeline
 
 JSON = "application/json"
@@ -208,7 +209,7 @@ def test_a_schema_is_plugged_in(make_door: Callable[..., Door]) -> None:
 
 def test_a_schema_that_is_not_there(make_door: Callable[..., Door]) -> None:
     """A typo in PAYLOAD_SCHEMA ends the start, not the first request."""
-    with pytest.raises(ValueError, match="NoSuchSchema"):
+    with pytest.raises(SettingsError, match="NoSuchSchema"):
         make_door(PAYLOAD_SCHEMA=f"{__name__}:NoSuchSchema")
 
 

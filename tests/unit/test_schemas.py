@@ -17,6 +17,7 @@ from app.schemas import (
     load_payload_schema,
     validate_payloads,
 )
+from workers.errors import SettingsError
 
 
 class PointSchema(Schema):
@@ -166,6 +167,6 @@ def test_a_schema_is_loaded_by_its_path(plugin: str) -> None:
 )
 @pytest.mark.usefixtures("plugin")
 def test_a_wrong_path_is_said(path: str, message: str) -> None:
-    """A path that names no schema class is a ValueError that says what is wrong with it."""
-    with pytest.raises(ValueError, match=message):
+    """A path that names no schema class is an error that says what is wrong with it."""
+    with pytest.raises(SettingsError, match=f"PAYLOAD_SCHEMA: .*{message}"):
         load_payload_schema(path)
