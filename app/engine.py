@@ -114,8 +114,6 @@ class EngineWorker(HearingWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hurried = False
-        # Set once all is done: threads in Rust must not meet an interpreter that is taken down.
-        self.leaves_at_once = False
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop without waiting for running requests: the master kills within two seconds."""
@@ -149,14 +147,15 @@ class EngineWorker(HearingWorker):
             listener.close()
         deadline = time.monotonic() + LINGER_SECONDS + patience
         while not all(engine.stopped.is_set() for engine in engines):
-            if self._hurried or time.monotonic() > deadline:
+            self._beat(reception, seconds=0.1)
+            running = not all(engine.stopped.is_set() for engine in engines)
+            if running and (self._hurried or time.monotonic() > deadline):
                 log.warning("requests cut off by the stop")
                 break
-            self._beat(reception, seconds=0.1)
         ignore_stop_signals()
+        # The pools are left as they are: what comes to them now is turned away.
         reception.close()
-        for pool in (uploads, lookups):
-            pool.shutdown(wait=False)
+        # Threads in Rust must not meet an interpreter that is taken down.
         self.leaves_at_once = True
 
     def _beat(self, reception: Reception, *, seconds: float = BEAT_SECONDS) -> None:

@@ -42,6 +42,9 @@ _STATUSES = {
 # What makes a request one for Flask, or for gunicorn's own handling.
 _ODD = frozenset({"CONTENT-ENCODING", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
+# What a client is given to close its side after the last answer, as gunicorn gives it.
+LEAVE_SECONDS = 2.0
+LEAVE_BYTES = 1 << 16
 
 
 class LastingMethodQueue(PollableMethodQueue):  # type: ignore[misc]
@@ -61,6 +64,8 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         self._hot: HotRoute | None = None
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, list[Any]] = {}
+        # Connections that are done but for the client's end: until when, and for how many bytes.
+        self._leaving: dict[TConn, list[Any]] = {}
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection and leave it with the poller until its client says something."""
@@ -137,6 +142,45 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
     def _keepalive_after(self, conn: TConn, keepalive: Any) -> Any:
         return LATER if keepalive is LATER else super()._keepalive_after(conn, keepalive)
 
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        """Put a connection back to wait for its next request, or let it go."""
+        if fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._let_go(conn)
+
+    def _let_go(self, conn: TConn) -> None:
+        """End our side of a connection, and leave the client's end to the poller.
+
+        Closed with something unread in it, it would take its answer along (RFC 9112 section 9.6).
+        gunicorn waits for the client's end in its loop, and for nothing else meanwhile.
+        """
+        try:
+            conn.sock.settimeout(0)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError):
+            self._close(conn)
+        else:
+            self._leaving[conn] = [time.monotonic() + LEAVE_SECONDS, LEAVE_BYTES]
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            read = len(client.recv(LEAVE_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            read = 0
+        self._leaving[conn][1] -= read
+        if not read or self._leaving[conn][1] <= 0:
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        if self._leaving.pop(conn, None):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
     def _finish_all(self, done: list[tuple[TConn, Outcome]]) -> None:
         for conn, outcome in done:
             self.finish_request(conn, outcome)
@@ -157,6 +201,9 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
                     watched[:] = now + self._patience, socket.SHUT_RDWR
                 else:
                     watched[0] = math.inf
+        # In the order of their deadlines.
+        while self._leaving and now > next(iter(self._leaving.values()))[0]:
+            self._close(next(iter(self._leaving)))
 
     def run(self) -> None:
         """Serve, then finish what is running, in the part of the stop's time that is for that.
@@ -170,6 +217,8 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
         super().run()
         ignore_stop_signals()
+        # What still runs is overdue: the interpreter's end would wait for its threads.
+        self.leaves_at_once = True
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGINT or SIGQUIT as on SIGTERM: Ctrl-C brings two of them at once.
@@ -207,7 +256,12 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
             client.sendall(head.encode() + body)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """At a stop, silent connections linger as long as kept-alive ones: a request may come."""
+        """At a stop, silent connections linger as long as kept-alive ones: a request may come.
+
+        A client that comes now is refused at once, and not left in a queue that nobody serves.
+        """
+        for listener in self.sockets:
+            listener.close()
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)

@@ -39,6 +39,8 @@ class HearingWorker(Worker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # Set after the fork, see gunicorn.conf.py.
         self.missed_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        # Set once all is done, and nothing may wait for threads that still run.
+        self.leaves_at_once = False
 
     def init_signals(self) -> None:
         """Take the signals over, and those that came since the fork, before there was a handler.

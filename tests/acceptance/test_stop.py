@@ -1,8 +1,12 @@
 """Every way to end the service, under load: no 202 is ever taken back."""
 
+import collections
+import contextlib
+import http.client
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -340,3 +344,78 @@ def test_a_restart_keeps_the_ledger(brigade: Brigade, s3: FakeS3, durability: st
     assert_promise_kept(service, s3, floods)
     receipt = floods[0].outcomes[0].receipts[0]
     assert service.get(f"/receipts/{receipt.id}").json()["state"] == "stored"
+
+
+def test_clients_that_do_not_close_hold_nobody_up(brigade: Brigade, s3: FakeS3) -> None:
+    """Told that it is over they stay connected: others are served, and a stop stores all."""
+    service = brigade.start(DURABILITY="memory", OBJECT_MAX_AGE_SECONDS=60, REQUEST_SECONDS=2)
+    flood = Flood(service.port, Plan(requests=20, payloads=5)).run()
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            staying = stack.enter_context(Wire(service.port))
+            staying.send(head("GET", "/healthz", {"Connection": "close"}))
+            assert staying.answer().status == 200
+        asked = time.monotonic()
+        assert service.get("/healthz").status == 200
+        # Two seconds for each of them, where each is waited for.
+        assert time.monotonic() - asked < 10
+        assert end(service) == 0
+    assert judge([flood], s3).stored == 100
+    assert not judge([flood], s3).faults
+
+
+def test_a_quick_stop_ends_by_itself(brigade: Brigade) -> None:
+    """SIGQUIT with a request that does not come to its end: nobody has to be killed."""
+    service = brigade.start(REQUEST_SECONDS=20)
+    with Wire(service.port) as slow:
+        slow.send(head("POST", "/payloads", {"Content-Length": "100"}) + b'{"pay')
+        time.sleep(0.2)
+        assert end(service, signal.SIGQUIT) == 0
+    assert not events(service, "Worker (pid:")
+
+
+def test_from_the_signal_on_the_port_refuses(brigade: Brigade) -> None:
+    """While a request that began before is waited for, nobody new is let in and left alone."""
+    service = brigade.start(REQUEST_SECONDS=20)
+    body = b'{"payloads":[{"n":1}]}'
+    with Wire(service.port) as slow:
+        whole = post(body)
+        slow.send(whole[:-1])
+        time.sleep(0.2)
+        service.terminate()
+        wait_until(lambda: refused(service.port), timeout=10, what="a refusal")
+        slow.send(whole[-1:])
+        assert slow.answer().status == 202
+    assert service.wait(STOP_SECONDS) == 0
+
+
+def refused(port: int) -> bool:
+    """Say whether nobody listens."""
+    with contextlib.suppress(ConnectionResetError):
+        try:
+            Wire(port).close()
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def test_a_quick_stop_is_no_error(brigade: Brigade) -> None:
+    """Whatever is asked while SIGQUIT is carried out gets its answer, a 503, or no connection."""
+    service = brigade.start()
+    seen: collections.Counter[int] = collections.Counter()
+
+    def ask_on() -> None:
+        gone = (OSError, EOFError, http.client.HTTPException)
+        with contextlib.suppress(*gone), Wire(service.port) as wire:
+            while True:
+                wire.send(head("GET", "/healthz"))
+                seen[wire.answer().status] += 1
+
+    asking = [threading.Thread(target=ask_on) for _ in range(8)]
+    for thread in asking:
+        thread.start()
+    wait_until(lambda: seen[200] > 100, timeout=20, what="answers")
+    assert end(service, signal.SIGQUIT) == 0
+    for thread in asking:
+        thread.join()
+    assert set(seen) <= {200, 503}
