@@ -626,13 +626,15 @@ class Server:
         request = Request.parse(await reader.readuntil(b"\r\n\r\n"))
         self._requests[request.method] += 1
         fault = self._faults.strike(request)
+        # Of the rules that struck, though they be replaced before the body is here.
+        replaced = self._faults.replaced
         if fault and fault.kind == "reset":
             await self._read_half(request, reader, writer)
             reset(writer)
             return False
         try:
             request, body = unwrap(request, await self._read_body(request, reader, writer))
-            answer = await self._act(fault, request, body, reader=reader)
+            answer = await self._act(fault, request, body, reader=reader, replaced=replaced)
         except S3Error as error:
             self._half_bodies += error.code in {"IncompleteBody", "RequestTimeout"}
             answer = error_answer(request, error)
@@ -648,7 +650,13 @@ class Server:
         return not broken and request.headers.get("connection", "").lower() != "close"
 
     async def _act(
-        self, fault: Fault | None, request: Request, body: bytes, *, reader: asyncio.StreamReader
+        self,
+        fault: Fault | None,
+        request: Request,
+        body: bytes,
+        *,
+        reader: asyncio.StreamReader,
+        replaced: asyncio.Event,
     ) -> Answer | None:
         """Do what was asked, or what the fault makes of it; None: close without an answer."""
         match fault:
@@ -660,22 +668,22 @@ class Server:
                 self._store.keep_part(request, body[: int(len(body) * fault.keep)])
                 return None
             case Fault(kind="hang"):
-                if not await self._hang(reader):
+                if not await self._hang(reader, replaced):
                     return None
             case Fault(kind="slow"):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._faults.replaced.wait(), fault.seconds)
+                    await asyncio.wait_for(replaced.wait(), fault.seconds)
         return self._store.perform(request, body)
 
-    async def _hang(self, reader: asyncio.StreamReader) -> bool:
+    async def _hang(self, reader: asyncio.StreamReader, replaced: asyncio.Event) -> bool:
         """Wait until the rules are replaced (True) or the client has left (False)."""
-        replaced = asyncio.create_task(self._faults.replaced.wait())
+        let_go = asyncio.create_task(replaced.wait())
         left = asyncio.create_task(reader.read(1))
-        await asyncio.wait({replaced, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({let_go, left}, return_when=asyncio.FIRST_COMPLETED)
         free = not left.done()
-        for task in (replaced, left):
+        for task in (let_go, left):
             task.cancel()
-        await asyncio.gather(replaced, left, return_exceptions=True)
+        await asyncio.gather(let_go, left, return_exceptions=True)
         return free
 
     async def _read_half(
