@@ -45,13 +45,10 @@ class PerProcess:
         self._lock = threading.Lock()
 
 
-try:
-    settings = load_settings()
-except SettingsError as error:
-    sys.exit(f"bucket-brigade: {error}")
-logging.config.dictConfig(logging_config(settings.log_level))
 pipelines = PerProcess()
 try:
+    settings = load_settings()
+    logging.config.dictConfig(logging_config(settings.log_level))
     app = create_app(settings, pipeline=pipelines.get)
 except SettingsError as error:
     sys.exit(f"bucket-brigade: {error}")

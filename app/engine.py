@@ -146,10 +146,13 @@ class EngineWorker(HearingWorker):
         for listener in self.sockets:
             listener.close()
         deadline = time.monotonic() + LINGER_SECONDS + patience
-        while not all(engine.stopped.is_set() for engine in engines):
+
+        def running() -> bool:
+            return not all(engine.stopped.is_set() for engine in engines)
+
+        while running():
             self._beat(reception, seconds=0.1)
-            running = not all(engine.stopped.is_set() for engine in engines)
-            if running and (self._hurried or time.monotonic() > deadline):
+            if running() and (self._hurried or time.monotonic() > deadline):
                 log.warning("requests cut off by the stop")
                 break
         ignore_stop_signals()

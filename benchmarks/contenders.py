@@ -29,7 +29,7 @@ AGE_SECONDS = 1.0
 # twice.
 FLUENT_BIT_WAITS_SECONDS = 9.0
 COMMON = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(ROOT)}
-GTHREAD = {"GUNICORN_CMD_ARGS": "--worker-class app.gthread.PatientThreadWorker"}
+GTHREAD = {"ENGINE": "gthread"}
 DISK, MEMORY = {"DURABILITY": "disk"}, {"DURABILITY": "memory"}
 
 

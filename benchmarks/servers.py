@@ -5,7 +5,6 @@ All as the test harness starts the service: a session of their own, a clean envi
 
 import contextlib
 import http.client
-import json
 import os
 import shutil
 import subprocess
@@ -27,7 +26,6 @@ GRANIAN_THREADS = 4
 FLUENT_BIT = "fluent-bit"
 # An object of as many lines as one of ours at its default size: gzip makes them six times smaller.
 FLUENT_BIT_OBJECT = "48M"
-
 # Its monitor learns the figures this often.
 FLUENT_BIT_MONITOR_SECONDS = 1.2
 
@@ -91,14 +89,10 @@ class FluentBit(Service):
             OSError, http.client.HTTPException: its monitor does not answer, or has no figures yet.
         """
         time.sleep(FLUENT_BIT_MONITOR_SECONDS)
-        connection = http.client.HTTPConnection(LOOPBACK, self._monitor, timeout=10)
-        try:
-            connection.request("GET", "/api/v1/metrics")
-            seen = json.loads(connection.getresponse().read() or b"{}")
-        finally:
-            connection.close()
-        if not seen:
+        answer = self.get("/api/v1/metrics", port=self._monitor)
+        if answer.body in {b"", b"{}"}:
             raise ConnectionError("no figures yet")
+        seen = answer.json()
         accepted = sum(one["records"] for one in seen["input"].values())
         gathered = sum(one["proc_records"] for one in seen["output"].values())
         return {"accepted": accepted, "stored": gathered - self._waiting()}

@@ -1,6 +1,5 @@
 """Wrong settings: one clear message with every mistake, a failing exit status, and no open port."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from tests.acceptance.service import Brigade
 from tests.harness import wait_until
-from tests.harness.s3 import ROOT
+from tests.harness.s3 import ROOT, FakeS3
 from tests.harness.service import Service
 
 START_SECONDS = 20.0
@@ -72,14 +71,9 @@ def test_a_schema_that_is_none_is_refused(brigade: Brigade, schema: str, why: st
     assert why in refuses_to_start(brigade.make(PAYLOAD_SCHEMA=schema))
 
 
-def test_flask_names_a_schema_that_is_none(tmp_path: Path) -> None:
+def test_flask_names_a_schema_that_is_none(tmp_path: Path, s3: FakeS3) -> None:
     """`flask check` speaks of it as gunicorn's start does, before it tries anything."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "S3_BUCKET": "bucket",
-        "SPOOL_DIR": str(tmp_path / "spool"),
-        "PAYLOAD_SCHEMA": "nowhere:Schema",
-    }
+    environ = Service(tmp_path, s3, settings={"PAYLOAD_SCHEMA": "nowhere:Schema"}).environ()
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "check"]
     ran = subprocess.run(
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False

@@ -209,13 +209,13 @@ class Service:
             raise AssertionError(f"{error}; last seen: {seen}") from error
         return seen
 
-    def get(self, path: str, *, timeout: float = 10.0) -> Answer:
-        """GET on a connection of its own.
+    def get(self, path: str, *, timeout: float = 10.0, port: int | None = None) -> Answer:
+        """GET on a connection of its own; `port` is the service's, unless it has another one.
 
         Raises:
             OSError, http.client.HTTPException: there was no whole answer.
         """
-        return self._request("GET", path, b"", headers={}, timeout=timeout)
+        return self._request("GET", path, b"", headers={}, timeout=timeout, port=port)
 
     def post(
         self,
@@ -328,9 +328,16 @@ class Service:
         return False
 
     def _request(
-        self, method: str, path: str, body: bytes, *, headers: Mapping[str, str], timeout: float
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        timeout: float,
+        port: int | None = None,
     ) -> Answer:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(LOOPBACK, port or self.port, timeout=timeout)
         try:
             connection.request(method, path, body or None, headers)
             response = connection.getresponse()
