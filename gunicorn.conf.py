@@ -13,12 +13,12 @@ import signal
 import sys
 from typing import Any
 
+from app.ingest.schemas import load_payload_schema
 from app.logs import logging_config
-from app.schemas import load_payload_schema
-from app.stopping import hold_signals_during_forks, ignore_stop_signals
+from app.servers.signals import hold_signals_during_forks, ignore_stop_signals
 from workers.errors import BrigadeError
 from workers.settings import load_settings
-from workers.spool import Spool
+from workers.spool.spool import Spool
 
 try:
     _settings = load_settings()
@@ -28,8 +28,8 @@ except BrigadeError as _error:
 wsgi_app = "wsgi:app"
 # What reads HTTP, under the same master, signals and hooks.
 worker_class = {
-    "granian": "app.engine.EngineWorker",
-    "gthread": "app.gthread.PatientThreadWorker",
+    "granian": "app.servers.granian.worker.EngineWorker",
+    "gthread": "app.servers.gthread.worker.PatientThreadWorker",
 }[_settings.engine]
 workers = _settings.web_concurrency
 # gthread's requests wait in them for the disk: the more wait, the more of them a sync serves. The

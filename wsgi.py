@@ -5,12 +5,12 @@ import os
 import sys
 import threading
 
-from app import create_app
+from app.factory import create_app
 from app.logs import logging_config
 from workers.errors import SettingsError
 from workers.pipeline import Pipeline
-from workers.s3 import Bucket
 from workers.settings import load_settings
+from workers.upload.s3 import Bucket
 
 
 class PerProcess:

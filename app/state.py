@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app
 
-from app.front_door import FrontDoor
-from app.hot import HotRoute
+from app.ingest.fast_path import HotRoute
+from app.ingest.handler import FrontDoor
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 

@@ -14,8 +14,8 @@ from benchmarks.bench import Bench
 from benchmarks.contenders import Contender, Running, contender
 from benchmarks.load import Demand, Loaded
 from benchmarks.text import grid, show, title
-from tests.harness.s3 import FakeS3, Fault
-from tests.harness.service import free_port
+from tests.support.s3 import FakeS3, Fault
+from tests.support.service import free_port
 
 GB = 10**9
 MICRO, MILLI = 1e6, 1e3

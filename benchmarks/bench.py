@@ -16,7 +16,7 @@ from benchmarks.contenders import Contender, Running
 from benchmarks.load import Load, find_load
 from benchmarks.servers import lacking
 from benchmarks.sink import Sink, find_sink
-from tests.harness.s3 import ROOT
+from tests.support.s3 import ROOT
 
 OUT = ROOT / "build" / "bench"
 IN_MEMORY = ("tmpfs", "ramfs")

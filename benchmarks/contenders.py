@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple, Self
 
 from benchmarks.baselines.front import read_tallies
 from benchmarks.servers import CommandService, FluentBit, granian
-from tests.harness.s3 import ROOT, FakeS3
-from tests.harness.service import Service
+from tests.support.s3 import ROOT, FakeS3
+from tests.support.service import Service
 
 BASELINES = ROOT / "benchmarks" / "baselines"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -77,7 +77,7 @@ CONTENDERS = (
     ),
     Contender(
         name="disk-gthread",
-        about="disk, under gunicorn's threads as app.gthread has them",
+        about="disk, under gunicorn's threads as app.servers.gthread.worker has them",
         settings={**DISK, **GTHREAD},
     ),
     Contender(

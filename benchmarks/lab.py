@@ -35,17 +35,17 @@ class Lab:
     def pipeline(self) -> Any:
         """Make a pipeline in memory mode that is not started: nothing leaves it."""
         from workers.pipeline import Pipeline
-        from workers.s3 import Bucket
+        from workers.upload.s3 import Bucket
 
         settings = self.settings(DURABILITY="memory")
         return Pipeline(settings, bucket=Bucket.connect(settings))
 
     def segment(self, number: int) -> Any:
         """Make a segment with a file that is not there yet."""
-        from workers.disk import Disk
-        from workers.keys import segment_name
-        from workers.segment import Header, Segment
-        from workers.spoolfile import OPEN, SpoolFile
+        from workers.segments.naming import segment_name
+        from workers.segments.segment import Header, Segment
+        from workers.spool.disk import Disk
+        from workers.spool.segment_file import OPEN, SpoolFile
 
         name = segment_name(number)
         header = Header(name=name, stream="s", bucket="b", key="k", compression="gzip")
@@ -59,7 +59,7 @@ def bodies(size: int) -> Callable[[], bytes]:
 
 def collections(size: int) -> list[bytes]:
     """Return every collection that is sent, as the decoder hands it on."""
-    from app.decoding import decode
+    from app.ingest.formats import decode
 
     sent = make_bodies(size)
     return [decode(body.encode(), content_type=CONTENT_TYPE).lines for body in sent]

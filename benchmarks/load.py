@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.bodies import make_bodies
-from tests.harness.flood import Flood, Plan
-from tests.harness.s3 import LOOPBACK
+from tests.support.flood import Flood, Plan
+from tests.support.s3 import LOOPBACK
 
 CONNECTIONS = 64
 FLOOD_THREADS = 16

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.bodies import make_requests
-from tests.harness.s3 import LOOPBACK
+from tests.support.s3 import LOOPBACK
 
 CONNECTIONS = 256
 DRAIN_SECONDS = 2.0

@@ -11,7 +11,7 @@ from benchmarks.bench import Bench, open_bench
 from benchmarks.contenders import OURS, Contender, Running, contender
 from benchmarks.openloop import OpenLoop, Pace, at_quantile
 from benchmarks.text import grid, head, save, show, title
-from tests.harness.s3 import FakeS3, Fault
+from tests.support.s3 import FakeS3, Fault
 
 TIMES = (1.0, 1.5, 2.0, 3.0, 4.0)
 PROCESSES, WORKERS, QUEUE, OBJECT_PAYLOADS, PUT_SECONDS = 2, 2, 4, 100, 0.1

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.harness.s3 import LOOPBACK, ROOT, FakeS3
-from tests.harness.service import Service, free_port
+from tests.support.s3 import LOOPBACK, ROOT, FakeS3
+from tests.support.service import Service, free_port
 
 ORIGINAL = ROOT / "benchmarks" / "original"
 # Where Debian's golang-*-dev packages put their sources.

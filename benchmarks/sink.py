@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
-from tests.harness import wait_until
-from tests.harness.s3 import LOOPBACK, FakeS3
-from tests.harness.service import free_port
+from tests.support import wait_until
+from tests.support.s3 import LOOPBACK, FakeS3
+from tests.support.service import free_port
 
 NGINX_CONFIG = """\
 daemon off;

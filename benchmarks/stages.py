@@ -35,7 +35,7 @@ class Timing:
 
 def decode_body(_: Lab, size: int) -> Call:
     """Turn a request's body into checked lines."""
-    from app.decoding import decode
+    from app.ingest.formats import decode
 
     body = bodies(size)
     return lambda: decode(body(), content_type=CONTENT_TYPE), 200
@@ -56,7 +56,7 @@ def issue_receipt(lab: Lab, size: int) -> Call:
 
 def write_answer(lab: Lab, size: int) -> Call:
     """Make the 202: its receipts, and the document around them."""
-    from app.front_door import FrontDoor
+    from app.ingest.handler import FrontDoor
 
     pipeline = lab.pipeline()
     receipts = pipeline.accept("s", lines(size), count=size)
@@ -66,8 +66,8 @@ def write_answer(lab: Lab, size: int) -> Call:
 
 def hot_route(lab: Lab, size: int) -> Call:
     """Take a body in memory mode and answer, whoever speaks HTTP before it."""
-    from app.front_door import FrontDoor
-    from app.hot import HotRoute
+    from app.ingest.fast_path import HotRoute
+    from app.ingest.handler import FrontDoor
 
     pipeline, body = lab.pipeline(), bodies(size)
     door = FrontDoor(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
@@ -79,7 +79,7 @@ def hot_route(lab: Lab, size: int) -> Call:
 
 def application(lab: Lab, size: int) -> Call:
     """Answer a request by Flask and its own client, without the hot route before it."""
-    from app import create_app
+    from app.factory import create_app
 
     pipeline, body = lab.pipeline(), bodies(size)
     app = create_app(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
@@ -92,9 +92,9 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
     """Make the stage that writes and syncs a group of so many collections."""
 
     def stage(lab: Lab, size: int) -> Call:
-        from workers.journal import DiskJournal
-        from workers.ledger import Board
-        from workers.ticket import Run
+        from workers.segments.future import Run
+        from workers.spool.committer import DiskJournal
+        from workers.spool.counters import Board
 
         journal = DiskJournal(Board.create(lab.directory / f"ledger-{group}-{size}"))
         segment, given = lab.segment(group * 1000 + size), lines(size)
@@ -131,7 +131,7 @@ def read_back(lab: Lab, size: int) -> Call:
 
 def compress(_: Lab, size: int) -> Call:
     """Compress an object's lines, which came in collections of this size."""
-    from workers.compression import pack
+    from workers.upload.compression import pack
 
     runs = whole_object(size)
     return lambda: pack(runs, compression="gzip"), 1
@@ -139,8 +139,8 @@ def compress(_: Lab, size: int) -> Call:
 
 def put(lab: Lab, size: int) -> Call:
     """Put such an object into an S3 that keeps nothing."""
-    from workers.compression import pack
-    from workers.s3 import Bucket
+    from workers.upload.compression import pack
+    from workers.upload.s3 import Bucket
 
     bucket = Bucket.connect(lab.settings())
     body = pack(whole_object(size), compression="gzip").body

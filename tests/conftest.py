@@ -18,21 +18,24 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.harness.s3 import LOOPBACK, FakeS3
-from workers.adoption import Adoption
-from workers.disk import Disk
+from tests.support.s3 import LOOPBACK, FakeS3
+from workers.dispatch.backoff import Outage
+from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
-from workers.intake import Intake, Job, JobQueue, Ratios
-from workers.journal import DiskJournal
-from workers.ledger import Field, Totals
-from workers.outage import Outage
-from workers.receipts import Receipts
-from workers.s3 import Bucket, Stored
-from workers.segment import Receipt, Segment
+from workers.intake.intake import Intake
+from workers.operate.receipts import Receipts
+from workers.segments.future import Run, Ticket
+from workers.segments.ratios import Ratios
+from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
-from workers.spool import Home, Spool
-from workers.ticket import Run, Ticket
-from workers.uploader import Uploader
+from workers.spool.adoption import Adoption
+from workers.spool.committer import DiskJournal
+from workers.spool.counters import Field, Totals
+from workers.spool.disk import Disk
+from workers.spool.process_spool import Home
+from workers.spool.spool import Spool
+from workers.upload.s3 import Bucket, Stored
+from workers.upload.uploader import Uploader
 
 # --- The rules ------------------------------------------------------------------------------------
 

@@ -12,20 +12,22 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from workers.adoption import LOOK_SECONDS, Adoption
-from workers.dispatcher import Dispatcher, Pool
-from workers.intake import Intake, Job, JobQueue, Ratios
-from workers.journal import DiskJournal, Journal, MemoryJournal
-from workers.ledger import Field, Totals
-from workers.outage import Outage
-from workers.receipts import Receipts
-from workers.s3 import Bucket
-from workers.segment import MemoryBody, Receipt, Segment
+from workers.dispatch.backoff import Outage
+from workers.dispatch.dispatcher import Dispatcher
+from workers.dispatch.jobs import Job, JobQueue, Pool
+from workers.dispatch.worker import Worker
+from workers.intake.intake import Intake
+from workers.operate.receipts import Receipts
+from workers.segments.future import Ticket
+from workers.segments.ratios import Ratios
+from workers.segments.segment import MemoryBody, Receipt, Segment
 from workers.settings import Settings
-from workers.spool import Spool
-from workers.ticket import Ticket
-from workers.uploader import Uploader
-from workers.worker import Worker
+from workers.spool.adoption import LOOK_SECONDS, Adoption
+from workers.spool.committer import DiskJournal, Journal, MemoryJournal
+from workers.spool.counters import Field, Totals
+from workers.spool.spool import Spool
+from workers.upload.s3 import Bucket
+from workers.upload.uploader import Uploader
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workers.errors import BrigadeError
-from workers.s3 import Bucket
 from workers.settings import load_settings
+from workers.upload.s3 import Bucket
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

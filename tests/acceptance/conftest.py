@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.service import Brigade
-from tests.harness.s3 import FakeS3
+from tests.support.s3 import FakeS3
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The application as Flask serves it, without the hot route before it."""
 
-from app.middleware import HotMiddleware
+from app.servers.wsgi import HotMiddleware
 from wsgi import app
 
 assert isinstance(app.wsgi_app, HotMiddleware)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness.flood import Flood
-from tests.harness.oracle import judge
-from tests.harness.s3 import FakeS3
-from tests.harness.service import Service
+from tests.support.flood import Flood
+from tests.support.oracle import judge
+from tests.support.s3 import FakeS3
+from tests.support.service import Service
 
 # The fake S3 does not ask who signs, so that this can be looked for in every log.
 SECRET = "wJalrXUtnFEMI-never-in-a-log"

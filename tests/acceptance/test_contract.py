@@ -13,8 +13,8 @@ import zstandard
 
 from tests.acceptance.service import ROADS, Brigade, settle
 from tests.acceptance.wire import Wire, ask, chunked, head, pointers, post, problem
-from tests.harness.s3 import FakeS3
-from tests.harness.service import Answer, Service
+from tests.support.s3 import FakeS3
+from tests.support.service import Answer, Service
 
 MAX_BODY = 1 << 20
 PAYLOADS = [b'{"n":1,"s":"a\\u00fc/\xc3\xbc"}', b'{"n":2}', b"{}"]

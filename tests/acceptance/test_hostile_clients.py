@@ -17,10 +17,10 @@ import zstandard
 
 from tests.acceptance.service import ROADS, Brigade, assert_promise_kept, settle
 from tests.acceptance.wire import JSON, Wire, chunked, head, post, problem
-from tests.harness import wait_until
-from tests.harness.flood import Flood, Plan
-from tests.harness.s3 import FakeS3
-from tests.harness.service import Service
+from tests.support import wait_until
+from tests.support.flood import Flood, Plan
+from tests.support.s3 import FakeS3
+from tests.support.service import Service
 
 REQUEST_SECONDS = 1.0
 # What a loaded machine may take beyond it.

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.acceptance.service import SERVERS, Brigade, settle
-from tests.harness import wait_until
-from tests.harness.s3 import LOOPBACK, FakeS3
-from tests.harness.service import free_port
+from tests.support import wait_until
+from tests.support.s3 import LOOPBACK, FakeS3
+from tests.support.service import free_port
 
 BODY = b'[{"where":"here"}]'
 JSON = {"Content-Type": "application/json"}

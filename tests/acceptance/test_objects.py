@@ -15,9 +15,9 @@ from tests.acceptance.service import (
     settle,
 )
 from tests.acceptance.wire import Wire, post
-from tests.harness.flood import Flood, Plan
-from tests.harness.s3 import FakeS3, content
-from tests.harness.service import Service
+from tests.support.flood import Flood, Plan
+from tests.support.s3 import FakeS3, content
+from tests.support.service import Service
 
 KIB = 1 << 10
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.acceptance.service import SECRET, SERVERS, Brigade, settle
 from tests.acceptance.wire import Wire, post, problem
-from tests.harness import wait_until
-from tests.harness.flood import Flood, Plan
-from tests.harness.s3 import FakeS3, Fault
-from tests.harness.service import Service
+from tests.support import wait_until
+from tests.support.flood import Flood, Plan
+from tests.support.s3 import FakeS3, Fault
+from tests.support.service import Service
 
 PREFIX = "bucket_brigade_"
 # What both tell, and under which names.

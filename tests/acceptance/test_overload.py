@@ -15,9 +15,9 @@ from tests.acceptance.service import (
     settle,
 )
 from tests.acceptance.wire import Wire, problem
-from tests.harness.flood import Flood, Plan
-from tests.harness.s3 import FakeS3, Fault
-from tests.harness.service import Service
+from tests.support.flood import Flood, Plan
+from tests.support.s3 import FakeS3, Fault
+from tests.support.service import Service
 
 MIB = 1 << 20
 TINY = {"MAX_QUEUE": 1, "MAX_WORKERS": 1, "OBJECT_MAX_PAYLOADS": 10}

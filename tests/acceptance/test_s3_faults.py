@@ -14,10 +14,10 @@ from tests.acceptance.service import (
     settle,
 )
 from tests.acceptance.wire import problem
-from tests.harness.flood import Flood, Plan
-from tests.harness.oracle import judge
-from tests.harness.s3 import LOOPBACK, FakeS3, Fault, Kind
-from tests.harness.service import Service
+from tests.support.flood import Flood, Plan
+from tests.support.oracle import judge
+from tests.support.s3 import LOOPBACK, FakeS3, Fault, Kind
+from tests.support.service import Service
 
 # Objects of a few lines, so that every fault has many to strike.
 SMALL = {"OBJECT_MAX_PAYLOADS": 20}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.service import Brigade
-from tests.harness import wait_until
-from tests.harness.s3 import ROOT, FakeS3
-from tests.harness.service import Service
+from tests.support import wait_until
+from tests.support.s3 import ROOT, FakeS3
+from tests.support.service import Service
 
 START_SECONDS = 20.0
 

@@ -19,11 +19,11 @@ from tests.acceptance.service import (
     settle,
 )
 from tests.acceptance.wire import Wire, head, post
-from tests.harness import wait_until
-from tests.harness.flood import Flood, Plan
-from tests.harness.oracle import judge
-from tests.harness.s3 import FakeS3, Fault
-from tests.harness.service import Service, await_end
+from tests.support import wait_until
+from tests.support.flood import Flood, Plan
+from tests.support.oracle import judge
+from tests.support.s3 import FakeS3, Fault
+from tests.support.service import Service, await_end
 
 # At most MAX_QUEUE + MAX_WORKERS jobs a process are left at a stop: a second or two of slow S3.
 SMALL = {"OBJECT_MAX_PAYLOADS": 20, "MAX_QUEUE": 20, "MAX_WORKERS": 4, "WEB_CONCURRENCY": 2}

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from tests.harness.s3 import LOOPBACK
-from tests.harness.service import Answer
+from tests.support.s3 import LOOPBACK
+from tests.support.service import Answer
 
 JSON = {"Content-Type": "application/json"}
 

@@ -20,8 +20,8 @@ from random import Random
 from typing import NamedTuple
 
 from tests.chaos.simdisk import Died, Fuse, SimDisk
-from workers.adoption import Adoption
-from workers.compression import unpack
+from workers.dispatch.backoff import Outage
+from workers.dispatch.jobs import JobQueue
 from workers.errors import (
     Abandoned,
     NotDurable,
@@ -30,18 +30,21 @@ from workers.errors import (
     Refusal,
     StoreUnavailable,
 )
-from workers.intake import Intake, JobQueue, Ratios
-from workers.journal import FEW_FILES, DiskJournal
-from workers.ledger import BOARD_BYTES, CELLS, Board, Field
-from workers.outage import Outage
-from workers.receipts import DEAD_PREFIX
-from workers.s3 import REASONS, Bucket, Stored
-from workers.segment import Header, Receipt
+from workers.intake.intake import Intake
+from workers.operate.receipts import DEAD_PREFIX
+from workers.segments.future import Ticket
+from workers.segments.ratios import Ratios
+from workers.segments.segment import Header, Receipt
 from workers.settings import Settings, load_settings
-from workers.spool import Home, Spool
-from workers.spoolfile import SpoolFile
-from workers.ticket import Ticket
-from workers.uploader import Uploader
+from workers.spool.adoption import Adoption
+from workers.spool.committer import FEW_FILES, DiskJournal
+from workers.spool.counters import BOARD_BYTES, CELLS, Board, Field
+from workers.spool.process_spool import Home
+from workers.spool.segment_file import SpoolFile
+from workers.spool.spool import Spool
+from workers.upload.compression import unpack
+from workers.upload.s3 import REASONS, Bucket, Stored
+from workers.upload.uploader import Uploader
 
 ROOT = Path("/spool")
 PAYLOAD = re.compile(rb'\{"id":(\d+),"pad":"(x*)"\}')

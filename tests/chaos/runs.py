@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.chaos import model
-from tests.harness import wait_until
-from tests.harness.flood import Flood, Plan
-from tests.harness.oracle import Verdict, judge
-from tests.harness.s3 import FakeS3, Fault
-from tests.harness.service import Service, await_end
+from tests.support import wait_until
+from tests.support.flood import Flood, Plan
+from tests.support.oracle import Verdict, judge
+from tests.support.s3 import FakeS3, Fault
+from tests.support.service import Service, await_end
 
 SETTINGS: Mapping[str, object] = {
     "OBJECT_MAX_AGE_SECONDS": 0.2,

@@ -1,7 +1,7 @@
 """A file system in memory that keeps what is durable apart from what is only in its cache.
 
 The idea is that of SQLite's test6.c: a power cut leaves of everything that was not synced whatever
-a disk may leave. Knows the interface of `workers.disk.Disk`, and nothing of what is kept on it.
+a disk may leave. Knows the interface of `workers.spool.disk.Disk`, and nothing of what is kept on it.
 
 What it grants, as any disk in use does: a sector that is written again with some of its bytes
 unchanged keeps those, and a name is moved in one step.
@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO
 
-from workers.disk import Disk
+from workers.spool.disk import Disk
 
 SECTOR = 512
 # How much of what no longer belongs to any file is kept, to turn up in new ones.

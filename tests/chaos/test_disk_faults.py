@@ -18,17 +18,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Bench, DictBucket, balance, settings_for
-from tests.harness import wait_until
-from workers import frames
-from workers.compression import unpack
-from workers.disk import Disk
+from tests.support import wait_until
 from workers.errors import NotDurable, ObjectRejected
-from workers.keys import created_microseconds
-from workers.ledger import Field
+from workers.operate.receipts import DEAD_PREFIX
 from workers.pipeline import Pipeline
-from workers.receipts import DEAD_PREFIX
-from workers.segment import Receipt
-from workers.spoolfile import OPEN, READY
+from workers.segments.naming import created_microseconds
+from workers.segments.segment import Receipt
+from workers.spool import frames
+from workers.spool.counters import Field
+from workers.spool.disk import Disk
+from workers.spool.segment_file import OPEN, READY
+from workers.upload.compression import unpack
 
 pytestmark = pytest.mark.chaos
 
@@ -68,7 +68,7 @@ class FaultyDisk(Disk):
 def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
     """Make the disk of every spool that is not given another."""
     disk = FaultyDisk()
-    monkeypatch.setattr("workers.spool.Disk", lambda: disk)
+    monkeypatch.setattr("workers.spool.spool.Disk", lambda: disk)
     return disk
 
 

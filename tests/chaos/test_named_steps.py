@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import Bench, DictBucket, balance
-from workers.compression import unpack
-from workers.disk import Disk
 from workers.errors import ObjectRejected
-from workers.ledger import Board
-from workers.receipts import DEAD_PREFIX
-from workers.segment import Receipt
-from workers.spool import Spool
-from workers.spoolfile import OPEN, READY
+from workers.operate.receipts import DEAD_PREFIX
+from workers.segments.segment import Receipt
+from workers.spool.counters import Board
+from workers.spool.disk import Disk
+from workers.spool.segment_file import OPEN, READY
+from workers.spool.spool import Spool
+from workers.upload.compression import unpack
 
 pytestmark = pytest.mark.chaos
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.chaos.model import Figures, MemoryS3, Trial, run_model
 from tests.chaos.simdisk import Died, SimDisk
-from workers import frames
 from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
-from workers.spoolfile import SpoolFile, Survey
-from workers.uploader import Uploader
+from workers.spool import frames
+from workers.spool.segment_file import SpoolFile, Survey
+from workers.upload.uploader import Uploader
 
 pytestmark = pytest.mark.chaos
 

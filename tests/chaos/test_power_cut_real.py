@@ -22,13 +22,13 @@ from typing import Any, Self
 
 import pytest
 
-from tests.harness import wait_until
+from tests.support import wait_until
 from workers.errors import Full, NotDurable, ObjectExists, ObjectMissing, StoreUnavailable
-from workers.ledger import Field
 from workers.pipeline import Pipeline
-from workers.s3 import Bucket, Stored
 from workers.settings import load_settings
-from workers.spoolfile import OPEN, READY
+from workers.spool.counters import Field
+from workers.spool.segment_file import OPEN, READY
+from workers.upload.s3 import Bucket, Stored
 
 pytestmark = pytest.mark.chaos
 

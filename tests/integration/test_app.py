@@ -17,13 +17,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
-from app import create_app, receipts
+from app.factory import create_app
+from app.routes import receipts
 from tests.conftest import settings_for
-from tests.harness import wait_until
-from tests.harness.s3 import FakeS3, Fault
-from workers import outage
+from tests.support import wait_until
+from tests.support.s3 import FakeS3, Fault
+from workers.dispatch import backoff as outage
 from workers.pipeline import Pipeline
-from workers.s3 import Bucket
+from workers.upload.s3 import Bucket
 
 
 class Service:

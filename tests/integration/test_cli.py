@@ -8,16 +8,16 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.cli import FlaskGroup
 
-from app import create_app
+from app.factory import create_app
 from tests.conftest import settings_for
-from tests.harness import wait_until
-from tests.harness.s3 import FakeS3, Fault
-from workers import outage
+from tests.support import wait_until
+from tests.support.s3 import FakeS3, Fault
 from workers import pipeline as pipeline_module
-from workers.ledger import Field
+from workers.dispatch import backoff as outage
 from workers.pipeline import Pipeline
-from workers.s3 import Bucket
 from workers.settings import Settings
+from workers.spool.counters import Field
+from workers.upload.s3 import Bucket
 
 Run = Callable[..., Result]
 

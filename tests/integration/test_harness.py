@@ -30,11 +30,11 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from tests.harness import wait_until
-from tests.harness.flood import Flood, Plan
-from tests.harness.oracle import judge
-from tests.harness.s3 import LOOPBACK, ROOT, FakeS3, Fault, S3Error, decode_aws_chunked
-from tests.harness.service import Service, free_port
+from tests.support import wait_until
+from tests.support.flood import Flood, Plan
+from tests.support.oracle import judge
+from tests.support.s3 import LOOPBACK, ROOT, FakeS3, Fault, S3Error, decode_aws_chunked
+from tests.support.service import Service, free_port
 
 BODY = b'{"a":1}\n' * 100
 NO_RETRIES = {"total_max_attempts": 1}
@@ -483,7 +483,7 @@ def test_down_refuses_and_up_has_everything(s3: FakeS3, client: Any) -> None:
 
 def test_the_server_ends_with_its_parent() -> None:
     """Tied to standard input it leaves no process behind when a test run is killed."""
-    command = [sys.executable, "-m", "tests.harness.s3", "--tied"]
+    command = [sys.executable, "-m", "tests.support.s3", "--tied"]
     done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=20, check=True)
     assert len(done.stdout.split()) == 2
 

@@ -17,18 +17,18 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.conftest import Bench, DictBucket, balance, settings_for
-from tests.harness import wait_until
-from tests.harness.s3 import LOOPBACK, FakeS3, Fault
-from workers import outage
+from tests.support import wait_until
+from tests.support.s3 import LOOPBACK, FakeS3, Fault
 from workers import pipeline as pipeline_module
-from workers.compression import unpack
+from workers.dispatch import backoff as outage
 from workers.errors import Draining, Full, NotDurable
-from workers.keys import created_microseconds
-from workers.ledger import Field, Totals
 from workers.pipeline import FIRST_RETRY_AFTER, MAX_RETRY_AFTER, Pipeline
-from workers.s3 import Bucket
-from workers.segment import Receipt
-from workers.spool import Spool
+from workers.segments.naming import created_microseconds
+from workers.segments.segment import Receipt
+from workers.spool.counters import Field, Totals
+from workers.spool.spool import Spool
+from workers.upload.compression import unpack
+from workers.upload.s3 import Bucket
 
 SECONDS = 10
 QUICK: dict[str, object] = {"OBJECT_MAX_AGE_SECONDS": 0.02, "DRAIN_SECONDS": 5, "MAX_WORKERS": 3}

@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-from tests.harness.s3 import ROOT
+from tests.support.s3 import ROOT
 
 FORKS = 50
 # On one processor a child has its first turn after its parent's signal. Prints how many missed it.
 PROGRAM = f"""
 import os, signal, time
-from app.stopping import hold_signals_during_forks
+from app.servers.signals import hold_signals_during_forks
 
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
 heard = []

@@ -1,0 +1,1 @@
+"""Operators' `flask` commands. They start no pipeline."""

@@ -1,0 +1,115 @@
+"""Operators' commands: `flask objects | receipt | dead-letters | check`. They start no pipeline."""
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import click
+
+from app.state import state
+from workers.errors import BrigadeError, StoreError
+from workers.operate.checks import run_checks
+from workers.operate.dead_letters import DeadLetters
+from workers.operate.receipts import Receipts, UnknownReceipt
+from workers.spool.spool import Spool
+from workers.upload.compression import unpack
+from workers.upload.s3 import Bucket
+
+
+@click.command("objects")
+@click.option("--newest", default=3, show_default=True, help="How many objects to print.")
+@click.option("--prefix", default="", help="Only keys that begin so.")
+def objects(newest: int, prefix: str) -> None:
+    """Print the newest objects in the bucket, lines and all."""
+    settings = state().settings
+    bucket = Bucket.connect(settings)
+    try:
+        found = sorted(bucket.list(settings.s3_bucket, prefix), key=lambda item: item[1])
+        click.echo(f"{len(found)} objects in s3://{settings.s3_bucket}/{prefix}", err=True)
+        for key, modified in found[-newest:]:
+            moment = datetime.fromtimestamp(modified, UTC)
+            click.echo(f"--- s3://{settings.s3_bucket}/{key}  {moment:%H:%M:%S}Z", err=True)
+            body, encoding = bucket.get(settings.s3_bucket, key)
+            _print_lines(unpack(body, compression=encoding).splitlines())
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command("receipt")
+@click.argument("id")
+def receipt(id: str) -> None:
+    """Print a receipt's payloads out of S3; if they are not there yet, say where they are."""
+    settings = state().settings
+    bucket, spool = Bucket.connect(settings), Spool(settings.spool_dir)
+    receipts = Receipts(settings, bucket=bucket, spool=spool, held=lambda _: None)
+    try:
+        status = receipts.look_up(id)
+        if status.state != "stored":
+            raise click.ClickException(f"{status.state}: {status.reason or status.object}")
+        _print_lines(receipts.payloads(id))
+    except UnknownReceipt as error:
+        raise click.ClickException("there is no such receipt") from error
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Payloads that S3 refused for good: list, show, replay."""
+
+
+@dead_letters.command("list")
+def list_dead() -> None:
+    """List the dead letters, oldest first, with their reasons."""
+    for letter in _dead_letters().all():
+        click.echo(f"{letter['name']}  {letter['payloads']} payloads  {letter['reason']}")
+
+
+@dead_letters.command("show")
+@click.argument("segment")
+def show_dead(segment: str) -> None:
+    """Print a dead letter's payloads, its reason and key before them on stderr."""
+    try:
+        letter = _dead_letters().read(segment)
+    except BrigadeError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(letter.note), err=True)
+    _print_lines(letter.lines.splitlines())
+
+
+@dead_letters.command("replay")
+@click.argument("segment")
+def replay_dead(segment: str) -> None:
+    """Give a dead letter back to the service: a running process uploads it to the same key."""
+    try:
+        payloads = _dead_letters().replay(segment)
+    except BrigadeError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{payloads} payloads of {segment} go up within a minute of a service running")
+
+
+@click.command("check")
+def check() -> None:
+    """Try all that the service needs, and name exactly what is missing. Exit status 1 if any is."""
+    settings = state().settings
+    failed = False
+    for result in run_checks(settings, Bucket.connect(settings), Spool(settings.spool_dir)):
+        failed |= result.fault is not None
+        mark = "ok  " if result.fault is None else "FAIL"
+        click.echo(f"{mark} {result.what}" + (f": {result.fault}" if result.fault else ""))
+    sys.exit(1 if failed else 0)
+
+
+def _dead_letters() -> DeadLetters:
+    settings = state().settings
+    return DeadLetters(Spool(settings.spool_dir), bucket=Bucket.connect(settings))
+
+
+def _print_lines(lines: Iterable[bytes]) -> None:
+    for line in lines:
+        sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+COMMANDS = (objects, receipt, dead_letters, check)

@@ -1,0 +1,38 @@
+"""The front door: an application factory. Knows the pipeline; the pipeline does not know it."""
+
+from collections.abc import Callable
+
+from flask import Flask
+
+from app.cli import commands as cli
+from app.http.flask_hooks import register_errors, register_request_ids
+from app.ingest.fast_path import HotRoute
+from app.ingest.handler import LARGE_BODY_BYTES, FrontDoor
+from app.routes import metrics, payloads, receipts, status
+from app.servers.wsgi import HotMiddleware
+from app.state import KEY, State
+from workers.pipeline import Pipeline
+from workers.settings import Settings
+
+
+def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask:
+    """Make the WSGI application. `pipeline` returns this process's, started; it may be lazy.
+
+    Raises:
+        SettingsError: `PAYLOAD_SCHEMA` names no schema.
+    """
+    app = Flask("app", static_folder=None)
+    # A redirect would be an HTML page, and lose a POST's body.
+    app.url_map.redirect_defaults = False
+    app.url_map.merge_slashes = False
+    door = FrontDoor(settings, pipeline=pipeline)
+    hot = HotRoute(door, largest=min(LARGE_BODY_BYTES, settings.max_body_bytes))
+    app.extensions[KEY] = State(settings=settings, front_door=door, hot=hot, pipeline=pipeline)
+    register_request_ids(app)
+    register_errors(app)
+    for blueprint in (payloads.blueprint, receipts.blueprint, status.blueprint, metrics.blueprint):
+        app.register_blueprint(blueprint)
+    for command in cli.COMMANDS:
+        app.cli.add_command(command)
+    app.wsgi_app = HotMiddleware(app.wsgi_app, hot=hot)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,1 @@
+"""HTTP itself: problem documents, responses, request bodies, content encodings. Knows no pipeline."""

@@ -1,0 +1,52 @@
+"""What every request and answer has: an id, and errors as problem documents (RFC 9457)."""
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from app.http.problems import Problem
+from app.http.responses import Answer, failure, refusal
+from app.logs import request_id, take_request_id
+from app.state import state
+
+
+def register_request_ids(app: Flask) -> None:
+    """Give each request an id, and its answer the same; count what was asked of the front door."""
+
+    @app.before_request
+    def begin() -> None:
+        g.request_id = take_request_id(request.headers.get("X-Request-ID"))
+
+    @app.teardown_request
+    def forget(_: BaseException | None) -> None:
+        request_id.set(None)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request_id
+        state().front_door.count(response.status_code)
+        return response
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every error as `application/problem+json`: never HTML, never a traceback."""
+
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> Response:
+        return _response(refusal(error))
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        headers = {
+            name: value
+            for name, value in error.get_headers()
+            if name.lower() not in ("content-type", "content-length")
+        }
+        return problem(Problem(error.description or "", status=error.code, headers=headers))
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        return _response(failure(error))
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers)

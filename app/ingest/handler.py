@@ -1,0 +1,188 @@
+"""What happens to a POST: undo its encoding, check it, hand it to the pipeline, say where it went.
+
+Knows no Flask, so that any HTTP layer can stand in front of it and answer the same bytes.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from app.http.content_encoding import inflate
+from app.http.problems import Problem, TooLarge, Unavailable
+from app.http.responses import COUNTERS, JSON, Answer
+from app.ingest.formats import Collection, decode
+from app.ingest.schemas import load_payload_schema
+from app.logs import request_id
+from workers.errors import Refusal, TooManyPayloads
+from workers.pipeline import Pipeline
+from workers.segments.future import Ticket
+from workers.segments.naming import STREAM
+from workers.segments.segment import Receipt
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Bodies beyond this, or of unknown size, share room for two of the largest while they come in, and
+# are decoded one by one: that takes several times their size for a moment.
+LARGE_BODY_BYTES = 1 << 18
+LARGEST_BODIES = 2
+# LINE_FORMAT=envelope may make a body this many times as large, and no more.
+MAX_ENVELOPE_GROWTH = 2
+LARGE_BODY_WAIT_SECONDS = 5.0
+_encode = msgspec.json.Encoder().encode
+
+
+class ReceiptAnswer(msgspec.Struct):
+    """One receipt in a 202. Lines count from 1."""
+
+    id: str
+    object: str
+    first_line: int
+    count: int
+
+
+class Accepted(msgspec.Struct):
+    """The body of a 202."""
+
+    accepted: int
+    durability: str
+    receipts: list[ReceiptAnswer]
+
+
+class Taken(NamedTuple):
+    """A collection that the pipeline has, and the 202 that may leave once it is safe."""
+
+    ticket: Ticket
+    answer: Answer
+
+
+class FrontDoor:
+    """Accepts collections. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, *, pipeline: Callable[[], Pipeline]) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        path = settings.payload_schema
+        self._schema = load_payload_schema(path) if path else None
+        self._room = threading.Condition()
+        self._free_bytes = LARGEST_BODIES * settings.max_body_bytes
+        self._decoding_large = threading.Lock()
+
+    @contextmanager
+    def turn(self, length: int | None, *, content_encoding: str) -> Iterator[None]:
+        """Hold a place for a body of `length` bytes; wait a little for one if it may be large.
+
+        Raises:
+            Unavailable: too many large bodies are on their way in.
+        """
+        if length is not None and length <= LARGE_BODY_BYTES and not content_encoding:
+            yield
+            return
+        size = min(length or self._settings.max_body_bytes, self._settings.max_body_bytes)
+        with self._room:
+            found = self._room.wait_for(lambda: self._free_bytes >= size, LARGE_BODY_WAIT_SECONDS)
+            if not found:
+                retry_after = self._pipeline().retry_after()
+                raise Unavailable("Other large bodies are being read.", retry_after=retry_after)
+            self._free_bytes -= size
+        try:
+            yield
+        finally:
+            with self._room:
+                self._free_bytes += size
+                self._room.notify_all()
+
+    def accept(
+        self, stream: str, body: bytes, *, content_type: str, content_encoding: str
+    ) -> Answer:
+        """Take one request's body; blocks until it is as safe as `DURABILITY` promises.
+
+        Raises:
+            Problem: what the client is told instead. Nothing was kept.
+        """
+        if not STREAM.fullmatch(stream):
+            raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
+        taken = self.take(
+            stream, body, content_type=content_type, content_encoding=content_encoding
+        )
+        try:
+            taken.ticket.wait()
+        except Refusal as refusal:
+            raise self.problem(refusal) from refusal
+        return taken.answer
+
+    def take(
+        self, stream: str, body: bytes, *, content_type: str, content_encoding: str = ""
+    ) -> Taken:
+        """Take one body for a stream of a valid name; its answer may go once its ticket is settled.
+
+        Blocks only while another large body is decoded.
+
+        Raises:
+            Problem: what the client is told instead. Nothing was kept.
+        """
+        if content_encoding or len(body) > LARGE_BODY_BYTES:
+            with self._decoding_large:
+                collection = self._decode(stream, body, content_type, content_encoding)
+        else:
+            collection = self._decode(stream, body, content_type)
+        pipeline = self._pipeline()
+        try:
+            ticket = pipeline.take(stream, collection.lines, count=collection.count)
+        except Refusal as refusal:
+            raise self.problem(refusal) from refusal
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
+        return Taken(ticket, self._accepted(ticket.receipts(), pipeline))
+
+    def problem(self, refusal: Refusal) -> Problem:
+        """Return what a client is told where the pipeline refused its collection."""
+        if isinstance(refusal, TooManyPayloads):
+            return TooLarge(str(refusal))
+        retry_after = self._pipeline().retry_after()
+        return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
+
+    def count(self, status: int) -> None:
+        """Count an answer in the ledger."""
+        if status in COUNTERS:
+            self._pipeline().home.board.add(COUNTERS[status])
+
+    def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
+        if coding or len(body) > self._settings.max_body_bytes:
+            body = inflate(body, encoding=coding, limit=self._settings.max_body_bytes)
+        collection = decode(body, content_type=kind, schema=self._schema)
+        if self._settings.line_format == "payload":
+            return collection
+        return msgspec.structs.replace(collection, lines=self._envelopes(stream, collection))
+
+    def _envelopes(self, stream: str, collection: Collection) -> bytes:
+        envelope = {
+            "received_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "stream": stream,
+            "version": collection.version,
+            "request_id": request_id.get(),
+        }
+        opening = _encode(envelope)[:-1] + b',"payload":'
+        limit = self._settings.max_body_bytes * MAX_ENVELOPE_GROWTH
+        if len(collection.lines) + collection.count * len(opening) > limit:
+            raise TooLarge(f"With their envelopes the payloads are larger than {limit} bytes.")
+        return opening + collection.lines[:-1].replace(b"\n", b"}\n" + opening) + b"}\n"
+
+    def _accepted(self, receipts: list[Receipt], pipeline: Pipeline) -> Answer:
+        issued = [
+            ReceiptAnswer(
+                id=pipeline.receipts.issue(receipt),
+                object=f"s3://{receipt.header.bucket}/{receipt.header.key}",
+                first_line=receipt.first_line,
+                count=receipt.count,
+            )
+            for receipt in receipts
+        ]
+        accepted = sum(receipt.count for receipt in receipts)
+        body = _encode(Accepted(accepted, self._settings.durability, issued))
+        return Answer(202, [JSON, ("Location", f"/receipts/{issued[0].id}")], body)

@@ -1,0 +1,1 @@
+"""The default engine: Granian's HTTP server inside a gunicorn worker."""

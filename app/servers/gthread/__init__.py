@@ -1,0 +1,1 @@
+"""The fallback engine: gunicorn's threaded worker with deadlines."""

@@ -1,0 +1,267 @@
+"""gunicorn's threaded worker, hardened: no thread for a silent client, and an end to patience.
+
+gthread gives each new connection a thread before it has said anything, and reads in blocking mode:
+it would wait for a slow client's bytes for ever. Knows gunicorn, and nothing of payloads.
+"""
+
+import contextlib
+import errno
+import math
+import selectors
+import socket
+import time
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http import errors
+from gunicorn.http.wsgi import Response
+from gunicorn.workers.gthread import (
+    STOP_KEEPALIVE_LINGER,
+    PollableMethodQueue,
+    TConn,
+    ThreadWorker,
+)
+
+from app.http.problems import CONTENT_TYPE, Problem
+from app.http.wsgi_body import read_body
+from app.servers.gthread.replies import LATER, Outcome, Replies, Reply
+from app.servers.signals import HearingWorker, ignore_stop_signals
+from workers.settings import load_settings
+
+if TYPE_CHECKING:
+    from app.ingest.fast_path import HotRoute
+
+# What a request line or header can be that is no HTTP; anything else of the kind is a 400.
+_STATUSES = {
+    errors.LimitRequestLine: 414,
+    errors.ExpectationFailed: 417,
+    errors.LimitRequestHeaders: 431,
+    errors.UnsupportedTransferCoding: 501,
+}
+# What makes a request one for Flask, or for gunicorn's own handling.
+_ODD = frozenset({"CONTENT-ENCODING", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
+_GONE = (errno.EAGAIN, errno.ECONNABORTED)
+# What a client is given to close its side after the last answer, as gunicorn gives it.
+LEAVE_SECONDS = 2.0
+LEAVE_BYTES = 1 << 16
+
+
+class LastingMethodQueue(PollableMethodQueue):  # type: ignore[misc]
+    """gunicorn's wake-up pipe, open as long as the process lives."""
+
+    def close(self) -> None:
+        """Keep the pipe: late requests still write to its number, which S3's sockets would get."""
+
+
+class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
+    """gthread that stops reading from a client `REQUEST_SECONDS` after its request began."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.method_queue = LastingMethodQueue()
+        self._patience = load_settings().request_seconds
+        self._hot: HotRoute | None = None
+        # When to shut which side of a connection whose request is being handled.
+        self._reading: dict[TConn, list[Any]] = {}
+        # Connections that are done but for the client's end: until when, and for how many bytes.
+        self._leaving: dict[TConn, list[Any]] = {}
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection and leave it with the poller until its client says something."""
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn.timeout = time.monotonic() + self._patience
+        self.pending_conns.append(conn)
+        on_readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(client, selectors.EVENT_READ, on_readable)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Have a pool thread handle a request; returns at once."""
+        self.tpool.submit(self._handle_and_finish, conn)
+
+    def _handle_and_finish(self, conn: TConn) -> None:
+        """Handle a request; tell the loop, unless the answer is to come and will tell it then."""
+        keep: Any = False
+        try:
+            keep = self.handle(conn)
+        finally:
+            if keep is not LATER:
+                self.method_queue.defer(self.finish_request, conn, Outcome(keep))
+
+    def handle(self, conn: TConn) -> Any:
+        """Handle one request, in a pool thread, under a deadline."""
+        self._reading[conn] = ours = [time.monotonic() + self._patience, socket.SHUT_RD]
+        try:
+            return super().handle(conn)
+        finally:
+            # An answer that came meanwhile may have let the next request begin.
+            if self._reading.get(conn) is ours:
+                self._reading.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer a request; one of the hot route is answered later, and holds no thread until then.
+
+        Whoever wants gunicorn's own way with each request gets it: TLS, or a number of requests
+        after which to start anew.
+        """
+        hot = self._hot
+        fields = dict(req.headers) if hot else {}
+        length = fields.get("CONTENT-LENGTH")
+        plain = _ODD.isdisjoint(fields)
+        stream = hot.stream(req.method, req.path, length=length, plain=plain) if hot else None
+        if hot is None or stream is None:
+            return super().handle_request(req, conn)
+        reply = Reply(conn, self._response(req, conn), replies=self._replies)
+        sent_id = fields.get("X-REQUEST-ID")
+        try:
+            body = read_body({"CONTENT_LENGTH": length, "wsgi.input": req.body}, limit=hot.largest)
+        except Problem as problem:
+            hot.refuse(problem, sent_id=sent_id, send=reply)
+        else:
+            content_type = fields.get("CONTENT-TYPE", "")
+            hot.begin(stream, body, content_type=content_type, sent_id=sent_id, send=reply)
+        if reply.leave():
+            return LATER
+        conn.sock.sendall(reply.data)
+        return reply.keeps_connection
+
+    def _response(self, req: Any, conn: TConn) -> Response:
+        response = Response(req, conn.sock, self.cfg)
+        full = len(self.keepalived_conns) >= self.max_keepalived
+        if full or not (self.alive and self.cfg.keepalive):
+            response.force_close()
+        return response
+
+    def _keepalive_after(self, conn: TConn, keepalive: Any) -> Any:
+        return LATER if keepalive is LATER else super()._keepalive_after(conn, keepalive)
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        """Put a connection back to wait for its next request, or let it go."""
+        if fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._let_go(conn)
+
+    def _let_go(self, conn: TConn) -> None:
+        """End our side of a connection, and leave the client's end to the poller.
+
+        Closed with something unread in it, it would take its answer along (RFC 9112 section 9.6).
+        gunicorn waits for the client's end in its loop, and for nothing else meanwhile.
+        """
+        try:
+            conn.sock.settimeout(0)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError):
+            self._close(conn)
+        else:
+            self._leaving[conn] = [time.monotonic() + LEAVE_SECONDS, LEAVE_BYTES]
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            read = len(client.recv(LEAVE_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            read = 0
+        self._leaving[conn][1] -= read
+        if not read or self._leaving[conn][1] <= 0:
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        if self._leaving.pop(conn, None):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _finish_all(self, done: list[tuple[TConn, Outcome]]) -> None:
+        for conn, outcome in done:
+            self.finish_request(conn, outcome)
+
+    def notify(self) -> None:
+        """Beat the heart; gunicorn's loop does so at least once a second. End slow requests."""
+        super().notify()
+        now = time.monotonic()
+        for conn, watched in list(self._reading.items()):
+            deadline, side = watched
+            if now > deadline:
+                # First the reading side: the blocked read ends, and the answer still goes out.
+                # Later all, for a client that does not read it. On the descriptor itself: shutting
+                # a TLS socket down would send the answer in clear.
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(conn.sock, side)
+                if side == socket.SHUT_RD:
+                    watched[:] = now + self._patience, socket.SHUT_RDWR
+                else:
+                    watched[0] = math.inf
+        # In the order of their deadlines.
+        while self._leaving and now > next(iter(self._leaving.values()))[0]:
+            self._close(next(iter(self._leaving)))
+
+    def run(self) -> None:
+        """Serve, then finish what is running, in the part of the stop's time that is for that.
+
+        gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
+        """
+        if not (self.cfg.is_ssl or self.cfg.max_requests):
+            self._hot = getattr(getattr(self.wsgi, "wsgi_app", None), "hot", None)
+        defer = partial(self.method_queue.defer, self._finish_all)
+        self._replies = Replies(self.tpool, finish=defer, patience=self._patience)
+        self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
+        super().run()
+        ignore_stop_signals()
+        # What still runs is overdue: the interpreter's end would wait for its threads.
+        self.leaves_at_once = True
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on SIGINT or SIGQUIT as on SIGTERM: Ctrl-C brings two of them at once.
+
+        gunicorn's own handler shuts the thread pool down from inside the signal, which deadlocks
+        where the signal struck the pool's own lock.
+        """
+        super().handle_quit(sig, frame)
+        # A master that got SIGINT after SIGTERM kills within two seconds: end the loop that waits
+        # for running requests. They go on in their threads, and what they bring is refused.
+        self.nr_conns = 0
+        self.method_queue.defer(lambda: None)
+
+    def handle_error(
+        self,
+        req: Any,  # noqa: ARG002 (gunicorn's signature)
+        client: socket.socket,
+        addr: Any,  # noqa: ARG002 (the same)
+        exc: Exception,
+    ) -> None:
+        """Answer what is no request of HTTP with a problem document, as everything else."""
+        if isinstance(exc, errors.ParseException):
+            status = next((code for kind, code in _STATUSES.items() if isinstance(exc, kind)), 400)
+            detail = "This is not a request of HTTP/1.1 as this service reads it."
+        else:
+            self.log.error("request failed", exc_info=exc)
+            status, detail = 500, "Something is wrong here; see the service's log."
+        problem = Problem(detail, status=status)
+        body = problem.body()
+        head = (
+            f"HTTP/1.1 {status} {problem.title}\r\nConnection: close\r\n"
+            f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + body)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """At a stop, silent connections linger as long as kept-alive ones: a request may come.
+
+        A client that comes now is refused at once, and not left in a queue that nobody serves.
+        """
+        for listener in self.sockets:
+            listener.close()
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)

@@ -1,0 +1,305 @@
+"""A bounded load of uniquely numbered payloads, which remembers what became of every one of them.
+
+Knows the HTTP contract and nothing of the service.
+"""
+
+import gzip
+import json
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.client import ACCEPTED, SERVICE_UNAVAILABLE, HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, Literal, Self
+
+from tests.support.s3 import LOOPBACK
+
+# Long enough to spare the processors while nobody listens, too short to be missed.
+RECONNECT_SECONDS = 0.02
+NO_RETRY_AFTER = "a 503 without Retry-After"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a flood sends, and for how long: `requests`, `seconds` or a stop, whichever is first."""
+
+    threads: int = 4
+    requests: int | None = None
+    seconds: float = 60.0
+    # So many in each request, or a random number within these bounds.
+    payloads: int | tuple[int, int] = 1
+    # Requests go to these in turn; without any to /payloads.
+    streams: Sequence[str] = ()
+    form: Literal["envelope", "bare", "ndjson"] = "envelope"
+    gzip: bool = False
+    pad_bytes: int = 100
+    # Each thread rests so long after each request.
+    pause_seconds: float = 0.0
+    timeout_seconds: float = 30.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a 202 says that payloads are: `count` lines of an object; the first line is 1."""
+
+    id: str
+    object: str
+    first_line: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the request with payloads `first` to `first + count - 1`.
+
+    `status` is None where the connection broke before an answer: those payloads may be stored.
+    """
+
+    first: int
+    count: int
+    status: int | None
+    receipts: Sequence[Receipt] = ()
+
+    @property
+    def verdict(self) -> Literal["acked", "refused", "unknown"]:
+        """Say what the client knows of these payloads."""
+        if self.status is None:
+            return "unknown"
+        return "acked" if self.status == ACCEPTED else "refused"
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its payloads, in the order they were sent."""
+        return range(self.first, self.first + self.count)
+
+
+class Flood:
+    """Sends payloads `{"id": "<prefix>-<n>", "n": n, "pad": "…"}` to a loopback port, once each.
+
+    A connection that cannot be made costs nothing: its request is made later. As a context manager
+    it starts, then stops and joins. What it has seen can be read while it runs.
+    """
+
+    def __init__(self, port: int, plan: Plan | None = None) -> None:
+        self.port = port
+        self.plan = plan or Plan()
+        self.outcomes: list[Outcome] = []
+        self.statuses: Counter[int] = Counter()
+        self.latencies: list[float] = []
+        self.retry_after_missing = 0
+        self.malformed: list[str] = []
+        self.connect_errors = 0
+        self._payloads: Counter[str] = Counter()
+        self._requests = self._next = 0
+        self._deadline = 0.0
+        self._random = random.Random(self.plan.prefix)
+        self._noise = self._random.randbytes(self.plan.pad_bytes // 2 + 256).hex()
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._clients: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.join()
+
+    def run(self) -> Self:
+        """Start, and block until the plan is carried out."""
+        self.start()
+        self.join()
+        return self
+
+    def start(self) -> None:
+        """Begin, in the background.
+
+        Raises:
+            RuntimeError: it has begun before.
+        """
+        if self._clients:
+            raise RuntimeError("a flood runs once")
+        self._deadline = time.monotonic() + self.plan.seconds
+        for number in range(self.plan.threads):
+            client = threading.Thread(target=self._run, name=f"flood-{number}", daemon=True)
+            self._clients.append(client)
+            client.start()
+
+    def stop(self) -> None:
+        """Send no more; requests on their way go on. Does not block."""
+        self._stopping.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Block until every request has its outcome.
+
+        Raises:
+            AssertionError: some have none after `timeout` seconds (by default, all they may take).
+        """
+        if timeout is None:
+            # A request may wait for its answer's head, and then again for its body.
+            left = max(0.0, self._deadline - time.monotonic())
+            timeout = left + 3 * self.plan.timeout_seconds
+        deadline = time.monotonic() + timeout
+        for client in self._clients:
+            client.join(max(0.0, deadline - time.monotonic()))
+        if any(client.is_alive() for client in self._clients):
+            raise AssertionError(f"the flood still runs after {timeout:g} s")
+
+    def wait_for(
+        self,
+        verdict: Literal["acked", "refused", "unknown"],
+        payloads: int,
+        *,
+        timeout: float = 30.0,
+    ) -> None:
+        """Block until so many payloads have met this end.
+
+        Raises:
+            AssertionError: they had not within `timeout` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._payloads[verdict] >= payloads, timeout):
+                raise AssertionError(f"waited {timeout:g} s for {payloads} {verdict}; {self}")
+
+    def __str__(self) -> str:
+        return f"payloads {dict(self._payloads)}, statuses {dict(self.statuses)}"
+
+    @property
+    def acked(self) -> set[str]:
+        """The ids that were answered 202."""
+        return self._ids("acked")
+
+    @property
+    def refused(self) -> set[str]:
+        """The ids that were answered anything else."""
+        return self._ids("refused")
+
+    @property
+    def unknown(self) -> set[str]:
+        """The ids whose connection broke before an answer."""
+        return self._ids("unknown")
+
+    def latency(self, quantile: float) -> float:
+        """Return the seconds within which this part (0 to 1) of all answers came."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
+
+    def name(self, number: int) -> str:
+        """Return a payload's id."""
+        return f"{self.plan.prefix}-{number}"
+
+    def payload(self, number: int) -> bytes:
+        """Return a payload's bytes, the same at every call."""
+        at = number % 512
+        pad = self._noise[at : at + self.plan.pad_bytes]
+        return f'{{"id":"{self.name(number)}","n":{number},"pad":"{pad}"}}'.encode()
+
+    def _ids(self, verdict: str) -> set[str]:
+        outcomes = [outcome for outcome in self.outcomes if outcome.verdict == verdict]
+        return {self.name(number) for outcome in outcomes for number in outcome.numbers}
+
+    def _run(self) -> None:
+        timeout = self.plan.timeout_seconds
+        with closing(HTTPConnection(LOOPBACK, self.port, timeout=timeout)) as connection:
+            for index, numbers in self._batches(connection):
+                self._note(*self._exchange(connection, index, numbers))
+                if self.plan.pause_seconds:
+                    self._stopping.wait(self.plan.pause_seconds)
+
+    def _batches(self, connection: HTTPConnection) -> Iterator[tuple[int, range]]:
+        """Yield a request's index and numbers whenever there is one, and a way to send it."""
+        while not self._stopping.is_set() and time.monotonic() < self._deadline:
+            if not self._connected(connection):
+                self._stopping.wait(RECONNECT_SECONDS)
+                continue
+            with self._changed:
+                if self._requests == self.plan.requests:
+                    return
+                index, first = self._requests, self._next
+                bounds = self.plan.payloads
+                count = bounds if isinstance(bounds, int) else self._random.randint(*bounds)
+                self._requests, self._next = index + 1, first + count
+            yield index, range(first, first + count)
+
+    def _connected(self, connection: HTTPConnection) -> bool:
+        if connection.sock is not None:
+            return True
+        try:
+            connection.connect()
+        except OSError:
+            connection.close()
+            with self._changed:
+                self.connect_errors += 1
+            return False
+        return True
+
+    def _exchange(
+        self, connection: HTTPConnection, index: int, numbers: range
+    ) -> tuple[Outcome, float, list[str]]:
+        """Send a request; return its outcome, the seconds it took and what is wrong with it."""
+        path, body, headers = self._request(index, numbers)
+        first, count = numbers.start, len(numbers)
+        started = time.monotonic()
+        try:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, HTTPException):
+            connection.close()
+            return Outcome(first, count, None), time.monotonic() - started, []
+        receipts, faults = _read(response, answer, count)
+        return Outcome(first, count, response.status, receipts), time.monotonic() - started, faults
+
+    def _request(self, index: int, numbers: range) -> tuple[str, bytes, dict[str, str]]:
+        plan = self.plan
+        payloads = [self.payload(number) for number in numbers]
+        headers = {"Content-Type": "application/json", **plan.headers}
+        if plan.form == "ndjson":
+            body = b"".join(payload + b"\n" for payload in payloads)
+            headers["Content-Type"] = "application/x-ndjson"
+        else:
+            body = b"[" + b",".join(payloads) + b"]"
+        if plan.form == "envelope":
+            body = b'{"version":"1","token":"flood","payloads":' + body + b"}"
+        if plan.gzip:
+            body = gzip.compress(body, 1)
+            headers["Content-Encoding"] = "gzip"
+        stream = f"/{plan.streams[index % len(plan.streams)]}" if plan.streams else ""
+        return f"/payloads{stream}", body, headers
+
+    def _note(self, outcome: Outcome, seconds: float, faults: list[str]) -> None:
+        with self._changed:
+            self.outcomes.append(outcome)
+            self._payloads[outcome.verdict] += outcome.count
+            if outcome.status is not None:
+                self.statuses[outcome.status] += 1
+                self.latencies.append(seconds)
+            self.retry_after_missing += NO_RETRY_AFTER in faults
+            self.malformed += faults
+            self._changed.notify_all()
+
+
+def _read(response: HTTPResponse, body: bytes, count: int) -> tuple[Sequence[Receipt], list[str]]:
+    """Read an answer: its receipts, and what in it breaks the contract."""
+    if response.status == SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
+        return (), [NO_RETRY_AFTER]
+    if response.status != ACCEPTED:
+        return (), []
+    try:
+        said: Any = json.loads(body)
+        receipts = tuple(
+            Receipt(str(r["id"]), str(r["object"]), int(r["first_line"]), int(r["count"]))
+            for r in said["receipts"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        return (), [f"a 202 without receipts ({error!r}): {body[:200]!r}"]
+    if said.get("accepted") != count or sum(receipt.count for receipt in receipts) != count:
+        return receipts, [f"a 202 to {count} payloads that speaks of others: {body[:200]!r}"]
+    return receipts, []

@@ -1,0 +1,46 @@
+"""The pauses between tries: spread, bounded, and over at once when there is no use in waiting."""
+
+import random
+
+import pytest
+
+from workers.dispatch.backoff import BASE_SECONDS, CAP_SECONDS, Outage
+from workers.errors import Abandoned
+
+
+def bounds(monkeypatch: pytest.MonkeyPatch, *attempts: int) -> list[tuple[float, float]]:
+    """Return what each pause is drawn from; none is waited for."""
+    drawn: list[tuple[float, float]] = []
+
+    def draw(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.0
+
+    monkeypatch.setattr(random, "uniform", draw)
+    outage = Outage()
+    for attempt in attempts:
+        outage.wait(attempt)
+    return drawn
+
+
+def test_pauses_are_jittered_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause is anything from nothing to a bound that doubles, so that a crowd spreads."""
+    doubling = [(0, BASE_SECONDS * 2), (0, BASE_SECONDS * 4), (0, BASE_SECONDS * 8)]
+    assert bounds(monkeypatch, 1, 2, 3) == doubling
+
+
+def test_pauses_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After hours of outage a try comes every half minute at least, and no number explodes."""
+    assert bounds(monkeypatch, 10, 10_000) == [(0, CAP_SECONDS)] * 2
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    """Once given up nobody waits, and nobody begins another try."""
+    outage = Outage()
+    outage.check()
+    outage.over()
+    outage.give_up()
+    with pytest.raises(Abandoned):
+        outage.wait(20)
+    with pytest.raises(Abandoned):
+        outage.check()

@@ -1,0 +1,138 @@
+"""The check: it does what the service does, leaves nothing behind, and names what is missing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BadDisk, Bench, DictBucket, settings_for
+from workers.errors import BrigadeError, ObjectMissing, StoreUnavailable
+from workers.operate.checks import run_checks
+from workers.spool.spool import Spool
+
+MakeBench = Callable[..., Bench]
+
+
+def check(root: Path, bucket: DictBucket, *, disk: BadDisk | None = None, **environ: str) -> str:
+    """Run all checks; return a line for each, as the command prints them."""
+    settings = settings_for(root, **environ)
+    results = run_checks(settings, bucket, Spool(root, disk=disk))
+    return "\n".join(f"{result.what}: {result.fault or 'ok'}" for result in results)
+
+
+def faults(said: str) -> list[str]:
+    """Return the lines that are not ok."""
+    return [line for line in said.splitlines() if not line.endswith(": ok")]
+
+
+def test_all_is_well(tmp_path: Path, bucket: DictBucket) -> None:
+    """Spool, put, refused put, head, get, delete: all tried, and nothing is left of it."""
+    said = check(tmp_path, bucket)
+    assert faults(said) == []
+    for word in ("spool", "put s3://bucket/check/", "refused", "head", "get", "delete"):
+        assert word in said
+    assert bucket.objects == {}
+    assert sorted(os.listdir(tmp_path)) == ["dead", "lock", "quarantine"]
+
+
+def test_a_store_that_ignores_conditions(tmp_path: Path, bucket: DictBucket) -> None:
+    """It is told which setting makes the service right there, and with it all is well."""
+    careless = DictBucket(conditional=False)
+    [fault] = faults(check(tmp_path, careless))
+    assert "S3_CONDITIONAL_PUT=off" in fault
+    said = check(tmp_path, careless, S3_CONDITIONAL_PUT="off")
+    assert faults(said) == []
+    assert "refused" not in said
+    assert bucket.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            StoreUnavailable("AccessDenied", reason="denied"),
+            ["IAM", "s3:PutObject", "AccessDenied"],
+        ),
+        (StoreUnavailable("NoSuchBucket", reason="bucket"), ["no such bucket", "region"]),
+        (StoreUnavailable("refused", reason="network"), ["AWS_ENDPOINT_URL_S3"]),
+        (StoreUnavailable("SlowDown", reason="throttled"), ["SlowDown"]),
+        (BrigadeError("odd"), ["odd"]),
+    ],
+)
+def test_what_is_missing_is_named(
+    tmp_path: Path, bucket: DictBucket, error: Exception, words: list[str]
+) -> None:
+    """The first fault says what an operator has to mend; what depends on it is not tried."""
+    bucket.trouble.extend([error] * 2)
+    fault, *rest = faults(check(tmp_path, bucket))
+    assert all(word in fault for word in words)
+    assert all("not tried" in line for line in rest)
+    assert bucket.puts == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "action"),
+    [("head", "s3:GetObject"), ("get", "s3:GetObject"), ("delete", "s3:DeleteObject")],
+)
+def test_the_right_that_is_missing_is_named(
+    tmp_path: Path,
+    bucket: DictBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    method: str,
+    action: str,
+) -> None:
+    """Of each call the IAM action is named that it needs."""
+
+    def denied(*_: object) -> None:
+        raise StoreUnavailable("AccessDenied", reason="denied")
+
+    monkeypatch.setattr(bucket, method, denied)
+    said = faults(check(tmp_path, bucket))
+    assert any(line.startswith(method) and action in line for line in said)
+
+
+def test_an_object_that_does_not_come_back(
+    tmp_path: Path, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that took the object and does not have it is not well."""
+
+    def missing(*_: object) -> None:
+        raise ObjectMissing("gone")
+
+    monkeypatch.setattr(bucket, "get", missing)
+    assert "does the bucket exist" in faults(check(tmp_path, bucket))[0]
+
+
+def test_metadata_that_does_not_come_back(
+    tmp_path: Path, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its metadata no object can be told from somebody else's."""
+    put = DictBucket.put
+
+    def forgetful(self: DictBucket, bucket: str, key: str, body: bytes, **_: object) -> None:
+        put(self, bucket, key, body, metadata={}, encoding=None)
+
+    monkeypatch.setattr(DictBucket, "put", forgetful)
+    [fault] = faults(check(tmp_path, bucket))
+    assert "metadata" in fault
+
+
+@pytest.mark.parametrize("trouble", ["full", "failing"])
+def test_a_disk_that_does_not_work(tmp_path: Path, bucket: DictBucket, trouble: str) -> None:
+    """A disk that takes no canary, or does not sync it, is named; the canary is gone again."""
+    disk = BadDisk()
+    setattr(disk, trouble, True)
+    [fault] = faults(check(tmp_path, bucket, disk=disk))
+    assert fault.startswith("spool")
+    assert "No space" in fault or "Input/output" in fault
+    assert sorted(os.listdir(tmp_path)) == ["dead", "lock", "quarantine"]
+
+
+def test_a_spool_that_cannot_be(tmp_path: Path, bucket: DictBucket) -> None:
+    """A spool that cannot be made is named, and the bucket is still tried."""
+    (tmp_path / "file").touch()
+    said = check(tmp_path / "file", bucket)
+    assert "cannot be used" in faults(said)[0]
+    assert len(faults(said)) == 1

@@ -1,0 +1,155 @@
+"""The house's rules about itself: who may import whom, and what happens in one place only."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workers import errors
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("app/**/*.py"), *ROOT.glob("workers/**/*.py")]
+}
+# Importing runs this way only: each may import itself and what stands behind it.
+LAYERS = ["workers", "app", "wsgi"]
+WEB = {"flask", "werkzeug", "gunicorn", "click", "jinja2"}
+
+
+def layer_of(path: str) -> str:
+    """Return which layer a source file belongs to; gunicorn's settings stand where wsgi does."""
+    first = path.partition("/")[0].removesuffix(".py")
+    return first if first in LAYERS else "wsgi"
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules that are imported anywhere in a module, functions included."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield module
+                yield from (f"{module}.{name.name}" for name in names)
+
+
+def tops(tree: ast.Module) -> set[str]:
+    """Return the top-level packages that a module imports."""
+    return {name.partition(".")[0] for name in imports(tree)}
+
+
+def uses(tree: ast.Module, *, of: str, names: set[str]) -> bool:
+    """Whether a module uses `of.name`, or imports such a name from there."""
+    return any(f"{of}.{name}" in set(imports(tree)) for name in names) or any(
+        isinstance(node, ast.Attribute)
+        and node.attr in names
+        and isinstance(node.value, ast.Name)
+        and node.value.id == of
+        for node in ast.walk(tree)
+    )
+
+
+def where(*, of: str, names: set[str]) -> list[str]:
+    """Return the files that use any of some names of a module."""
+    return sorted(path for path, tree in SOURCES.items() if uses(tree, of=of, names=names))
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_imports_run_one_way(path: str) -> None:
+    """The chain is wsgi, app, workers: what is behind knows nothing of what is before."""
+    allowed = LAYERS[: LAYERS.index(layer_of(path)) + 1]
+    assert tops(SOURCES[path]) & set(LAYERS) <= set(allowed)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.startswith("workers/")])
+def test_the_pipeline_knows_no_web(path: str) -> None:
+    """The pipeline can stand behind any door: it imports no web framework."""
+    assert not tops(SOURCES[path]) & WEB
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "app/http/content_encoding.py",
+        "app/ingest/formats.py",
+        "app/ingest/handler.py",
+        "app/ingest/fast_path.py",
+    ],
+)
+def test_the_front_door_knows_no_flask(path: str) -> None:
+    """Another HTTP layer could stand in front of it and answer the same bytes."""
+    assert not tops(SOURCES[path]) & WEB
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    """The modules can be read in an order in which each knows only those before it."""
+    modules = {path.removesuffix(".py").replace("/", "."): path for path in SOURCES}
+    waiting = {
+        name: {other for other in imports(SOURCES[path]) if other in modules} - {name}
+        for name, path in modules.items()
+    }
+    while ready := {name for name, needed in waiting.items() if not needed}:
+        waiting = {n: needed - ready for n, needed in waiting.items() if n not in ready}
+    assert waiting == {}
+
+
+def test_threads_are_made_in_one_place() -> None:
+    """The pipeline owns every thread but those for requests, which are gunicorn's worker's."""
+    makers = {"Thread", "Timer"}
+    assert where(of="threading", names=makers) == ["workers/pipeline.py"]
+    assert where(of="concurrent.futures", names={"ThreadPoolExecutor"}) == [
+        "app/servers/granian/worker.py"
+    ]
+    assert not any("_thread" in tops(tree) for tree in SOURCES.values())
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    """Every setting is in the schema, with its bounds; nothing else looks at the environment."""
+    names = {"environ", "environb", "getenv", "getenvb", "putenv"}
+    assert where(of="os", names=names) == ["workers/settings.py"]
+
+
+def test_boto3_is_called_in_one_place() -> None:
+    """What S3's answers mean is decided once."""
+    found = [path for path, tree in SOURCES.items() if tops(tree) & {"boto3", "botocore"}]
+    assert found == ["workers/upload/s3.py"]
+
+
+def test_locks_of_files_are_taken_in_two_places() -> None:
+    """Who owns a directory is the spool's business, and how a lock is taken the disk's."""
+    found = sorted(path for path, tree in SOURCES.items() if "fcntl" in tops(tree))
+    assert found == ["workers/spool/disk.py", "workers/spool/spool.py"]
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_a_module_says_what_it_is_for(path: str) -> None:
+    """Every module opens with its role."""
+    assert ast.get_docstring(SOURCES[path])
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_nobody_polls(path: str) -> None:
+    """Threads wait for events, never for time to pass."""
+    assert not uses(SOURCES[path], of="time", names={"sleep"})
+
+
+def test_the_tree_of_errors_is_drawn_whole() -> None:
+    """The picture at the top of `workers/errors.py` has every error, each under its parent."""
+    drawn: dict[str, str] = {}
+    parents: dict[int, str] = {}
+    for line in inspect.cleandoc(errors.__doc__ or "").splitlines():
+        if found := re.match(r"([│ ├└─]*)(\w+)\b", line):
+            depth = len(found[1])
+            parents[depth] = found[2]
+            above = [deep for deep in parents if deep < depth]
+            drawn[found[2]] = parents[max(above)] if above else ""
+    real = {
+        name: cls.__mro__[1].__name__
+        for name, cls in vars(errors).items()
+        if inspect.isclass(cls) and cls is not errors.BrigadeError
+    }
+    assert {name: drawn.get(name) for name in real} == real

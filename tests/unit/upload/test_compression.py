@@ -1,0 +1,63 @@
+"""Compression: the same lines come out, for anybody's decompressor, and the same body each time."""
+
+import gzip
+import zlib
+
+import pytest
+import zstandard
+
+from workers.segments.naming import EXTENSIONS
+from workers.upload import compression
+from workers.upload.compression import CONTENT_ENCODINGS, pack, unpack
+
+RUNS = [b'{"n":%d}\n' % number for number in range(5000)]
+TEXT = b"".join(RUNS)
+KINDS = sorted(CONTENT_ENCODINGS)
+
+
+def anybody_s(body: bytes, kind: str) -> bytes:
+    """Decompress as somebody else would."""
+    match kind:
+        case "gzip":
+            return gzip.decompress(body)
+        case "zstd":
+            return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    return body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("piece", [1, 1000, 1 << 20])
+def test_lines_come_out_as_they_went_in(
+    kind: str, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the runs are joined, the object is whole, and counted."""
+    monkeypatch.setattr(compression, "PIECE_BYTES", piece)
+    packed = pack(iter(RUNS), compression=kind)
+    assert anybody_s(packed.body, kind) == TEXT
+    assert unpack(packed.body, compression=CONTENT_ENCODINGS[kind]) == TEXT
+    assert (packed.size, packed.crc) == (len(TEXT), zlib.crc32(TEXT))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_lines_make_the_same_body(kind: str) -> None:
+    """A second try puts the same bytes, so that a plain PUT of them is right, too."""
+    assert pack(RUNS, compression=kind) == pack(RUNS, compression=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_packed_too(kind: str) -> None:
+    """No lines are a valid, empty object."""
+    packed = pack([], compression=kind)
+    assert unpack(packed.body, compression=CONTENT_ENCODINGS[kind]) == b""
+    assert (packed.size, packed.crc) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_lines_become_much_less(kind: str) -> None:
+    """Compression does compress."""
+    assert len(pack(RUNS, compression=kind).body) * 3 < len(TEXT)
+
+
+def test_every_compression_has_its_extension() -> None:
+    """Keys tell how their objects are compressed, for those who ignore Content-Encoding."""
+    assert set(EXTENSIONS) == set(CONTENT_ENCODINGS)

@@ -1,0 +1,459 @@
+"""The uploader: a job becomes exactly one object, whatever S3 answers, or a dead letter."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from tests.conftest import BadDisk, Bench, DictBucket, balance
+from workers.errors import (
+    Abandoned,
+    ObjectExists,
+    ObjectRejected,
+    StoreError,
+    StoreUnavailable,
+)
+from workers.segments.segment import Receipt
+from workers.spool.counters import Field
+from workers.spool.segment_file import SpoolFile
+from workers.upload import compression
+from workers.upload.compression import unpack
+from workers.upload.s3 import Bucket
+
+MakeBench = Callable[..., Bench]
+AWAY = StoreUnavailable("SlowDown", reason="throttled")
+
+
+def lines_of(bucket: DictBucket, receipt: Receipt) -> list[bytes]:
+    """Read the lines of a receipt's object."""
+    body, _, encoding = bucket.objects[receipt.header.key]
+    return unpack(body, compression=encoding).splitlines()
+
+
+def letters(bench: Bench) -> list[dict[str, Any]]:
+    """Read the notes of the dead letters."""
+    paths = sorted((bench.spool.root / "dead").glob("*.json"))
+    return [json.loads(path.read_bytes()) for path in paths]
+
+
+def spoil(bench: Bench, old: bytes, new: bytes) -> None:
+    """Rot some bytes in every ready file of the bench's home."""
+    for path in bench.home.path.glob("*.ready"):
+        data = path.read_bytes()
+        assert old in data
+        path.write_bytes(data.replace(old, new))
+
+
+# --- Stored ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_a_job_becomes_an_object(
+    make_bench: MakeBench, bucket: DictBucket, compression: str
+) -> None:
+    """Its lines in order, its encoding set, its metadata says whose it is; the file is gone."""
+    bench = make_bench(COMPRESSION=compression)
+    receipt = bench.accept(b'{"n":1}', b'{"n":2}')[0]
+    bench.accept(b'{"n":3}')
+    bench.upload_all()
+    assert lines_of(bucket, receipt) == [b'{"n":1}', b'{"n":2}', b'{"n":3}']
+    body, metadata, encoding = bucket.objects[receipt.header.key]
+    assert encoding == (None if compression == "none" else compression)
+    assert metadata["segment"] == receipt.header.name
+    assert (metadata["payloads"], metadata["size"]) == ("3", "24")
+    assert metadata["stored-size"] == str(len(body))
+    assert bench.home.segment_files() == []
+    assert balance(bench.totals()) == (3, 3, 0, 0)
+    totals = bench.totals()
+    assert (totals[Field.STORED_OBJECTS], totals[Field.STORED_BYTES]) == (1, len(body))
+    assert sum(totals.put_buckets) == 1
+    assert bench.done == [1]
+
+
+def test_what_was_uploaded_teaches_the_ratio(bench: Bench) -> None:
+    """The size of the next segment follows from how far this one compressed."""
+    bench.accept(*[b'{"same":"same"}'] * 1000)
+    bench.upload_all()
+    assert bench.ratios["s"] > 5
+
+
+def test_a_segment_without_lines_is_no_object(make_bench: MakeBench, bucket: DictBucket) -> None:
+    """Where the disk took nothing there is nothing to store, and its room is given back."""
+    disk = BadDisk()
+    bench = make_bench(disk)
+    disk.full = True
+    with pytest.raises(Exception, match="No space"):
+        bench.accept(b"{}")
+    disk.full = False
+    bench.upload_all()
+    assert (bucket.puts, bucket.objects) == (0, {})
+    assert bench.home.empty
+    assert bench.home.board[Field.HELD_BYTES] == 0
+
+
+def test_what_may_pass_is_tried_again(bench: Bench, bucket: DictBucket) -> None:
+    """Outages are counted by their reason and waited through, longer each time."""
+    bucket.trouble.extend([AWAY, StoreUnavailable("no", reason="denied"), AWAY, None])
+    receipt = bench.accept(b"{}")[0]
+    bench.upload_all()
+    assert lines_of(bucket, receipt) == [b"{}"]
+    assert bench.outage.attempts == [1, 2, 3]
+    assert bench.totals()[Field.PUT_FAILURES_THROTTLED] == 2
+    assert bench.totals()[Field.PUT_FAILURES_DENIED] == 1
+
+
+def test_a_lost_answer_is_found_out(bench: Bench, bucket: DictBucket) -> None:
+    """The PUT took effect and its answer was lost: the 412 of the second one is success."""
+    bucket.lost_answers.add(1)
+    bench.accept(b"{}")
+    bench.upload_all()
+    assert bucket.puts == 2
+    assert balance(bench.totals()) == (1, 1, 0, 0)
+    assert bench.totals()[Field.CONFLICTS] == 1
+    assert letters(bench) == []
+
+
+def test_another_version_s_compression_is_still_ours(
+    make_bench: MakeBench, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines are compared and not bytes: an upgrade between two tries may compress otherwise."""
+    bench, upgraded = make_bench(), make_bench()
+    bucket.lost_answers.add(1)
+    bench.accept(*[b'{"n":1}'] * 100)
+    bench.outage.patience = 0
+    with pytest.raises(Abandoned):
+        bench.upload_all()
+    bench.die()
+    monkeypatch.setattr(compression, "GZIP_LEVEL", 3)
+    upgraded.adopt()
+    upgraded.upload_all()
+    assert balance(upgraded.totals()) == (100, 100, 0, 0)
+    assert upgraded.totals()[Field.CONFLICTS] == 1
+
+
+def test_half_a_body_is_replaced(bench: Bench, bucket: DictBucket) -> None:
+    """A store that kept half a body, and called it an object, is made to keep the whole one."""
+    bucket.lost_answers.add(1)
+    bucket.keeps_half.add(1)
+    receipt = bench.accept(*[b'{"n":1}'] * 50)[0]
+    bench.upload_all()
+    assert lines_of(bucket, receipt) == [b'{"n":1}'] * 50
+    assert balance(bench.totals()) == (50, 50, 0, 0)
+
+
+def test_taken_then_gone_is_tried_again(bench: Bench, bucket: DictBucket) -> None:
+    """An object that was deleted between the 412 and the look is put again."""
+    bucket.trouble.extend([ObjectExists("taken"), None])
+    receipt = bench.accept(b"{}")[0]
+    bench.upload_all()
+    assert lines_of(bucket, receipt) == [b"{}"]
+    assert bench.totals()[Field.PUT_FAILURES_OTHER] == 1
+
+
+def test_without_conditions_a_second_put_is_right_too(make_bench: MakeBench) -> None:
+    """For stores that lack `If-None-Match`, the same bytes are simply put again."""
+    plain = DictBucket(conditional=False)
+    plain.lost_answers.add(1)
+    bench = make_bench()
+    bench.uploader._bucket = plain
+    receipt = bench.accept(b"{}")[0]
+    bench.upload_all()
+    assert lines_of(plain, receipt) == [b"{}"]
+    assert balance(bench.totals()) == (1, 1, 0, 0)
+
+
+# --- Given up -------------------------------------------------------------------------------------
+
+
+def test_a_stop_leaves_the_file(bench: Bench, bucket: DictBucket) -> None:
+    """At the stop's deadline the job is given up, and its file is there for the next start."""
+    bucket.trouble.append(AWAY)
+    bench.accept(b"{}")
+    bench.age()
+    job = bench.next_job()
+    bench.outage.give_up()
+    with pytest.raises(Abandoned):
+        bench.uploader.upload(job)
+    assert len(bench.home.segment_files()) == 1
+    assert balance(bench.totals()) == (1, 0, 1, 0)
+    assert bucket.puts == 0
+
+
+def test_what_could_not_be_frozen_is_not_uploaded(make_bench: MakeBench) -> None:
+    """A key's content never changes: a file that may still differ after a restart has no object."""
+    disk = BadDisk()
+    bench = make_bench(disk)
+    bench.accept(b"{}")
+    disk.failing = True
+    bench.age()
+    with pytest.raises(Abandoned, match="frozen"):
+        bench.uploader.upload(bench.next_job())
+    assert bench.bucket.puts == 0
+    assert len(bench.home.segment_files()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_let_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector does not hold a worker for ever: the file stays for the next start."""
+
+    def fail(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    bench.accept(b"{}")
+    bench.age()
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "read", fail)
+        with pytest.raises(Abandoned, match="disk"):
+            bench.uploader.upload(bench.next_job())
+    assert len(bench.home.segment_files()) == 1
+    assert balance(bench.totals()) == (1, 0, 1, 0)
+
+
+# --- Dead -----------------------------------------------------------------------------------------
+
+
+def test_an_object_that_s3_refuses_is_a_dead_letter(bench: Bench, bucket: DictBucket) -> None:
+    """Its lines, reason and place are kept on the disk, and a note is left in the bucket."""
+    bucket.trouble.append(ObjectRejected("EntityTooLarge"))
+    receipt = bench.accept(b'{"n":1}', b'{"n":2}')[0]
+    bench.upload_all()
+    [letter] = letters(bench)
+    assert letter["reason"] == "EntityTooLarge"
+    assert (letter["payloads"], letter["key"]) == (2, receipt.header.key)
+    lines = bench.spool.root / "dead" / f"{receipt.header.name}.ndjson"
+    assert lines.read_bytes() == b'{"n":1}\n{"n":2}\n'
+    assert balance(bench.totals()) == (2, 0, 0, 2)
+    [(key, (note, _, _))] = bucket.objects.items()
+    assert key == f"_dead/{receipt.header.name}.json"
+    assert json.loads(note) == {"reason": "EntityTooLarge", "payloads": 2}
+    assert bench.home.empty
+
+
+@pytest.mark.parametrize("error", [AWAY, ObjectExists("there"), ObjectRejected("no")])
+def test_a_note_that_cannot_be_left_is_no_matter(
+    bench: Bench, bucket: DictBucket, error: StoreError
+) -> None:
+    """The dead letter is on the disk; the note for other machines is a courtesy."""
+    bucket.trouble.extend([ObjectRejected("no"), error])
+    bench.accept(b"{}")
+    bench.upload_all()
+    assert len(letters(bench)) == 1
+    assert balance(bench.totals()) == (1, 0, 0, 1)
+    assert bench.outage.attempts == []
+
+
+@pytest.mark.parametrize("metadata", [{}, {"segment": "another"}])
+def test_somebody_else_s_object_is_left_alone(
+    bench: Bench, bucket: DictBucket, metadata: dict[str, str]
+) -> None:
+    """Where a key is taken by what is not ours, nothing is overwritten: ours is a dead letter."""
+    receipt = bench.accept(b"{}")[0]
+    theirs = (b"theirs", metadata, None)
+    bucket.objects[receipt.header.key] = theirs
+    bench.upload_all()
+    assert bucket.objects[receipt.header.key] == theirs
+    assert "another object" in letters(bench)[0]["reason"]
+    assert balance(bench.totals()) == (1, 0, 0, 1)
+
+
+# --- Damaged --------------------------------------------------------------------------------------
+
+
+def test_damage_costs_the_lines_it_hit(bench: Bench, bucket: DictBucket) -> None:
+    """What is readable is stored under its own numbers, what is not is counted dead, and told."""
+    receipts = [bench.accept(payload)[0] for payload in (b'{"n":1}', b'{"n":2}', b'{"n":3}')]
+    bench.age()
+    spoil(bench, b'{"n":2}', b'{"n":?}')
+    bench.upload_all()
+    assert lines_of(bucket, receipts[0]) == [b'{"n":1}', b"", b'{"n":3}']
+    assert balance(bench.totals()) == (3, 2, 0, 1)
+    assert bucket.objects[receipts[0].header.key][1]["lost-lines"] == "2-2"
+    [kept] = (bench.spool.root / "quarantine").glob("*.ready")
+    assert b'{"n":?}' in kept.read_bytes()
+
+
+def test_with_all_lines_damaged_there_is_no_object(bench: Bench, bucket: DictBucket) -> None:
+    """Nothing readable: nothing stored, all of it dead, the file in quarantine."""
+    bench.accept(b'{"n":1}')
+    bench.age()
+    spoil(bench, b'{"n":1}', b'{"n":?}')
+    bench.upload_all()
+    assert bucket.objects == {}
+    assert balance(bench.totals()) == (1, 0, 0, 1)
+
+
+def test_damage_in_many_places_is_told_in_short(bench: Bench, bucket: DictBucket) -> None:
+    """S3 takes 2 KB of metadata: with very many holes the whole range is named."""
+    for number in range(301):
+        bench.accept(b'{"lost":1}' if number % 2 else b'{"kept":1}')
+    bench.age()
+    spoil(bench, b'{"lost":1}', b'{"lost":?}')
+    bench.upload_all()
+    [(_, metadata, _)] = bucket.objects.values()
+    assert metadata["lost-lines"] == "2-300"
+    assert balance(bench.totals()) == (301, 151, 0, 150)
+
+
+def test_damaged_and_refused(bench: Bench, bucket: DictBucket) -> None:
+    """A damaged segment that S3 refuses, too, is one dead letter, with what could be read."""
+    receipt = bench.accept(b'{"n":1}')[0]
+    bench.accept(b'{"n":2}')
+    bench.age()
+    spoil(bench, b'{"n":1}', b'{"n":?}')
+    bucket.trouble.append(ObjectRejected("no"))
+    bench.upload_all()
+    lines = bench.spool.root / "dead" / f"{receipt.header.name}.ndjson"
+    assert lines.read_bytes() == b'\n{"n":2}\n'
+    assert balance(bench.totals()) == (2, 0, 0, 2)
+
+
+# --- What S3's answers mean, through a real client ------------------------------------------------
+
+
+@pytest.fixture
+def client() -> Any:
+    """Make a real client that never gets to connect."""
+    return boto3.client(
+        "s3",
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
+    )
+
+
+@pytest.fixture
+def stub(client: Any) -> Iterator[Stubber]:
+    """Answer for S3 from a script; parameters that S3 does not know are errors."""
+    with Stubber(client) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+def put(client: Any, *, conditional: bool = True, encoding: str | None = "gzip") -> None:
+    """Put an object."""
+    Bucket(client, conditional=conditional).put(
+        "b", "k", b"body", metadata={"segment": "n"}, encoding=encoding
+    )
+
+
+PUT = {
+    "Bucket": "b",
+    "Key": "k",
+    "Body": b"body",
+    "Metadata": {"segment": "n"},
+    "ContentType": "application/x-ndjson",
+}
+
+
+@pytest.mark.parametrize(
+    ("conditional", "encoding", "extra"),
+    [
+        (True, "gzip", {"IfNoneMatch": "*", "ContentEncoding": "gzip"}),
+        (True, None, {"IfNoneMatch": "*"}),
+        (False, "zstd", {"ContentEncoding": "zstd"}),
+    ],
+)
+def test_what_a_put_says(
+    client: Any, stub: Stubber, *, conditional: bool, encoding: str, extra: dict[str, str]
+) -> None:
+    """Type and encoding are set; the condition is there unless it is switched off."""
+    stub.add_response("put_object", {}, {**PUT, **extra})
+    put(client, conditional=conditional, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "reason"),
+    [
+        ("SlowDown", 503, StoreUnavailable, "throttled"),
+        ("TooManyRequests", 429, StoreUnavailable, "throttled"),
+        ("Whatever", 429, StoreUnavailable, "throttled"),
+        ("InternalError", 500, StoreUnavailable, "server"),
+        ("ServiceUnavailable", 503, StoreUnavailable, "server"),
+        ("AccessDenied", 403, StoreUnavailable, "denied"),
+        ("InvalidAccessKeyId", 403, StoreUnavailable, "denied"),
+        ("Unauthorized", 401, StoreUnavailable, "denied"),
+        ("NoSuchBucket", 404, StoreUnavailable, "bucket"),
+        ("PermanentRedirect", 301, StoreUnavailable, "bucket"),
+        ("NoSuchKey", 404, StoreUnavailable, "bucket"),
+        ("ConditionalRequestConflict", 409, StoreUnavailable, "other"),
+        ("RequestTimeout", 400, StoreUnavailable, "other"),
+        ("BadDigest", 400, StoreUnavailable, "other"),
+        ("NeverSeenBefore", 418, StoreUnavailable, "other"),
+        ("PreconditionFailed", 412, ObjectExists, None),
+        ("EntityTooLarge", 400, ObjectRejected, None),
+        ("KeyTooLongError", 400, ObjectRejected, None),
+    ],
+)
+def test_what_a_refused_put_means(
+    client: Any,
+    stub: Stubber,
+    *,
+    code: str,
+    status: int,
+    kind: type[StoreError],
+    reason: str | None,
+) -> None:
+    """Only what condemns the object itself makes a dead letter; anything else may pass."""
+    stub.add_client_error("put_object", service_error_code=code, http_status_code=status)
+    with pytest.raises(kind) as caught:
+        put(client)
+    assert type(caught.value) is kind
+    assert getattr(caught.value, "reason", None) == reason
+
+
+def test_a_replacement_is_of_the_object_that_was_seen(client: Any, stub: Stubber) -> None:
+    """An object that changed meanwhile is looked at again and not overwritten."""
+    expected = {**PUT, "IfMatch": '"e"', "ContentEncoding": "gzip"}
+    stub.add_response("put_object", {}, expected)
+    stub.add_client_error("put_object", service_error_code="PreconditionFailed")
+    bucket = Bucket(client)
+    changes: dict[str, Any] = {"etag": '"e"', "metadata": {"segment": "n"}, "encoding": "gzip"}
+    bucket.replace("b", "k", b"body", **changes)
+    with pytest.raises(StoreUnavailable, match="changed meanwhile"):
+        bucket.replace("b", "k", b"body", **changes)
+
+
+def test_a_parameter_that_botocore_would_not_send(client: Any) -> None:
+    """A wrong bucket is for an operator to mend: it condemns no object."""
+    with pytest.raises(StoreUnavailable) as caught:
+        Bucket(client).put("no bucket's name", "k", b"", metadata={}, encoding=None)
+    assert caught.value.reason == "bucket"
+
+
+def test_no_answer_of_a_server_ends_a_worker(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever botocore makes of what some server sent is worth another try."""
+    errors = iter([EndpointConnectionError(endpoint_url="u"), KeyError("no such field"), OSError()])
+
+    def fail(**_: Any) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(client, "put_object", fail)
+    reasons = []
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable) as caught:
+            put(client)
+        reasons.append(caught.value.reason)
+    assert reasons == ["network", "other", "network"]
+
+
+def test_listing_goes_through_all_pages(client: Any, stub: Stubber) -> None:
+    """A bucket of many thousand objects is listed to its end."""
+    moment = datetime.fromtimestamp(1, UTC)
+    first = {
+        "Contents": [{"Key": "a", "LastModified": moment}],
+        "IsTruncated": True,
+        "NextContinuationToken": "t",
+    }
+    stub.add_response("list_objects_v2", first, {"Bucket": "b", "Prefix": ""})
+    expected = {"Bucket": "b", "Prefix": "", "ContinuationToken": "t"}
+    last = {"Contents": [{"Key": "b", "LastModified": moment}], "IsTruncated": False}
+    stub.add_response("list_objects_v2", last, expected)
+    assert list(Bucket(client).list("b")) == [("a", 1.0), ("b", 1.0)]

@@ -1,0 +1,63 @@
+"""A worker: offers its own channel when idle, takes one job from it, sees it through.
+
+Knows no S3: what to do with a job is given.
+"""
+
+import logging
+import queue
+from collections.abc import Callable
+
+from workers.dispatch.backoff import Outage
+from workers.dispatch.jobs import Channel, Job, Pool
+from workers.errors import Abandoned
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One of `MAX_WORKERS`. `run` is the body of a thread `worker-<n>`."""
+
+    def __init__(
+        self,
+        *,
+        idle: Pool,
+        upload: Callable[[Job], None],
+        outage: Outage,
+        on_idle: Callable[[int], None],
+    ) -> None:
+        self._idle = idle
+        self._upload = upload
+        self._outage = outage
+        self._on_idle = on_idle
+        self._channel: Channel = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Take jobs until dismissed with None."""
+        while True:
+            self._on_idle(+1)
+            self._idle.put(self._channel)
+            job = self._channel.get()
+            self._on_idle(-1)
+            if job is None:
+                return
+            self._see_through(job)
+            # An idle thread must not keep a whole segment alive.
+            del job
+
+    def _see_through(self, job: Job) -> None:
+        """Upload the job; a job is never dropped, whatever goes wrong."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    self._upload(job)
+                except Abandoned:
+                    raise
+                except Exception:
+                    failures += 1
+                    log.exception("upload failed", extra={"segment": job.segment.name})
+                    self._outage.wait(failures)
+                else:
+                    return
+        except Abandoned:
+            log.warning("upload given up for now", extra={"segment": job.segment.name})

@@ -1,0 +1,1 @@
+"""What operators and clients ask for later: receipts, dead letters, checks. Knows no HTTP."""

@@ -1,0 +1,1 @@
+"""A segment: its name and key, its state, the future of its durability. Data; no disk, no S3."""

@@ -1,0 +1,126 @@
+"""The spool directory of one process start, and the segments in it. Knows no thread and no S3."""
+
+import os
+import threading
+from collections import deque
+from pathlib import Path
+
+from workers.segments.naming import NAME, created_microseconds
+from workers.segments.segment import Segment
+from workers.spool.counters import Board, Field, segment_number
+from workers.spool.disk import Disk
+from workers.spool.segment_file import OPEN, READY, SpoolFile
+
+GAUGES = (Field.QUEUE_DEPTH, Field.IDLE_WORKERS, Field.OLDEST_MICROSECONDS, Field.HELD_BYTES)
+
+
+class Home:
+    """The directory of one process start, held by this process, and the segments in it.
+
+    `hold` and `finish` are quick but for the removal of a file; the rest blocks on the disk.
+    """
+
+    def __init__(self, path: Path, *, lock: int, disk: Disk) -> None:
+        self.path = path
+        self.board = Board.open(path / "ledger")
+        # Files found in an adopted home that have not been looked at yet, oldest first.
+        self.backlog: deque[SpoolFile] = deque()
+        self._held: dict[str, Segment] = {}
+        self._lock_file = lock
+        self._disk = disk
+        self._lock = threading.Lock()
+
+    def new_file(self, name: str) -> SpoolFile:
+        """Return the file that segment `name` will have; nothing is on the disk yet."""
+        return SpoolFile(self.path / (name + OPEN), disk=self._disk)
+
+    def segment_files(self) -> list[SpoolFile]:
+        """Return the files of the segments here, oldest first."""
+        names = (Path(name) for name in self._disk.names(self.path))
+        return [
+            SpoolFile(self.path / name, disk=self._disk)
+            for name in names
+            if name.suffix in (OPEN, READY) and NAME.fullmatch(name.stem)
+        ]
+
+    def hold(self, segment: Segment) -> None:
+        """Take note of a segment that is not stored yet."""
+        with self._lock:
+            self._held[segment.name] = segment
+            self.publish_oldest()
+
+    def held(self, name: str) -> Segment | None:
+        """Return the segment `name` if it is held here and not stored yet."""
+        return self._held.get(name)
+
+    def release(self, segment: Segment) -> None:
+        """Forget a segment again that `hold` was told of; its file stays."""
+        with self._lock:
+            self._held.pop(segment.name, None)
+
+    def keep(self, segment: Segment) -> None:
+        """Write a frozen segment's lines from memory into a ready file, unless they are stored.
+
+        The caller syncs the directory, once for all.
+        """
+        with self._lock:
+            if segment.name in self._held and not isinstance(segment.body, SpoolFile):
+                file = self.new_file(segment.name)
+                try:
+                    file.append(segment.header, [(1, b"".join(segment.body.read()))])
+                    file.seal(lines=segment.lines, size=segment.size)
+                except OSError:
+                    file.discard()
+                    raise
+                segment.body = file
+
+    def finish(self, segment: Segment, *, stored: int = 0, dead: int = 0) -> None:
+        """Let go of a segment and count what became of its lines, in one step for a kill."""
+        with self._lock:
+            self.board.begin_finish(segment_number(segment.name), stored=stored, dead=dead)
+            segment.body.discard()
+            self.board.end_finish()
+            self.board.add(Field.HELD_BYTES, -segment.held_bytes)
+            self._held.pop(segment.name, None)
+            self.publish_oldest()
+
+    def sync_all(self) -> None:
+        """Make every segment file here survive a power cut, in one call whatever their number."""
+        # The descriptor of the lock is as old as the home: no failure comes before it.
+        self._disk.sync_everything(self._lock_file)
+
+    def advance(self) -> None:
+        """Drop the first file of the backlog: it is held now, or finished."""
+        with self._lock:
+            self.backlog.popleft()
+            self.publish_oldest()
+
+    def unfinished(self) -> list[Segment]:
+        """Return the segments held here, oldest first."""
+        with self._lock:
+            return list(self._held.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything that was ever here is stored or dead."""
+        return not self._held and not self.backlog
+
+    def close(self) -> None:
+        """Give the directory up; whoever takes its lock next owns it.
+
+        The board stays mapped: a late request may still want to count itself.
+        """
+        self.still_gauges()
+        os.close(self._lock_file)
+
+    def still_gauges(self) -> None:
+        """Zero what only a running process has."""
+        self.board[Field.QUEUE_DEPTH] = 0
+        self.board[Field.IDLE_WORKERS] = 0
+
+    def publish_oldest(self) -> None:
+        """Write the oldest unstored segment's creation to the board."""
+        names = [next(iter(self._held), None), self.backlog[0].path.stem if self.backlog else None]
+        oldest = min((name for name in names if name), default=None)
+        moment = created_microseconds(oldest) if oldest else 0
+        self.board[Field.OLDEST_MICROSECONDS] = moment

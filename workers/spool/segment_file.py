@@ -1,0 +1,250 @@
+"""A segment's file in the spool, from its first frame to its seal, and back after a crash.
+
+`<name>.open` may still grow and its tail may be torn; `<name>.ready` is frozen: what is in it is
+what its object will be, for ever. Knows the disk and the frames, no thread, no S3.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from workers.segments.segment import Header
+from workers.spool import frames
+from workers.spool.disk import Disk
+
+OPEN, READY = ".open", ".ready"
+RESERVED_BYTES = 1 << 20
+# Asking how much is left costs a hand-over of the interpreter: once for so many bytes is enough.
+CHECK_BYTES = 1 << 18
+
+
+class SpoolFile:
+    """The file of one segment. All methods block on the disk and may raise `OSError`."""
+
+    def __init__(self, path: Path, *, disk: Disk) -> None:
+        self.path = path
+        self._disk = disk
+        self._seed = frames.seed(path.stem)
+        self._file: int | None = None
+        # Until the file's name is synced.
+        self._directory: int | None = None
+        self._length = 0
+        self._durable = 0
+        self._unchecked = 0
+
+    def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
+        """Write a frame per run of lines, given with its first line; safe only after `sync`.
+
+        The last `RESERVED_BYTES` of a disk are not for lines: a process that starts, and one that
+        uploads to make room, must still be able to write the little that they need.
+        """
+        size = sum(len(lines) for _, lines in runs)
+        self._unchecked += size
+        if self._file is None or self._unchecked >= CHECK_BYTES:
+            if self._disk.free_bytes(self.path.parent) < size + RESERVED_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._unchecked = 0
+        buffers: list[bytes] = []
+        back = 0
+        if self._file is None:
+            self._file = self._disk.create(self.path)
+            # Opened here, where a failure only refuses; a failed sync ends acceptance.
+            self._directory = self._disk.open_directory(self.path.parent)
+            head = msgspec.json.encode(header)
+            buffers += frames.prefix(frames.HEADER, head, self._seed), head
+            back = frames.PREFIX_BYTES + len(head)
+        for first, lines in runs:
+            head = frames.prefix(frames.LINES, lines, self._seed, first_line=first, back=back)
+            buffers += head, lines
+            back += len(head) + len(lines)
+        self._length += self._disk.append(self._file, buffers)
+
+    def sync(self) -> None:
+        """Make everything appended survive a power cut, the file's name included."""
+        if self._file is not None:
+            self._disk.sync(self._file)
+            if self._directory is not None:
+                self._disk.sync_names(self._directory)
+            self.synced()
+
+    def synced(self) -> None:
+        """Take note that all that was appended is synced, and the file's name."""
+        self._durable = self._length
+        self._close_directory()
+
+    def roll_back(self) -> None:
+        """Undo what was appended since the last `sync`, for good; a file with nothing synced goes.
+
+        Synced before anybody is refused, or a power cut could bring back what was.
+        """
+        if self._file is not None:
+            self._disk.truncate(self._file, self._durable)
+            self._disk.sync(self._file)
+            self._length = self._durable
+        if self._durable == 0:
+            self.discard()
+
+    def cut_back(self) -> None:
+        """After a failed sync: undo what can be undone, and promise nothing."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._disk.truncate(self._file, self._durable)
+
+    def seal(self, *, lines: int, size: int) -> None:
+        """Freeze the file and call it ready; `lines` and `size` are what it holds.
+
+        The sync is needed even though every answered frame is synced already: a roll-back may not
+        be, and an object must never hold less, or more, than its file does after a power cut.
+        A disk too full for the seal itself goes without: uploading is what frees it again.
+        """
+        if self._file is None:
+            return
+        try:
+            self._disk.append(self._file, [frames.seal(lines, size, self._seed)])
+        except OSError:
+            self._disk.truncate(self._file, self._length)
+        self._disk.sync(self._file)
+        self._close_directory()
+        self._disk.close(self._file)
+        self._file = None
+        self._rename_ready()
+
+    def read(self) -> Iterator[bytes]:
+        """Yield every frame's lines.
+
+        Raises:
+            frames.Damaged: the file is not what was written.
+        """
+        with self._disk.open(self.path) as file:
+            for frame in frames.read(file, self._seed):
+                if frame.mark == frames.LINES:
+                    yield frame.body
+
+    def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield what can still be read of `lines` lines, with empty lines where it cannot.
+
+        So every line keeps its number. `lost` is filled with the first and last of those that are
+        empty.
+        """
+        expected = 1
+        with self._disk.open(self.path) as file:
+            for frame in frames.salvage(file, self._seed):
+                if isinstance(frame, frames.Frame) and frame.mark == frames.LINES:
+                    yield from _gap(expected, frame.first_line, lost)
+                    yield frame.body
+                    expected = frame.first_line + frame.body.count(b"\n")
+        yield from _gap(expected, lines + 1, lost)
+
+    def discard(self) -> None:
+        """Remove the file. No sync: a removal undone by a power cut is uploaded to the same key."""
+        self._close_directory()
+        if self._file is not None:
+            self._disk.close(self._file)
+            self._file = None
+        self._disk.unlink(self.path)
+
+    def read_seal(self) -> tuple[int, int] | None:
+        """Return lines and bytes as the seal says, or None where there is no seal."""
+        with self._disk.open(self.path) as file:
+            file.seek(max(0, self._disk.size(self.path) - frames.SEAL_BYTES))
+            try:
+                return frames.read_seal(file.read(), self._seed)
+            except frames.Damaged:
+                return None
+
+    def read_header(self) -> Header | None:
+        """Return what the segment was created with, or None where that cannot be read."""
+        with self._disk.open(self.path) as file:
+            try:
+                first = next(frames.read(file, self._seed), None)
+                if first is None or first.mark != frames.HEADER:
+                    return None
+                return msgspec.json.decode(first.body, type=Header)
+            except (frames.Damaged, msgspec.DecodeError):
+                return None
+
+    def survey(self) -> "Survey":
+        """Read the whole file and say what is in it.
+
+        Damage at the end of an open file is a write that was never answered for, even where some
+        of its later bytes reached the disk: nothing from there on counts.
+        """
+        found = Survey(lines=0, size=0, end=0, sealed=False, damaged=False)
+        torn: tuple[int, Survey] | None = None
+        with self._disk.open(self.path) as file:
+            for frame in frames.salvage(file, self._seed):
+                if isinstance(frame, frames.Damaged):
+                    torn = torn or (frame.offset, found)
+                    continue
+                if torn and frame.group > torn[0]:
+                    torn, found = None, replace(found, damaged=True)
+                found = found.with_frame(frame)
+        if torn is None:
+            return found
+        frozen = self.path.suffix == READY
+        return replace(found, damaged=True) if frozen else torn[1]
+
+    def recover(self) -> "Survey":
+        """Bring the file of a dead process into the frozen state; a torn tail is cut off.
+
+        A file with nothing readable and no damage was never answered for: it is removed. One with
+        damage in its middle is frozen as it is, so that it can be looked at.
+        """
+        found = self.survey()
+        if not found.lines and not found.damaged:
+            self._disk.unlink(self.path)
+        elif self.path.suffix == OPEN:
+            self._file = self._disk.reopen(self.path)
+            self._disk.truncate(self._file, found.end)
+            self._disk.sync(self._file)
+            self._length = self._durable = found.end
+            if found.sealed or found.damaged:
+                self._disk.close(self._file)
+                self._file = None
+                self._rename_ready()
+            else:
+                self.seal(lines=found.lines, size=found.size)
+        return found
+
+    def _close_directory(self) -> None:
+        if self._directory is not None:
+            self._disk.close(self._directory)
+            self._directory = None
+
+    def _rename_ready(self) -> None:
+        ready = self.path.with_suffix(READY)
+        self._disk.rename(self.path, ready)
+        self.path = ready
+
+
+def _gap(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+    if first < end:
+        lost.append((first, end - 1))
+        yield b"\n" * (end - first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a segment file was found to hold: up to which line, bytes of lines, where it ends."""
+
+    lines: int
+    size: int
+    end: int
+    sealed: bool
+    damaged: bool
+
+    def with_frame(self, frame: frames.Frame) -> "Survey":
+        """Return what is found with one more frame."""
+        if frame.mark != frames.LINES:
+            return replace(self, end=frame.end, sealed=frame.mark == frames.SEAL)
+        return replace(
+            self,
+            lines=frame.first_line - 1 + frame.body.count(b"\n"),
+            size=self.size + len(frame.body),
+            end=frame.end,
+        )

@@ -1,0 +1,211 @@
+"""Takes one job to S3: compress, PUT, be sure, let go. Retries for ever; runs in a worker's thread.
+
+Knows the bucket, the spool and the ledger; no queue and no thread.
+"""
+
+import errno
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from workers.dispatch.backoff import Outage
+from workers.dispatch.jobs import Job
+from workers.errors import (
+    Abandoned,
+    ObjectExists,
+    ObjectMissing,
+    ObjectRejected,
+    StoreError,
+    StoreUnavailable,
+)
+from workers.operate.receipts import dead_marker
+from workers.segments.ratios import Ratios
+from workers.segments.segment import Segment
+from workers.spool.counters import Field
+from workers.spool.frames import Damaged
+from workers.spool.segment_file import OPEN, SpoolFile
+from workers.spool.spool import Spool
+from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
+from workers.upload.s3 import Bucket
+
+log = logging.getLogger(__name__)
+
+# First and last of lines that damage to the spool took.
+Lost = list[tuple[int, int]]
+MAX_LOST_RANGES = 50
+
+
+class Uploader:
+    """What every worker does with a job. One for the process; safe to share."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        spool: Spool,
+        outage: Outage,
+        ratios: Ratios,
+        on_done: Callable[[], None],
+    ) -> None:
+        self._bucket = bucket
+        self._spool = spool
+        self._outage = outage
+        self._ratios = ratios
+        self._on_done = on_done
+
+    def upload(self, job: Job) -> None:
+        """Block until the job's payloads are stored or dead, however long S3 is away.
+
+        Raises:
+            Abandoned: the service stops; the lines stay where they are.
+        """
+        segment = job.segment
+        segment.frozen.wait()
+        self._outage.check()
+        if not segment.lines:
+            job.home.finish(segment)
+            return
+        if isinstance(segment.body, SpoolFile) and segment.body.path.suffix == OPEN:
+            raise Abandoned("its file could not be frozen; it stays for the next start")
+        packed, lost = self._pack(job)
+        dead = sum(last - first + 1 for first, last in lost)
+        if dead < segment.lines:
+            try:
+                self._store(job, packed, lost)
+            except ObjectRejected as error:
+                self._bury(job, reason=str(error))
+                return
+        self._spool.drop_dead(segment.name)
+        job.home.finish(segment, stored=segment.lines - dead, dead=dead)
+        self._on_done()
+        log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
+
+    def _pack(self, job: Job) -> tuple[Packed, Lost]:
+        """Compress the lines; damage in their file costs the lines it hit and moves no other."""
+        segment = job.segment
+        compression = segment.header.compression
+        lost: Lost = []
+        try:
+            packed = pack(segment.body.read(), compression=compression)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            log.critical("a segment cannot be read", extra=_about(segment), exc_info=True)
+            raise Abandoned(
+                "the disk does not give it back; it stays for the next start"
+            ) from error
+        except Damaged as damage:
+            assert isinstance(segment.body, SpoolFile)
+            self._spool.quarantine(segment.body, reason=str(damage))
+            lines = segment.body.read_damaged(segment.lines, lost)
+            packed = pack(lines, compression=compression)
+            log.exception("segment damaged", extra=_about(segment, lost_lines=lost))
+        self._ratios.learn(segment.header.stream, size=packed.size, stored=len(packed.body))
+        return packed, lost
+
+    def _store(self, job: Job, packed: Packed, lost: Lost) -> None:
+        """Try until the object is there. Each try has a PUT at its heart."""
+        metadata = _metadata(job.segment, packed, lost)
+        failures = 0
+        while True:
+            try:
+                self._put(job, packed, metadata)
+            except StoreUnavailable as error:
+                failures += 1
+                job.home.board.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
+                level = logging.WARNING if failures > 1 else logging.INFO
+                log.log(level, "put failed", extra=_about(
+                    job.segment, failures=failures, reason=error.reason, error=str(error)[:300]
+                ))  # fmt: skip
+                self._outage.wait(failures)
+            else:
+                board = job.home.board
+                board.add(Field.STORED_OBJECTS)
+                board.add(Field.STORED_BYTES, len(packed.body))
+                self._outage.over()
+                return
+
+    def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
+        header = job.segment.header
+        encoding = CONTENT_ENCODINGS[header.compression]
+        started = time.monotonic()
+        try:
+            self._bucket.put(
+                header.bucket, header.key, packed.body, metadata=metadata, encoding=encoding
+            )
+        except ObjectExists:
+            job.home.board.add(Field.CONFLICTS)
+            self._verify(job, packed, metadata)
+        job.home.board.observe_put(time.monotonic() - started)
+
+    def _verify(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
+        """See whether the object under our key is ours: an earlier PUT whose answer was lost.
+
+        The lines are compared, not the compressed bytes: another version may compress otherwise.
+
+        Raises:
+            ObjectRejected: it is somebody else's. It is left alone.
+        """
+        header = job.segment.header
+        try:
+            found = self._bucket.head(header.bucket, header.key)
+        except ObjectMissing as error:
+            raise StoreUnavailable("taken, then missing", reason="other") from error
+        ours = ("segment", "payloads", "size", "crc32")
+        if any(found.metadata.get(name) != metadata[name] for name in ours):
+            raise ObjectRejected(f"the key {header.key} holds another object")
+        if str(found.size) != found.metadata.get("stored-size"):
+            # A store that kept half a body and called it an object.
+            self._bucket.replace(
+                header.bucket,
+                header.key,
+                packed.body,
+                etag=found.etag,
+                metadata=metadata,
+                encoding=CONTENT_ENCODINGS[header.compression],
+            )
+
+    def _bury(self, job: Job, *, reason: str) -> None:
+        """Make a dead letter of the job: S3 will never take this object."""
+        segment = job.segment
+        if isinstance(segment.body, SpoolFile):
+            # Whatever can be read of it, damaged or not.
+            runs = segment.body.read_damaged(segment.lines, [])
+        else:
+            runs = segment.body.read()
+        self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
+        job.home.finish(segment, dead=segment.lines)
+        self._on_done()
+        log.error("dead letter", extra=_about(segment, reason=reason))
+        note = json.dumps({"reason": reason, "payloads": segment.lines}).encode() + b"\n"
+        try:
+            marker = dead_marker(segment.name)
+            self._bucket.put(segment.header.bucket, marker, note, metadata={}, encoding=None)
+        except StoreError as error:
+            log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
+
+
+def _metadata(segment: Segment, packed: Packed, lost: Lost) -> dict[str, str]:
+    """Say in an object's metadata whose it is, and what it holds if it is whole."""
+    metadata = {
+        "segment": segment.name,
+        "payloads": str(segment.lines),
+        "size": str(packed.size),
+        "crc32": f"{packed.crc:08x}",
+        "stored-size": str(len(packed.body)),
+    }
+    if lost:
+        # S3 takes 2 KB of metadata: rather say too much than nothing.
+        shown = lost if len(lost) <= MAX_LOST_RANGES else [(lost[0][0], lost[-1][1])]
+        metadata["lost-lines"] = ",".join(f"{first}-{last}" for first, last in shown)
+    return metadata
+
+
+def _about(segment: Segment, **more: object) -> dict[str, object]:
+    return {
+        "segment": segment.name,
+        "object": f"s3://{segment.header.bucket}/{segment.header.key}",
+        "payloads": segment.lines,
+        **more,
+    }
