@@ -15,21 +15,21 @@ from typing import Any
 
 from app.ingest.schemas import load_payload_schema
 from app.logs import logging_config
-from app.servers.signals import hold_signals_during_forks, ignore_stop_signals
-from workers.errors import BrigadeError
+from app.servers.signals import block_signals_during_forks, ignore_stop_signals
+from workers.errors import BucketBrigadeError
 from workers.settings import load_settings
 from workers.spool.spool import Spool
 
 try:
     _settings = load_settings()
-except BrigadeError as _error:
+except BucketBrigadeError as _error:
     sys.exit(f"bucket-brigade: {_error}")
 
 wsgi_app = "wsgi:app"
 # What reads HTTP, under the same master, signals and hooks.
 worker_class = {
     "granian": "app.servers.granian.worker.EngineWorker",
-    "gthread": "app.servers.gthread.worker.PatientThreadWorker",
+    "gthread": "app.servers.gthread.worker.DeadlineThreadWorker",
 }[_settings.engine]
 workers = _settings.web_concurrency
 # gthread's requests wait in them for the disk: the more wait, the more of them a sync serves. The
@@ -58,7 +58,7 @@ KEPT_BYTES = 1 << 22
 
 def on_starting(server: Any) -> None:
     """Before a port opens: see that what the service stands on is there."""
-    hold_signals_during_forks()
+    block_signals_during_forks()
     # A descriptor for each connection, each open segment and each upload: all that may be had.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -66,7 +66,7 @@ def on_starting(server: Any) -> None:
         Spool(_settings.spool_dir).prepare()
         if _settings.payload_schema:
             load_payload_schema(_settings.payload_schema)
-    except BrigadeError as error:
+    except BucketBrigadeError as error:
         sys.exit(f"bucket-brigade: {error}")
     if server.cfg.graceful_timeout < _settings.graceful_seconds:
         sys.exit(
@@ -116,6 +116,6 @@ def worker_exit(server: Any, worker: Any) -> None:
     from wsgi import pipelines
 
     pipelines.stop()
-    if getattr(worker, "leaves_at_once", False):
+    if getattr(worker, "exit_immediately", False):
         logging.shutdown()
         os._exit(0)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app
 
-from app.ingest.fast_path import HotRoute
-from app.ingest.handler import FrontDoor
+from app.ingest.fast_path import FastPath
+from app.ingest.handler import IngestHandler
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 
@@ -18,8 +18,8 @@ class State:
     """The parts that routes and commands use."""
 
     settings: Settings
-    front_door: FrontDoor
-    hot: HotRoute
+    handler: IngestHandler
+    fast_path: FastPath
     pipeline: Callable[[], Pipeline]
 
 

@@ -45,11 +45,11 @@ class Lab:
         from workers.segments.naming import segment_name
         from workers.segments.segment import Header, Segment
         from workers.spool.disk import Disk
-        from workers.spool.segment_file import OPEN, SpoolFile
+        from workers.spool.segment_file import OPEN, SegmentFile
 
         name = segment_name(number)
         header = Header(name=name, stream="s", bucket="b", key="k", compression="gzip")
-        return Segment(header, SpoolFile(self.directory / f"{name}{OPEN}", disk=Disk()))
+        return Segment(header, SegmentFile(self.directory / f"{name}{OPEN}", disk=Disk()))
 
 
 def bodies(size: int) -> Callable[[], bytes]:

@@ -56,22 +56,22 @@ def issue_receipt(lab: Lab, size: int) -> Call:
 
 def write_answer(lab: Lab, size: int) -> Call:
     """Make the 202: its receipts, and the document around them."""
-    from app.ingest.handler import FrontDoor
+    from app.ingest.handler import IngestHandler
 
     pipeline = lab.pipeline()
     receipts = pipeline.accept("s", lines(size), count=size)
-    door = FrontDoor(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
-    return lambda: door._accepted(receipts, pipeline), 1000
+    handler = IngestHandler(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    return lambda: handler._accepted(receipts, pipeline), 1000
 
 
 def hot_route(lab: Lab, size: int) -> Call:
     """Take a body in memory mode and answer, whoever speaks HTTP before it."""
-    from app.ingest.fast_path import HotRoute
-    from app.ingest.handler import FrontDoor
+    from app.ingest.fast_path import FastPath
+    from app.ingest.handler import IngestHandler
 
     pipeline, body = lab.pipeline(), bodies(size)
-    door = FrontDoor(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
-    begin = HotRoute(door, largest=1 << 20).begin
+    handler = IngestHandler(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    begin = FastPath(handler, largest=1 << 20).begin
     send = lambda _: None  # noqa: E731
     call = lambda: begin("s", body(), content_type=CONTENT_TYPE, sent_id=None, send=send)  # noqa: E731
     return call, 200
@@ -93,18 +93,18 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
 
     def stage(lab: Lab, size: int) -> Call:
         from workers.segments.future import Run
-        from workers.spool.committer import DiskJournal
-        from workers.spool.counters import Board
+        from workers.spool.committer import Committer
+        from workers.spool.counters import Counters
 
-        journal = DiskJournal(Board.create(lab.directory / f"ledger-{group}-{size}"))
+        committer = Committer(Counters.create(lab.directory / f"ledger-{group}-{size}"))
         segment, given = lab.segment(group * 1000 + size), lines(size)
 
         def call() -> None:
             for _ in range(group):
                 segment.reserved_lines += size
                 first = segment.reserved_lines - size + 1
-                journal.append([Run(segment, first, given, size)])
-            journal.step()
+                committer.append([Run(segment, first, given, size)])
+            committer.step()
 
         return call, 10
 

@@ -294,13 +294,13 @@ def ask(method: str, path: str, *, port: str, seconds: float) -> int:
 
 def greeting(environment: Mapping[str, str]) -> str:
     """Say in five lines what runs where, what to paste, and how to look."""
-    door, s3_port = f"http://{LOOPBACK}:{environment['PORT']}", environment["S3_PORT"]
+    base_url, s3_port = f"http://{LOOPBACK}:{environment['PORT']}", environment["S3_PORT"]
     show = "make show" if s3_port == DEFAULT_S3_PORT else f"make show S3_PORT={s3_port}"
     json = "-H 'Content-Type: application/json'"
     return f"""\
-Bucket Brigade is at {door}, its spool in {ROOT / environment["SPOOL_DIR"]}
+Bucket Brigade is at {base_url}, its spool in {ROOT / environment["SPOOL_DIR"]}
 S3 is at http://{LOOPBACK}:{s3_port}, bucket {BUCKET}, in memory: all gone when it stops
-Post:  curl {door}/payloads {json} -d '{{"payloads": [{{"hello": "world"}}]}}'
+Post:  curl {base_url}/payloads {json} -d '{{"payloads": [{{"hello": "world"}}]}}'
 Look:  {show}  (in another terminal, a second later)
 Stop:  Ctrl-C stops both: the service stores what it holds, then S3 goes"""
 

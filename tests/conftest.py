@@ -19,20 +19,20 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.support.s3 import LOOPBACK, FakeS3
-from workers.dispatch.backoff import Outage
+from workers.dispatch.backoff import Backoff
 from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
-from workers.segments.future import Run, Ticket
+from workers.segments.future import DurabilityFuture, Run
 from workers.segments.ratios import Ratios
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
-from workers.spool.committer import DiskJournal
+from workers.spool.committer import Committer
 from workers.spool.counters import Field, Totals
 from workers.spool.disk import Disk
-from workers.spool.process_spool import Home
+from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket, Stored
 from workers.upload.uploader import Uploader
@@ -198,30 +198,30 @@ class BadDisk(Disk):
         super().sync_names(directory)
 
 
-class PromptJournal(DiskJournal):
+class PromptJournal(Committer):
     """The real committer, run to the end of its inbox as soon as anything is in there."""
 
-    def append(self, runs: list[Run]) -> Ticket:
-        ticket = super().append(runs)
+    def append(self, runs: list[Run]) -> DurabilityFuture:
+        future = super().append(runs)
         self.step()
-        return ticket
+        return future
 
     def seal(self, segment: Segment) -> None:
         super().seal(segment)
         self.step()
 
 
-class NoPause(Outage):
+class NoPause(Backoff):
     """An outage that nobody waits through, and a stop in the middle of it if `patience` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.attempts: list[int] = []
-        self.patience = 1000
+        self.request_timeout = 1000
 
     def wait(self, attempt: int) -> None:
         self.attempts.append(attempt)
-        if len(self.attempts) > self.patience:
+        if len(self.attempts) > self.request_timeout:
             self.give_up()
         self.check()
 
@@ -249,31 +249,31 @@ class Bench:
         self.disk = disk or QuickDisk()
         self.spool = Spool(root, disk=self.disk)
         self.spool.prepare()
-        self.home = self.spool.make_home()
-        self.home.board[Field.DURABLE] = 1
+        self.process_spool = self.spool.create_process_spool()
+        self.process_spool.counters[Field.DURABLE] = 1
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
-        self.journal = PromptJournal(self.home.board)
+        self.committer = PromptJournal(self.process_spool.counters)
         self.ratios = Ratios(most=8)
-        self.outage = NoPause()
+        self.backoff = NoPause()
         self.done: list[int] = []
         self.intake = Intake(
             self.settings,
-            home=self.home,
+            process_spool=self.process_spool,
             jobs=self.jobs,
-            journal=self.journal,
-            new_body=self.home.new_file,
+            committer=self.committer,
+            new_body=self.process_spool.new_file,
             ratios=self.ratios,
         )
         self.adoption = Adoption(self.spool, self.intake)
         self.uploader = Uploader(
             bucket,
             spool=self.spool,
-            outage=self.outage,
+            backoff=self.backoff,
             ratios=self.ratios,
             on_done=lambda: self.done.append(1),
         )
         self.receipts = Receipts(
-            self.settings, bucket=bucket, spool=self.spool, held=self.home.held
+            self.settings, bucket=bucket, spool=self.spool, held=self.process_spool.held
         )
 
     def accept(self, *payloads: bytes, stream: str = "s") -> list[Receipt]:
@@ -283,8 +283,8 @@ class Bench:
 
     def age(self) -> None:
         """Make every open segment older than anybody's patience, and seal what is due."""
-        for segment in self.home.unfinished():
-            segment.born -= 1e6
+        for segment in self.process_spool.unfinished():
+            segment.created_at -= 1e6
         self.intake.seal_due()
 
     def next_job(self) -> Job:
@@ -307,17 +307,17 @@ class Bench:
 
     def die(self) -> None:
         """Leave everything as a kill would: the kernel closes the files and frees the lock."""
-        for segment in self.home.unfinished():
+        for segment in self.process_spool.unfinished():
             file = getattr(segment.body, "_file", None)
             if file is not None:
                 os.close(file)
-        self.home.board.close()
-        os.close(self.home._lock_file)
+        self.process_spool.counters.close()
+        os.close(self.process_spool._lock_file)
 
-    def adopt(self) -> list[Home]:
+    def adopt(self) -> list[ProcessSpool]:
         """Look for dead processes' homes once; return those that are ours now."""
         self.adoption.look(stopping=lambda: False)
-        return self.adoption.homes
+        return self.adoption.process_spools
 
 
 def balance(totals: Totals) -> tuple[int, int, int, int]:

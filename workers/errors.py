@@ -1,6 +1,6 @@
 """Every error of the pipeline, grouped by who has to react.
 
-BrigadeError
+BucketBrigadeError
 ├── SettingsError        the operator, before a port opens
 ├── SpoolError           the operator: the spool directory cannot be used
 ├── Refusal              the client: nothing of its collection was kept
@@ -17,19 +17,19 @@ BrigadeError
 """
 
 
-class BrigadeError(Exception):
+class BucketBrigadeError(Exception):
     """Anything Bucket Brigade raises on purpose."""
 
 
-class SettingsError(BrigadeError):
+class SettingsError(BucketBrigadeError):
     """One or more settings are wrong; the message names them all."""
 
 
-class SpoolError(BrigadeError):
+class SpoolError(BucketBrigadeError):
     """The spool directory cannot be used; the message says why."""
 
 
-class Refusal(BrigadeError):
+class Refusal(BucketBrigadeError):
     """A collection was not accepted, and no part of it was kept."""
 
 
@@ -49,7 +49,7 @@ class NotDurable(Refusal):
     """The collection could not be made durable."""
 
 
-class StoreError(BrigadeError):
+class StoreError(BucketBrigadeError):
     """S3 did not do what was asked."""
 
 
@@ -73,5 +73,5 @@ class ObjectRejected(StoreError):
     """S3 refuses this object itself, whatever the weather."""
 
 
-class Abandoned(BrigadeError):
+class Abandoned(BucketBrigadeError):
     """A worker gave a job up because the stop's deadline had come."""

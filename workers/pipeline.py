@@ -12,18 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from workers.dispatch.backoff import Outage
+from workers.dispatch.backoff import Backoff
 from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.jobs import Job, JobQueue, Pool
 from workers.dispatch.worker import Worker
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
-from workers.segments.future import Ticket
+from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Ratios
 from workers.segments.segment import MemoryBody, Receipt, Segment
 from workers.settings import Settings
 from workers.spool.adoption import LOOK_SECONDS, Adoption
-from workers.spool.committer import DiskJournal, Journal, MemoryJournal
+from workers.spool.committer import Committer, Journal, MemoryCommitter
 from workers.spool.counters import Field, Totals
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
@@ -49,34 +49,34 @@ class Pipeline:
         self.bucket = bucket
         self.spool = Spool(settings.spool_dir)
         self.spool.prepare()
-        self.home = self.spool.make_home()
+        self.process_spool = self.spool.create_process_spool()
         durable = settings.durability == "disk"
-        self.home.board[Field.DURABLE] = durable
-        self.home.board.flush()
+        self.process_spool.counters[Field.DURABLE] = durable
+        self.process_spool.counters.flush()
         self._jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         self._idle: Pool = queue.SimpleQueue()
-        self._journal: Journal
+        self._committer: Journal
         if durable:
-            sync_all = self.home.sync_all if self.spool.disk.syncs_everything else None
-            self._journal = DiskJournal(self.home.board, sync_all=sync_all)
+            sync_all = self.process_spool.sync_all if self.spool.disk.syncs_everything else None
+            self._committer = Committer(self.process_spool.counters, sync_all=sync_all)
         else:
-            self._journal = MemoryJournal(self.home.board)
-        self._outage = Outage()
+            self._committer = MemoryCommitter(self.process_spool.counters)
+        self._backoff = Backoff()
         self._finished: deque[float] = deque(maxlen=32)
         ratios = Ratios(most=settings.max_streams)
         self._intake = Intake(
             settings,
-            home=self.home,
+            process_spool=self.process_spool,
             jobs=self._jobs,
-            journal=self._journal,
-            new_body=self.home.new_file if durable else lambda _: MemoryBody(),
+            committer=self._committer,
+            new_body=self.process_spool.new_file if durable else lambda _: MemoryBody(),
             ratios=ratios,
         )
         self._adoption = Adoption(self.spool, self._intake)
         uploader = Uploader(
             bucket,
             spool=self.spool,
-            outage=self._outage,
+            backoff=self._backoff,
             ratios=ratios,
             on_done=lambda: self._finished.append(time.monotonic()),
         )
@@ -84,8 +84,8 @@ class Pipeline:
             Worker(
                 idle=self._idle,
                 upload=uploader.upload,
-                outage=self._outage,
-                on_idle=lambda change: self.home.board.add(Field.IDLE_WORKERS, change),
+                backoff=self._backoff,
+                on_idle=lambda change: self.process_spool.counters.add(Field.IDLE_WORKERS, change),
             )
             for _ in range(settings.max_workers)
         ]
@@ -108,14 +108,14 @@ class Pipeline:
             "sealer": self._seal_and_feed,
             "adopter": self._adopt,
         }
-        if isinstance(self._journal, DiskJournal):
-            bodies["committer"] = self._journal.run
+        if isinstance(self._committer, Committer):
+            bodies["committer"] = self._committer.run
         for name, body in bodies.items():
             thread = threading.Thread(target=body, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def take(self, stream: str, lines: bytes, *, count: int) -> Ticket:
+    def take(self, stream: str, lines: bytes, *, count: int) -> DurabilityFuture:
         """Take one collection of `count` lines; its ticket is settled once it is safe. No blocking.
 
         Raises:
@@ -168,7 +168,7 @@ class Pipeline:
         self._join("sealer", upload_until)
         # What is open becomes jobs; the committer ends behind the last collection it was given.
         jobs = self._intake.freeze_all()
-        self._journal.stop()
+        self._committer.stop()
         # Memory becomes disk before anything else: from here on a kill loses nothing.
         self._keep_in_spool()
         for job in jobs:
@@ -177,36 +177,39 @@ class Pipeline:
         stop_is_in = self._put(None, upload_until)
         self._join("dispatcher", upload_until)
         # Whoever still tries gives up; what is queued passes through untouched, up to STOP.
-        self._outage.give_up()
+        self._backoff.give_up()
         if not stop_is_in:
             self._put(None, deadline)
         for thread in self._threads:
             self._join(thread.name, deadline)
         self._keep_in_spool()
-        self._give_homes_up()
+        self._release_process_spools()
 
     def _keep_in_spool(self) -> None:
-        for segment in self.home.unfinished():
+        for segment in self.process_spool.unfinished():
             try:
-                self.home.keep(segment)
+                self.process_spool.keep(segment)
             except OSError:
                 about = {"segment": segment.name, "payloads": segment.lines}
                 log.exception("payloads cannot be written down", extra=about)
-        self.spool.disk.sync_directory(self.home.path)
+        self.spool.disk.sync_directory(self.process_spool.path)
 
-    def _give_homes_up(self) -> None:
-        rest = self.home.unfinished()
+    def _release_process_spools(self) -> None:
+        rest = self.process_spool.unfinished()
         # What dead processes left counts too: after this one it is nobody's again.
-        left = sum(home.board.pending for home in [self.home, *self._adoption.homes])
+        left = sum(
+            process_spool.counters.pending
+            for process_spool in [self.process_spool, *self._adoption.process_spools]
+        )
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if any(thread.is_alive() for thread in self._threads):
             # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.
             return
         self._adoption.close()
         if rest:
-            self.home.close()
+            self.process_spool.close()
         else:
-            self.spool.retire(self.home)
+            self.spool.retire(self.process_spool)
 
     def _put(self, job: Job | None, deadline: float) -> bool:
         try:
@@ -230,7 +233,7 @@ class Pipeline:
                 # The spool's bound is shared by all processes; memory is each one's own.
                 if self.settings.durability == "disk" and time.monotonic() >= refresh_at:
                     # Ours first: rather too much elsewhere, for a second, than too little.
-                    ours = self.home.board[Field.HELD_BYTES]
+                    ours = self.process_spool.counters[Field.HELD_BYTES]
                     held = self.spool.totals()[Field.HELD_BYTES]
                     self._intake.held_elsewhere = max(0, held - ours)
                     refresh_at = time.monotonic() + REFRESH_SECONDS
@@ -249,8 +252,10 @@ class Pipeline:
             self._stopping.wait(LOOK_SECONDS)
 
     def _held(self, name: str) -> Segment | None:
-        homes = [self.home, *self._adoption.homes]
-        return next((found for home in homes if (found := home.held(name))), None)
+        process_spools = [self.process_spool, *self._adoption.process_spools]
+        return next(
+            (found for process_spool in process_spools if (found := process_spool.held(name))), None
+        )
 
     def _about(self) -> dict[str, Any]:
-        return {"queued": self._jobs.qsize(), "segments": len(self.home.unfinished())}
+        return {"queued": self._jobs.qsize(), "segments": len(self.process_spool.unfinished())}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from app.state import state
-from workers.errors import BrigadeError, StoreError
+from workers.errors import BucketBrigadeError, StoreError
 from workers.operate.checks import run_checks
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.receipts import Receipts, UnknownReceipt
@@ -62,8 +62,10 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 def list_dead() -> None:
     """List the dead letters, oldest first, with their reasons."""
-    for letter in _dead_letters().all():
-        click.echo(f"{letter['name']}  {letter['payloads']} payloads  {letter['reason']}")
+    for dead_letter in _dead_letters().all():
+        click.echo(
+            f"{dead_letter['name']}  {dead_letter['payloads']} payloads  {dead_letter['reason']}"
+        )
 
 
 @dead_letters.command("show")
@@ -71,11 +73,11 @@ def list_dead() -> None:
 def show_dead(segment: str) -> None:
     """Print a dead letter's payloads, its reason and key before them on stderr."""
     try:
-        letter = _dead_letters().read(segment)
-    except BrigadeError as error:
+        dead_letter = _dead_letters().read(segment)
+    except BucketBrigadeError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(letter.note), err=True)
-    _print_lines(letter.lines.splitlines())
+    click.echo(json.dumps(dead_letter.note), err=True)
+    _print_lines(dead_letter.lines.splitlines())
 
 
 @dead_letters.command("replay")
@@ -84,7 +86,7 @@ def replay_dead(segment: str) -> None:
     """Give a dead letter back to the service: a running process uploads it to the same key."""
     try:
         payloads = _dead_letters().replay(segment)
-    except BrigadeError as error:
+    except BucketBrigadeError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{payloads} payloads of {segment} go up within a minute of a service running")
 

@@ -1,1 +1,1 @@
-"""HTTP itself: problem documents, responses, request bodies, content encodings. Knows no pipeline."""
+"""HTTP itself: problem documents, responses, request bodies, encodings. Knows no pipeline."""

@@ -23,7 +23,7 @@ def register_request_ids(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
-        state().front_door.count(response.status_code)
+        state().handler.count(response.status_code)
         return response
 
 

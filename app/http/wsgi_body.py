@@ -14,7 +14,7 @@ from app.http.problems import BadRequest, Problem, TooLarge
 READ_BYTES = 1 << 16
 # A client that sends before it reads would see a reset, not a 413: a body up to this many times too
 # large is read to its end, and thrown away.
-READ_AWAY = 8
+MAX_DISCARD_FACTOR = 8
 
 
 def content_length(environ: Mapping[str, Any]) -> int | None:
@@ -32,7 +32,7 @@ def read_body(environ: Mapping[str, Any], *, limit: int) -> bytes:
     """
     length = content_length(environ)
     if length is not None and length > limit:
-        if length <= limit * READ_AWAY and "HTTP_EXPECT" not in environ:
+        if length <= limit * MAX_DISCARD_FACTOR and "HTTP_EXPECT" not in environ:
             for _ in _parts(environ, length):
                 pass
         raise TooLarge(f"The body is larger than {limit} bytes.")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from app.http.problems import Problem
 from app.http.responses import Answer, failure, refusal
-from app.ingest.handler import FrontDoor
+from app.ingest.handler import IngestHandler
 from app.logs import request_id, take_request_id
-from workers.errors import NotDurable
-from workers.segments.future import Ticket
+from workers.errors import Refusal
+from workers.segments.future import DurabilityFuture
 from workers.segments.naming import STREAM
 
 PATH = "/payloads"
@@ -21,12 +21,12 @@ MAX_DIGITS = 12
 Send = Callable[[Answer], None]
 
 
-class HotRoute:
+class FastPath:
     """Safe to share between threads. `largest` is the largest body for this route, in bytes."""
 
-    def __init__(self, door: FrontDoor, *, largest: int) -> None:
+    def __init__(self, handler: IngestHandler, *, largest: int) -> None:
         self.largest = largest
-        self._door = door
+        self._handler = handler
 
     def stream(self, method: str, path: str, *, length: str | None, plain: bool) -> str | None:
         """Return the stream of a request that is for this route, None for any other.
@@ -53,7 +53,7 @@ class HotRoute:
         """
         chosen = take_request_id(sent_id)
         try:
-            taken = self._door.take(stream, body, content_type=content_type)
+            taken = self._handler.take(stream, body, content_type=content_type)
         except Problem as problem:
             self._finish(refusal(problem), chosen, send)
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
@@ -61,11 +61,12 @@ class HotRoute:
         else:
             answer = taken.answer
 
-            def settled(ticket: Ticket) -> None:
-                said = answer if ticket.refused is None else self._late(ticket.refused, chosen)
+            def settled(future: DurabilityFuture) -> None:
+                error = future.exception
+                said = answer if error is None else self._late(error, chosen)
                 self._finish(said, chosen, send)
 
-            taken.ticket.then(settled)
+            taken.future.add_done_callback(settled)
         request_id.set(None)
 
     def refuse(self, problem: Problem, *, sent_id: str | None, send: Send) -> None:
@@ -73,14 +74,14 @@ class HotRoute:
         self._finish(refusal(problem), take_request_id(sent_id), send)
         request_id.set(None)
 
-    def _late(self, refused: str, chosen: str) -> Answer:
+    def _late(self, error: Refusal, chosen: str) -> Answer:
         """Return the answer to a collection that turned out not to be safe."""
         request_id.set(chosen)
-        answer = refusal(self._door.problem(NotDurable(refused)))
+        answer = refusal(self._handler.problem(error))
         request_id.set(None)
         return answer
 
     def _finish(self, answer: Answer, chosen: str, send: Send) -> None:
         answer.headers.append(("X-Request-ID", chosen))
-        self._door.count(answer.status)
+        self._handler.count(answer.status)
         send(answer)

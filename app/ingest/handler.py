@@ -20,7 +20,7 @@ from app.ingest.schemas import load_payload_schema
 from app.logs import request_id
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
-from workers.segments.future import Ticket
+from workers.segments.future import DurabilityFuture
 from workers.segments.naming import STREAM
 from workers.segments.segment import Receipt
 from workers.settings import Settings
@@ -57,11 +57,11 @@ class Accepted(msgspec.Struct):
 class Taken(NamedTuple):
     """A collection that the pipeline has, and the 202 that may leave once it is safe."""
 
-    ticket: Ticket
+    future: DurabilityFuture
     answer: Answer
 
 
-class FrontDoor:
+class IngestHandler:
     """Accepts collections. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, pipeline: Callable[[], Pipeline]) -> None:
@@ -74,7 +74,7 @@ class FrontDoor:
         self._decoding_large = threading.Lock()
 
     @contextmanager
-    def turn(self, length: int | None, *, content_encoding: str) -> Iterator[None]:
+    def reserve_body_memory(self, length: int | None, *, content_encoding: str) -> Iterator[None]:
         """Hold a place for a body of `length` bytes; wait a little for one if it may be large.
 
         Raises:
@@ -111,7 +111,7 @@ class FrontDoor:
             stream, body, content_type=content_type, content_encoding=content_encoding
         )
         try:
-            taken.ticket.wait()
+            taken.future.result()
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         return taken.answer
@@ -133,12 +133,12 @@ class FrontDoor:
             collection = self._decode(stream, body, content_type)
         pipeline = self._pipeline()
         try:
-            ticket = pipeline.take(stream, collection.lines, count=collection.count)
+            future = pipeline.take(stream, collection.lines, count=collection.count)
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
             log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
-        return Taken(ticket, self._accepted(ticket.receipts(), pipeline))
+        return Taken(future, self._accepted(future.receipts(), pipeline))
 
     def problem(self, refusal: Refusal) -> Problem:
         """Return what a client is told where the pipeline refused its collection."""
@@ -150,7 +150,7 @@ class FrontDoor:
     def count(self, status: int) -> None:
         """Count an answer in the ledger."""
         if status in COUNTERS:
-            self._pipeline().home.board.add(COUNTERS[status])
+            self._pipeline().process_spool.counters.add(COUNTERS[status])
 
     def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
         if coding or len(body) > self._settings.max_body_bytes:

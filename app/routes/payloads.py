@@ -15,9 +15,9 @@ blueprint = Blueprint("payloads", __name__)
 @blueprint.post("/payloads/<stream>")
 def accept(stream: str) -> Response:
     """Accept a collection for a stream."""
-    door, coding = state().front_door, request.headers.get("Content-Encoding", "")
-    with door.turn(content_length(request.environ), content_encoding=coding):
-        answer = door.accept(
+    handler, coding = state().handler, request.headers.get("Content-Encoding", "")
+    with handler.reserve_body_memory(content_length(request.environ), content_encoding=coding):
+        answer = handler.accept(
             stream,
             read_body(request.environ, limit=state().settings.max_body_bytes),
             content_type=request.headers.get("Content-Type", ""),

@@ -15,7 +15,7 @@ from gunicorn.workers.base import Worker
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-def hold_signals_during_forks() -> None:
+def block_signals_during_forks() -> None:
     """Let no signal that stops us come between a fork and the moment a child can hear it.
 
     CPython forgets what reached a child before it has set itself up (`PyOS_AfterFork_Child`): a
@@ -32,7 +32,7 @@ def hold_signals_during_forks() -> None:
     os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=unblock)
 
 
-class HearingWorker(Worker):  # type: ignore[misc]
+class SignalSafeWorker(Worker):  # type: ignore[misc]
     """A gunicorn worker that misses no signal, and takes every kind of stop as SIGTERM."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class HearingWorker(Worker):  # type: ignore[misc]
         # Set after the fork, see gunicorn.conf.py.
         self.missed_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         # Set once all is done, and nothing may wait for threads that still run.
-        self.leaves_at_once = False
+        self.exit_immediately = False
 
     def init_signals(self) -> None:
         """Take the signals over, and those that came since the fork, before there was a handler.

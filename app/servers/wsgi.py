@@ -12,7 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from app.http.problems import Problem
 from app.http.responses import Answer
 from app.http.wsgi_body import read_body
-from app.ingest.fast_path import HotRoute
+from app.ingest.fast_path import FastPath
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 STATUS_LINES = {code: f"{code} {text.upper()}" for code, text in HTTP_STATUS_CODES.items()}
 
 
-class HotMiddleware:
+class FastPathMiddleware:
     """A WSGI application: the hot route, or else `application`."""
 
-    def __init__(self, application: "WSGIApplication", *, hot: HotRoute) -> None:
+    def __init__(self, application: "WSGIApplication", *, fast_path: FastPath) -> None:
         self.application = application
-        self.hot = hot
+        self.fast_path = fast_path
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request; blocks until its payloads are safe."""
-        stream = self.hot.stream(
+        stream = self.fast_path.stream(
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"],
             length=environ.get("CONTENT_LENGTH"),
@@ -55,11 +55,13 @@ class HotMiddleware:
 
         sent_id = environ.get("HTTP_X_REQUEST_ID")
         try:
-            body = read_body(environ, limit=self.hot.largest)
+            body = read_body(environ, limit=self.fast_path.largest)
         except Problem as problem:
-            self.hot.refuse(problem, sent_id=sent_id, send=send)
+            self.fast_path.refuse(problem, sent_id=sent_id, send=send)
         else:
             content_type = environ.get("CONTENT_TYPE", "")
-            self.hot.begin(stream, body, content_type=content_type, sent_id=sent_id, send=send)
+            self.fast_path.begin(
+                stream, body, content_type=content_type, sent_id=sent_id, send=send
+            )
         answered.acquire()
         return answers[0]

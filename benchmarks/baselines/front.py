@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workers.errors import BrigadeError
+from workers.errors import BucketBrigadeError
 from workers.settings import load_settings
 from workers.upload.s3 import Bucket
 
@@ -78,7 +78,7 @@ class Store:
         try:
             key = f"{uuid.uuid4().hex}.json"
             self._bucket.put(self._name, key, payload, metadata={}, encoding=None)
-        except BrigadeError:
+        except BucketBrigadeError:
             log.exception("lost a payload")
         else:
             self.tally.add(stored=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 _service = runpy.run_path(str(Path(__file__).parents[2] / "gunicorn.conf.py"))
 # The engine is for the service alone.
-worker_class = "app.servers.gthread.worker.PatientThreadWorker"
+worker_class = "app.servers.gthread.worker.DeadlineThreadWorker"
 workers = _service["workers"]
 threads = _service["threads"]
 timeout = _service["timeout"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import Brigade
+from tests.acceptance.service import ServiceFactory
 from tests.support.s3 import FakeS3
 
 
@@ -23,13 +23,13 @@ def durability(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def road() -> str:
+def server_mode() -> str:
     """Say which of `ROADS` requests take; a module that must hold on others too overrides this."""
     return "engine"
 
 
 @pytest.fixture
-def brigade(s3: FakeS3, tmp_path: Path, road: str) -> Iterator[Brigade]:
+def service_factory(s3: FakeS3, tmp_path: Path, server_mode: str) -> Iterator[ServiceFactory]:
     """Hand out services on that S3; end them, and see that their logs are as they should be."""
-    with Brigade(tmp_path, s3, road=road) as brigade:
-        yield brigade
+    with ServiceFactory(tmp_path, s3, server_mode=server_mode) as service_factory:
+        yield service_factory

@@ -24,15 +24,15 @@ SERVERS = ("engine", "gthread")
 QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 1}
 
 
-class Brigade:
+class ServiceFactory:
     """Starts services, in one directory each, and ends them all.
 
     As a context manager it judges the logs at the end: lines of JSON, no error that was not
     `expected`, no credential.
     """
 
-    def __init__(self, directory: Path, s3: FakeS3, *, road: str) -> None:
-        self.road = road
+    def __init__(self, directory: Path, s3: FakeS3, *, server_mode: str) -> None:
+        self.server_mode = server_mode
         self.expected: set[str] = set()
         self._directory = directory
         self._s3 = s3
@@ -55,7 +55,7 @@ class Brigade:
         """
         directory = self._directory / f"service-{len(self._services)}"
         directory.mkdir()
-        app, way = ROADS[self.road]
+        app, way = ROADS[self.server_mode]
         given = {**QUICK, **way, "AWS_SECRET_ACCESS_KEY": SECRET, **settings}
         chosen = {name: value for name, value in given.items() if value is not None}
         made = Service(directory, self._s3, settings=chosen, app=app, arguments=arguments)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.acceptance.service import ROADS, Brigade, settle
+from tests.acceptance.service import ROADS, ServiceFactory, settle
 from tests.acceptance.wire import Wire, ask, chunked, head, pointers, post, problem
 from tests.support.s3 import FakeS3
 from tests.support.service import Answer, Service
@@ -36,15 +36,15 @@ class Reading(Schema):
 
 
 @pytest.fixture(scope="module", params=ROADS)
-def road(request: pytest.FixtureRequest) -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """Say which way requests take: everything here holds on each."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def bucket(road: str) -> Iterator[FakeS3]:
+def bucket(server_mode: str) -> Iterator[FakeS3]:
     """Run one S3 for each road: nothing here breaks it."""
-    del road
+    del server_mode
     with FakeS3() as running:
         yield running
 
@@ -54,11 +54,15 @@ def service(
     bucket: FakeS3,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    road: str,
+    server_mode: str,
 ) -> Iterator[Service]:
     """Run one service for the module, in each durability."""
-    with Brigade(tmp_path_factory.mktemp("contract"), bucket, road=road) as brigade:
-        yield brigade.start(DURABILITY=request.param, MAX_BODY_BYTES=MAX_BODY, WEB_CONCURRENCY=2)
+    with ServiceFactory(
+        tmp_path_factory.mktemp("contract"), bucket, server_mode=server_mode
+    ) as service_factory:
+        yield service_factory.start(
+            DURABILITY=request.param, MAX_BODY_BYTES=MAX_BODY, WEB_CONCURRENCY=2
+        )
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -466,10 +470,10 @@ def schema(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_a_plugged_in_schema_names_each_fault_by_its_payload(
-    brigade: Brigade, s3: FakeS3, schema: dict[str, Any]
+    service_factory: ServiceFactory, s3: FakeS3, schema: dict[str, Any]
 ) -> None:
     """With `PAYLOAD_SCHEMA` every payload is validated; good ones are still stored as sent."""
-    service = brigade.start(**schema)
+    service = service_factory.start(**schema)
     good = b'{"value":1.50,"sensor":"a"}'
     answer = service.post("/payloads", b'{"payloads":[' + good + b"]}")
     assert answer.status == 202
@@ -485,11 +489,11 @@ def test_a_plugged_in_schema_names_each_fault_by_its_payload(
 
 
 def test_a_bug_in_the_schema_is_a_500_without_a_traceback(
-    brigade: Brigade, schema: dict[str, Any]
+    service_factory: ServiceFactory, schema: dict[str, Any]
 ) -> None:
     """What goes wrong inside is a problem document for the client, and a log line for us."""
-    brigade.expect_errors("request failed")
-    service = brigade.start(**schema)
+    service_factory.expect_errors("request failed")
+    service = service_factory.start(**schema)
     headers = {"X-Request-ID": "the-one-that-failed"}
     answer = service.post("/payloads", [{"sensor": "bug", "value": 1}], headers=headers)
     assert "bug" not in problem(answer, 500)["detail"]

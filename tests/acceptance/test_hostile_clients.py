@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import zstandard
 
-from tests.acceptance.service import ROADS, Brigade, assert_promise_kept, settle
+from tests.acceptance.service import ROADS, ServiceFactory, assert_promise_kept, settle
 from tests.acceptance.wire import JSON, Wire, chunked, head, post, problem
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
@@ -32,28 +32,30 @@ CHUNKED = {**NDJSON, "Transfer-Encoding": "chunked"}
 
 
 @pytest.fixture(scope="module", params=ROADS)
-def road(request: pytest.FixtureRequest) -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """Say which way requests take: everything here holds on each."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def bucket(road: str) -> Iterator[FakeS3]:
+def bucket(server_mode: str) -> Iterator[FakeS3]:
     """Run one S3 for each road: nothing here breaks it."""
-    del road
+    del server_mode
     with FakeS3() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def service(
-    bucket: FakeS3, tmp_path_factory: pytest.TempPathFactory, road: str
+    bucket: FakeS3, tmp_path_factory: pytest.TempPathFactory, server_mode: str
 ) -> Iterator[Service]:
     """Run one service for the module: one process of few threads is the easiest to hold up."""
-    with Brigade(tmp_path_factory.mktemp("hostile"), bucket, road=road) as brigade:
+    with ServiceFactory(
+        tmp_path_factory.mktemp("hostile"), bucket, server_mode=server_mode
+    ) as service_factory:
         # The engine has one patience for a head that is coming and for a connection that idles.
         impatience = f"--keep-alive {math.ceil(REQUEST_SECONDS)}"
-        yield brigade.start(REQUEST_SECONDS=REQUEST_SECONDS, GUNICORN_CMD_ARGS=impatience)
+        yield service_factory.start(REQUEST_SECONDS=REQUEST_SECONDS, GUNICORN_CMD_ARGS=impatience)
 
 
 @contextlib.contextmanager
@@ -72,13 +74,13 @@ def nothing_accepted(service: Service) -> Iterator[None]:
 def test_slow_headers_hold_nobody_up_for_long(service: Service) -> None:
     """More slow-lorises than threads are shown out in time, and a good client is served."""
     with contextlib.ExitStack() as stack:
-        lorises = [stack.enter_context(Wire(service.port)) for _ in range(12)]
-        for loris in lorises:
+        slow_clients = [stack.enter_context(Wire(service.port)) for _ in range(12)]
+        for loris in slow_clients:
             loris.send(b"POST /payloads HTTP/1.1\r\nHost: brigade\r\nX-Slow: ")
         started = time.monotonic()
         assert service.post("/payloads", [{}]).status == 202
         assert time.monotonic() - started < PATIENCE
-        for loris in lorises:
+        for loris in slow_clients:
             with contextlib.suppress(EOFError, ConnectionError):
                 assert loris.answer().status in {400, 408}
         assert time.monotonic() - started < 2 * PATIENCE
@@ -123,7 +125,7 @@ def test_a_body_that_stalls_is_a_408(service: Service) -> None:
 
 
 @pytest.mark.parametrize("name", HALVES)
-def test_a_body_that_ends_too_soon_is_a_408(service: Service, name: str, road: str) -> None:
+def test_a_body_that_ends_too_soon_is_a_408(service: Service, name: str, server_mode: str) -> None:
     """A connection closed on one side is answered on the other, and nothing is kept.
 
     The engine does not tell chunks that end from chunks that are none, which are a 400.
@@ -131,7 +133,7 @@ def test_a_body_that_ends_too_soon_is_a_408(service: Service, name: str, road: s
     with nothing_accepted(service), Wire(service.port) as wire:
         wire.send(HALVES[name])
         wire.shut()
-        problem(wire.answer(), 400 if road == "engine" and "chunk" in name else 408)
+        problem(wire.answer(), 400 if server_mode == "engine" and "chunk" in name else 408)
 
 
 @pytest.mark.parametrize("name", HALVES)
@@ -169,9 +171,11 @@ def test_idle_connections_take_no_thread(service: Service) -> None:
         assert time.monotonic() - started < 4 * REQUEST_SECONDS
 
 
-def test_clients_that_do_not_wait_for_their_answer_harm_nobody(brigade: Brigade) -> None:
+def test_clients_that_do_not_wait_for_their_answer_harm_nobody(
+    service_factory: ServiceFactory,
+) -> None:
     """Whole requests whose clients are gone are stored or not; the ledger balances all the same."""
-    service = brigade.start()
+    service = service_factory.start()
     for _ in range(50):
         with Wire(service.port) as wire:
             wire.send(post(b"[{}]"))
@@ -235,9 +239,9 @@ def test_clients_that_leave_leave_nothing_behind(service: Service, name: str) ->
     assert service.rss_bytes() - before < 6 * MIB
 
 
-def test_who_does_not_read_is_let_go(brigade: Brigade) -> None:
+def test_who_does_not_read_is_let_go(service_factory: ServiceFactory) -> None:
     """Answers that pile up unread do not hold a connection for ever, and the door opens again."""
-    service = brigade.start(
+    service = service_factory.start(
         REQUEST_SECONDS=1, GUNICORN_CMD_ARGS="--worker-connections 20 --keep-alive 1"
     )
     flood = head("GET", "/metrics") * 2000
@@ -257,11 +261,13 @@ def is_served(service: Service) -> bool:
     return False
 
 
-def test_descriptors_that_run_out_come_back(brigade: Brigade, s3: FakeS3) -> None:
+def test_descriptors_that_run_out_come_back(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """A process that could open nothing refuses; with room again it accepts, without a restart."""
-    brigade.expect_errors("commit failed", "upload failed", "sealer failed", "adopter failed")
-    brigade.expect_errors("request failed", "put failed")
-    service = brigade.start(DURABILITY="disk")
+    service_factory.expect_errors(
+        "commit failed", "upload failed", "sealer failed", "adopter failed"
+    )
+    service_factory.expect_errors("request failed", "put failed")
+    service = service_factory.start(DURABILITY="disk")
     assert service.post("/payloads/before", [{}]).status == 202
     (child,) = service.children()
     _, hard = resource.prlimit(child, resource.RLIMIT_NOFILE)
@@ -392,10 +398,10 @@ def test_an_endless_body_is_cut_off(service: Service) -> None:
 
 @pytest.mark.parametrize("durability", ["disk", "memory"], indirect=True)
 def test_10_mb_in_one_request_is_stored_whole(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """With default settings a collection of 10 MB is one 202, and all of it is stored, once."""
-    service = brigade.start(DURABILITY=durability)
+    service = service_factory.start(DURABILITY=durability)
     flood = Flood(service.port, Plan(threads=1, requests=1, payloads=10_000, pad_bytes=1000)).run()
     assert flood.statuses == {202: 1}
     assert_promise_kept(service, s3, flood)
@@ -505,9 +511,9 @@ def test_an_old_client_is_served(service: Service) -> None:
         assert wire.is_closed()
 
 
-def test_a_header_cannot_break_the_log_or_the_answer(brigade: Brigade) -> None:
+def test_a_header_cannot_break_the_log_or_the_answer(service_factory: ServiceFactory) -> None:
     """What a client writes into a header or a path never becomes a line or a header of ours."""
-    service = brigade.start(LOG_LEVEL="debug")
+    service = service_factory.start(LOG_LEVEL="debug")
     evil = '"}{"level":"FORGED\u00a0\x7f'
     for path in ("/payloads/%0A%7B%22level%22%3A%22FORGED%22%7D", "/payloads"):
         with Wire(service.port) as wire:

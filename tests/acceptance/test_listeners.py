@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.acceptance.service import SERVERS, Brigade, settle
+from tests.acceptance.service import SERVERS, ServiceFactory, settle
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK, FakeS3
 from tests.support.service import free_port
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def road(request: pytest.FixtureRequest) -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """Say which way requests take: everything here holds on each."""
     return str(request.param)
 
@@ -50,10 +50,12 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str) -> tuple
         connection.close()
 
 
-def test_all_sockets_are_served(brigade: Brigade, s3: FakeS3, tmp_path: Path) -> None:
+def test_all_sockets_are_served(
+    service_factory: ServiceFactory, s3: FakeS3, tmp_path: Path
+) -> None:
     """Two ports and a Unix socket lead to the same service, on the hot route and off it."""
     other, unix = free_port(), tmp_path / "brigade.sock"
-    service = brigade.make("--bind", f"{LOOPBACK}:{other}", "--bind", f"unix:{unix}")
+    service = service_factory.make("--bind", f"{LOOPBACK}:{other}", "--bind", f"unix:{unix}")
     service.start()
     service.wait_ready()
     for _ in range(2):
@@ -95,10 +97,10 @@ def write_certificate(directory: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_tls_is_spoken(brigade: Brigade, s3: FakeS3, tmp_path: Path) -> None:
+def test_tls_is_spoken(service_factory: ServiceFactory, s3: FakeS3, tmp_path: Path) -> None:
     """With gunicorn's `certfile` and `keyfile` the same service is there under https."""
     certificate, key = write_certificate(tmp_path)
-    service = brigade.make("--certfile", str(certificate), "--keyfile", str(key))
+    service = service_factory.make("--certfile", str(certificate), "--keyfile", str(key))
     service.start()
     context = ssl.create_default_context(cafile=str(certificate))
 

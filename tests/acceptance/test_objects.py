@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.acceptance.service import (
-    Brigade,
+    ServiceFactory,
     assert_each_object_was_put_once,
     assert_promise_kept,
     settle,
@@ -47,11 +47,11 @@ def send_steadily(service: Service, *, requests: int) -> None:
     [("gzip", "disk"), ("gzip", "memory"), ("zstd", "disk"), ("none", "memory")],
 )
 def test_objects_are_of_the_target_size(
-    brigade: Brigade, s3: FakeS3, compression: str, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, compression: str, durability: str
 ) -> None:
     """On steady traffic a stored object is within 10 % of the target, once the ratio is learnt."""
     target = 64 * KIB
-    service = brigade.start(
+    service = service_factory.start(
         DURABILITY=durability,
         COMPRESSION=compression,
         OBJECT_TARGET_BYTES=target,
@@ -67,10 +67,10 @@ def test_objects_are_of_the_target_size(
 
 
 def test_objects_have_exactly_as_many_payloads_as_allowed(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """With `OBJECT_MAX_PAYLOADS=7` and one payload a request every object but the last has 7."""
-    service = brigade.start(
+    service = service_factory.start(
         DURABILITY=durability,
         OBJECT_MAX_PAYLOADS=7,
         OBJECT_MAX_AGE_SECONDS=3600,
@@ -84,9 +84,11 @@ def test_objects_have_exactly_as_many_payloads_as_allowed(
     assert len({receipt.object for out in flood.outcomes for receipt in out.receipts}) == 15
 
 
-def test_a_collection_stays_together_if_it_fits(brigade: Brigade, s3: FakeS3) -> None:
+def test_a_collection_stays_together_if_it_fits(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """A request has one receipt where its payloads fit into an object, and is cut where not."""
-    service = brigade.start(OBJECT_MAX_PAYLOADS=10)
+    service = service_factory.start(OBJECT_MAX_PAYLOADS=10)
     flood = Flood(service.port, Plan(requests=60, payloads=(1, 10))).run()
     assert {len(outcome.receipts) for outcome in flood.outcomes} == {1}
     receipts = service.post("/payloads/cut", [{"n": n} for n in range(25)]).json()["receipts"]
@@ -97,9 +99,11 @@ def test_a_collection_stays_together_if_it_fits(brigade: Brigade, s3: FakeS3) ->
     assert found == list(range(25))
 
 
-def test_one_payload_per_object(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_one_payload_per_object(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """`OBJECT_MAX_PAYLOADS=1` is the original system: every payload is an object."""
-    service = brigade.start(DURABILITY=durability, OBJECT_MAX_PAYLOADS=1)
+    service = service_factory.start(DURABILITY=durability, OBJECT_MAX_PAYLOADS=1)
     flood = Flood(service.port, Plan(requests=50, payloads=(1, 5))).run()
     assert_promise_kept(service, s3, flood)
     assert_each_object_was_put_once(s3)
@@ -107,9 +111,9 @@ def test_one_payload_per_object(brigade: Brigade, s3: FakeS3, durability: str) -
     assert len(s3.objects()) == len(flood.acked)
 
 
-def test_age_alone_seals_a_segment(brigade: Brigade, durability: str) -> None:
+def test_age_alone_seals_a_segment(service_factory: ServiceFactory, durability: str) -> None:
     """A lonely payload is stored soon after `OBJECT_MAX_AGE_SECONDS`, and not before."""
-    service = brigade.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=1)
+    service = service_factory.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=1)
     answer = service.post("/payloads", [{}])
     receipt = answer.headers["Location"]
     assert service.get(receipt).json()["state"] == "accepted"
@@ -128,10 +132,10 @@ def test_age_alone_seals_a_segment(brigade: Brigade, durability: str) -> None:
     [("gzip", ".ndjson.gz", "gzip"), ("zstd", ".ndjson.zst", "zstd"), ("none", ".ndjson", "")],
 )
 def test_an_object_says_what_it_is(
-    brigade: Brigade, s3: FakeS3, compression: str, extension: str, encoding: str
+    service_factory: ServiceFactory, s3: FakeS3, compression: str, extension: str, encoding: str
 ) -> None:
     """Key, type and encoding fit its compression, and its metadata tell what is in it."""
-    service = brigade.start(COMPRESSION=compression)
+    service = service_factory.start(COMPRESSION=compression)
     flood = Flood(service.port, Plan(requests=20, payloads=5, threads=1)).run()
     assert_promise_kept(service, s3, flood)
     for key, stored in s3.objects().items():
@@ -145,9 +149,9 @@ def test_an_object_says_what_it_is(
         assert stored.put_headers["if-none-match"] == "*"
 
 
-def test_the_default_key_is_hive_style(brigade: Brigade, s3: FakeS3) -> None:
+def test_the_default_key_is_hive_style(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """Stream, date and hour (UTC) are partitions, and the names sort by time."""
-    service = brigade.start(OBJECT_MAX_PAYLOADS=1)
+    service = service_factory.start(OBJECT_MAX_PAYLOADS=1)
     before = datetime.now(UTC)
     answers = [service.post("/payloads/clicks", [{}]).json() for _ in range(5)]
     settle(service)
@@ -165,9 +169,9 @@ def test_the_default_key_is_hive_style(brigade: Brigade, s3: FakeS3) -> None:
         assert abs(at - before) < timedelta(minutes=1)
 
 
-def test_the_key_is_as_the_template_says(brigade: Brigade, s3: FakeS3) -> None:
+def test_the_key_is_as_the_template_says(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """`KEY_TEMPLATE` decides; conditional writes may be switched off."""
-    service = brigade.start(
+    service = service_factory.start(
         KEY_TEMPLATE="raw/{date}/{hour}/{stream}/{segment}.jsonl.gz", S3_CONDITIONAL_PUT="off"
     )
     flood = Flood(service.port, Plan(requests=20, streams=("a", "b"))).run()
@@ -178,10 +182,10 @@ def test_the_key_is_as_the_template_says(brigade: Brigade, s3: FakeS3) -> None:
 
 
 def test_a_line_may_be_an_envelope_without_the_token(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """`LINE_FORMAT=envelope` adds when, where and by which request; the token is stored nowhere."""
-    service = brigade.start(DURABILITY=durability, LINE_FORMAT="envelope")
+    service = service_factory.start(DURABILITY=durability, LINE_FORMAT="envelope")
     payloads = b'{"n":9007199254740993},{"n":1.0}'
     answer = service.post(
         "/payloads/clicks",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.service import SECRET, SERVERS, Brigade, settle
+from tests.acceptance.service import SECRET, SERVERS, ServiceFactory, settle
 from tests.acceptance.wire import Wire, post, problem
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
@@ -28,7 +28,7 @@ SAME = {
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def road(request: pytest.FixtureRequest) -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """Say which way requests take: everything here holds on each."""
     return str(request.param)
 
@@ -54,10 +54,12 @@ def still(service: Service) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def test_stats_and_metrics_agree_across_processes(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """Both speak of the whole service, whichever process answers, with S3 away and after."""
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=3, OBJECT_MAX_PAYLOADS=20)
+    service = service_factory.start(
+        DURABILITY=durability, WEB_CONCURRENCY=3, OBJECT_MAX_PAYLOADS=20
+    )
     s3.faults(Fault(kind="hang"))
     # A connection for each request, so that every process has its share of them.
     statuses = [service.post("/payloads", [{}] * 5).status for _ in range(60)]
@@ -91,9 +93,9 @@ def test_stats_and_metrics_agree_across_processes(
     assert seen['put_seconds_bucket{le="+Inf"}'] == seen["put_seconds_count"] == len(s3.objects())
 
 
-def test_the_books_balance_at_every_instant(brigade: Brigade, s3: FakeS3) -> None:
+def test_the_books_balance_at_every_instant(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """Asked again and again under load, nothing is ever negative, lost or counted back."""
-    service = brigade.start(OBJECT_MAX_PAYLOADS=5, WEB_CONCURRENCY=2)
+    service = service_factory.start(OBJECT_MAX_PAYLOADS=5, WEB_CONCURRENCY=2)
     s3.faults(Fault(kind="error", probability=0.2), Fault(kind="lose_answer", probability=0.2))
     last = {"accepted": 0, "stored": 0}
     with Flood(service.port, Plan(threads=2, payloads=(1, 5), pause_seconds=0.002)) as flood:
@@ -107,9 +109,9 @@ def test_the_books_balance_at_every_instant(brigade: Brigade, s3: FakeS3) -> Non
     assert settle(service)["accepted"] == len(flood.acked)
 
 
-def test_failed_puts_are_counted_by_reason(brigade: Brigade, s3: FakeS3) -> None:
+def test_failed_puts_are_counted_by_reason(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """An alert can tell throttling from wrong credentials, and both from a network that is gone."""
-    service = brigade.start()
+    service = service_factory.start()
     faults = {
         "throttled": Fault(kind="error"),
         "denied": Fault(kind="error", status=403, code="AccessDenied"),
@@ -124,16 +126,18 @@ def test_failed_puts_are_counted_by_reason(brigade: Brigade, s3: FakeS3) -> None
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_say_all_is_well(brigade: Brigade, path: str) -> None:
+def test_probes_say_all_is_well(service_factory: ServiceFactory, path: str) -> None:
     """Alive and ready are 200 and a word in JSON."""
-    answer = brigade.start().get(path)
+    answer = service_factory.start().get(path)
     assert answer.status == 200
     assert answer.json()["status"] in {"alive", "ready"}
 
 
-def test_not_ready_says_why_and_alive_stays_green(brigade: Brigade, s3: FakeS3) -> None:
+def test_not_ready_says_why_and_alive_stays_green(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """A full service is out of rotation but not restarted, and is back as soon as it has room."""
-    service = brigade.start(MAX_QUEUE=1, MAX_WORKERS=1, OBJECT_MAX_PAYLOADS=1)
+    service = service_factory.start(MAX_QUEUE=1, MAX_WORKERS=1, OBJECT_MAX_PAYLOADS=1)
     s3.faults(Fault(kind="hang"))
     Flood(service.port, Plan(threads=1, requests=30)).run()
     for _ in range(3):
@@ -146,10 +150,12 @@ def test_not_ready_says_why_and_alive_stays_green(brigade: Brigade, s3: FakeS3) 
     assert service.get("/readyz").status == 200
 
 
-def test_the_log_names_the_request_and_nothing_it_carried(brigade: Brigade, s3: FakeS3) -> None:
+def test_the_log_names_the_request_and_nothing_it_carried(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """At its most talkative the log has request ids, and no payload, token or credential."""
-    brigade.expect_errors("dead letter")
-    service = brigade.start(LOG_LEVEL="debug", RECEIPT_SECRET="receipt-hush")
+    service_factory.expect_errors("dead letter")
+    service = service_factory.start(LOG_LEVEL="debug", RECEIPT_SECRET="receipt-hush")
     s3.faults(
         Fault(kind="error", status=400, code="EntityTooLarge", key_contains="bad/"),
         Fault(kind="error", times=2),
@@ -175,9 +181,9 @@ def test_the_log_names_the_request_and_nothing_it_carried(brigade: Brigade, s3: 
     assert {"stored", "put failed", "dead letter"} <= set(by_request[""])
 
 
-def test_every_line_of_the_log_is_complete(brigade: Brigade) -> None:
+def test_every_line_of_the_log_is_complete(service_factory: ServiceFactory) -> None:
     """Time, level, logger, process, thread and event are on every line, gunicorn's included."""
-    service = brigade.start()
+    service = service_factory.start()
     service.post("/payloads", b"[")
     with Wire(service.port) as wire:
         wire.send(b"NOT HTTP\r\n\r\n")
@@ -191,9 +197,9 @@ def test_every_line_of_the_log_is_complete(brigade: Brigade) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", event["timestamp"])
 
 
-def test_a_made_request_id_can_be_found_in_the_log(brigade: Brigade) -> None:
+def test_a_made_request_id_can_be_found_in_the_log(service_factory: ServiceFactory) -> None:
     """The id in an answer leads to the log line of that request, and to no other."""
-    service = brigade.start()
+    service = service_factory.start()
     with Wire(service.port) as wire:
         wire.send(post(b"[") + post(b"{"))
         first, second = (wire.answer().headers["X-Request-ID"] for _ in range(2))

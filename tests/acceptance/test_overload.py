@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.service import (
     SERVERS,
-    Brigade,
+    ServiceFactory,
     assert_each_object_was_put_once,
     assert_promise_kept,
     settle,
@@ -26,16 +26,16 @@ QUICK_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def road(request: pytest.FixtureRequest) -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """Say which way requests take: everything here holds on each."""
     return str(request.param)
 
 
 def test_overload_is_refused_quickly_and_recovered_from_fully(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """Tiny queue, slow S3, many clients: 202 or a quick 503, then nothing but 202 again."""
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **TINY)
+    service = service_factory.start(DURABILITY=durability, WEB_CONCURRENCY=2, **TINY)
     s3.faults(Fault(kind="slow", seconds=0.2))
     with Flood(service.port, Plan(threads=8, payloads=(1, 5))) as flood:
         flood.wait_for("refused", 1000)
@@ -52,10 +52,10 @@ def test_overload_is_refused_quickly_and_recovered_from_fully(
 
 
 def test_a_full_queue_refuses_all_there_is_until_room_is_made(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """With S3 stuck exactly queue, workers and open segment are taken: 30 payloads, no more."""
-    service = brigade.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=3600, **TINY)
+    service = service_factory.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=3600, **TINY)
     s3.faults(Fault(kind="hang"))
     flood = Flood(service.port, Plan(threads=1, requests=60)).run()
     s3.wait_until(lambda seen: seen.faults.get("hang", 0) == 1)
@@ -74,17 +74,19 @@ def test_a_full_queue_refuses_all_there_is_until_room_is_made(
     assert service.post("/payloads", [{}]).status == 202
 
 
-def test_a_collection_that_never_fits_is_a_413(brigade: Brigade) -> None:
+def test_a_collection_that_never_fits_is_a_413(service_factory: ServiceFactory) -> None:
     """Where waiting would not help the client is not told to come back."""
-    service = brigade.start(**TINY)
+    service = service_factory.start(**TINY)
     assert "never fit" in problem(service.post("/payloads", [{}] * 100), 413)["detail"]
     assert service.post("/payloads", [{}] * 15).status == 202
     assert settle(service)["accepted"] == 15
 
 
-def test_one_stuck_stream_does_not_hold_up_another(brigade: Brigade, s3: FakeS3) -> None:
+def test_one_stuck_stream_does_not_hold_up_another(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """While S3 refuses one stream's objects for a while, the other workers serve the others."""
-    service = brigade.start(MAX_WORKERS=4, OBJECT_MAX_PAYLOADS=10)
+    service = service_factory.start(MAX_WORKERS=4, OBJECT_MAX_PAYLOADS=10)
     s3.faults(Fault(kind="error", key_contains="stuck/"))
     stuck = Flood(service.port, Plan(requests=2, payloads=10, streams=("stuck",))).run()
     others = Flood(service.port, Plan(requests=100, streams=("a", "b"))).run()
@@ -106,9 +108,9 @@ def worker_rss(service: Service) -> int:
         return int(statm.read().split()[1]) * 4096
 
 
-def test_memory_levels_off_with_s3_stuck(brigade: Brigade, s3: FakeS3) -> None:
+def test_memory_levels_off_with_s3_stuck(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """A flood that nothing drains: 503s come, the process stops growing, and every 202 survives."""
-    service = brigade.start(
+    service = service_factory.start(
         DURABILITY="memory",
         MEMORY_MAX_BYTES=8 * MIB,
         OBJECT_MAX_AGE_SECONDS=None,
@@ -130,9 +132,11 @@ def test_memory_levels_off_with_s3_stuck(brigade: Brigade, s3: FakeS3) -> None:
     assert_each_object_was_put_once(s3)
 
 
-def test_tiny_payloads_are_bounded_like_any_other(brigade: Brigade, s3: FakeS3) -> None:
+def test_tiny_payloads_are_bounded_like_any_other(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """What a payload costs beside its own bytes is part of the budget."""
-    service = brigade.start(
+    service = service_factory.start(
         DURABILITY="memory",
         MEMORY_MAX_BYTES=8 * MIB,
         OBJECT_MAX_PAYLOADS=1,
@@ -147,9 +151,9 @@ def test_tiny_payloads_are_bounded_like_any_other(brigade: Brigade, s3: FakeS3) 
     assert service.stats()["accepted"] >= 1000
 
 
-def test_by_default_no_process_outgrows_256_mb(brigade: Brigade, s3: FakeS3) -> None:
+def test_by_default_no_process_outgrows_256_mb(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """Default settings, memory mode, S3 stuck, bodies of 10 MB from eight clients at once."""
-    service = brigade.start(DURABILITY="memory", OBJECT_MAX_AGE_SECONDS=None)
+    service = service_factory.start(DURABILITY="memory", OBJECT_MAX_AGE_SECONDS=None)
     s3.faults(Fault(kind="hang"))
     peak, statuses = 0, set()
     plan = Plan(threads=8, requests=10, payloads=10_000, pad_bytes=1000)

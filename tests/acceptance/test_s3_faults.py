@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.service import (
-    Brigade,
+    ServiceFactory,
     assert_each_object_was_put_once,
     assert_promise_kept,
     settle,
@@ -48,10 +48,14 @@ def conflicts(service: Service) -> int:
     ],
 )
 def test_an_error_for_a_while_delays_and_loses_nothing(
-    brigade: Brigade, s3: FakeS3, durability: str, error: tuple[int, str], reason: str
+    service_factory: ServiceFactory,
+    s3: FakeS3,
+    durability: str,
+    error: tuple[int, str],
+    reason: str,
 ) -> None:
     """However S3 refuses for a while: clients see 202s, and later all is stored, once."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(Fault(kind="error", status=error[0], code=error[1]))
     flood = Flood(service.port, PLAN).run()
     assert flood.statuses.keys() == {202}
@@ -65,10 +69,10 @@ def test_an_error_for_a_while_delays_and_loses_nothing(
 
 
 def test_a_bucket_that_comes_late_gets_everything(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """While the bucket is missing all is kept, and goes there once it is."""
-    service = brigade.start(DURABILITY=durability, S3_BUCKET="late", **SMALL)
+    service = service_factory.start(DURABILITY=durability, S3_BUCKET="late", **SMALL)
     flood = Flood(service.port, PLAN).run()
     assert flood.statuses.keys() == {202}
     s3.wait_until(lambda seen: seen.requests.get("PUT", 0) >= 5)
@@ -95,10 +99,10 @@ def flood_until_it_hurts(service: Service, s3: FakeS3, kind: Kind) -> Flood:
     ],
 )
 def test_a_flaky_s3_gets_everything_once(
-    brigade: Brigade, s3: FakeS3, durability: str, kind: Kind
+    service_factory: ServiceFactory, s3: FakeS3, durability: str, kind: Kind
 ) -> None:
     """Half of all PUTs fail in the middle, and every payload arrives once."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(Fault(kind=kind, probability=0.5, seconds=0.2))
     flood = flood_until_it_hurts(service, s3, kind)
     assert flood.statuses.keys() == {202}
@@ -107,9 +111,11 @@ def test_a_flaky_s3_gets_everything_once(
     assert_each_object_was_put_once(s3)
 
 
-def test_lost_answers_make_no_duplicates(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_lost_answers_make_no_duplicates(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """Half of all answers are lost: the 412 to the next try is looked into, and nothing doubles."""
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
+    service = service_factory.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
     s3.faults(Fault(kind="lose_answer", probability=0.5))
     flood = flood_until_it_hurts(service, s3, "lose_answer")
     s3.clear()
@@ -121,10 +127,10 @@ def test_lost_answers_make_no_duplicates(brigade: Brigade, s3: FakeS3, durabilit
 
 
 def test_half_a_body_kept_by_an_evil_store_is_put_right(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """A 412 over an object that is only half of ours is no success: it is replaced by the whole."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(Fault(kind="half", probability=0.5))
     flood = flood_until_it_hurts(service, s3, "half")
     s3.clear()
@@ -132,9 +138,11 @@ def test_half_a_body_kept_by_an_evil_store_is_put_right(
     assert {stored.created_count for stored in s3.objects().values()} == {1}
 
 
-def test_a_hanging_s3_holds_up_no_client(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_a_hanging_s3_holds_up_no_client(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """While every PUT hangs clients are answered as ever; then all goes up, once."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(Fault(kind="hang"))
     flood = Flood(service.port, PLAN).run()
     assert flood.statuses.keys() == {202}
@@ -147,10 +155,12 @@ def test_a_hanging_s3_holds_up_no_client(brigade: Brigade, s3: FakeS3, durabilit
     assert service.stats()["idle_workers"] == 8
 
 
-def test_s3_away_and_back_again(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_s3_away_and_back_again(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """Connections refused, at the start and again later: what came meanwhile goes up afterwards."""
     s3.stop_listening()
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
+    service = service_factory.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
     floods = [Flood(service.port, PLAN).run()]
     s3.listen_again()
     settle(service)
@@ -166,9 +176,9 @@ def test_s3_away_and_back_again(brigade: Brigade, s3: FakeS3, durability: str) -
     assert_each_object_was_put_once(s3)
 
 
-def test_everything_at_once(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_everything_at_once(service_factory: ServiceFactory, s3: FakeS3, durability: str) -> None:
     """All faults in one, on several streams: the oracle finds nothing wrong."""
-    service = brigade.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
+    service = service_factory.start(DURABILITY=durability, WEB_CONCURRENCY=2, **SMALL)
     kinds: list[Kind] = ["reset", "close_early", "lose_answer", "half", "error", "slow"]
     s3.faults(*(Fault(kind=kind, probability=0.15, seconds=0.1) for kind in kinds))
     plan = Plan(threads=4, requests=400, payloads=(1, 9), streams=("a", "b", "c"), form="ndjson")
@@ -189,9 +199,9 @@ def put(s3: FakeS3, key: str, body: bytes) -> None:
 
 
 @pytest.fixture
-def refused(brigade: Brigade, s3: FakeS3) -> None:
+def refused(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """Let S3 refuse the objects of the stream `bad` for good."""
-    brigade.expect_errors("dead letter")
+    service_factory.expect_errors("dead letter")
     s3.faults(Fault(kind="error", status=400, code="EntityTooLarge", key_contains="bad/"))
 
 
@@ -209,10 +219,10 @@ def letters(service: Service) -> dict[str, tuple[dict[str, Any], list[bytes]]]:
 
 @pytest.mark.usefixtures("refused")
 def test_what_s3_refuses_for_good_is_a_dead_letter(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """It is on disk with the reason, counted, logged and told by its receipt; others go on."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     bad = Flood(service.port, Plan(requests=60, payloads=5, streams=("bad",))).run()
     good = Flood(service.port, Plan(requests=60, payloads=5, streams=("good",))).run()
     stats = settle(service)
@@ -235,10 +245,10 @@ def test_what_s3_refuses_for_good_is_a_dead_letter(
 
 @pytest.mark.usefixtures("refused")
 def test_a_dead_letter_stays_counted_over_a_restart(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """Dead is still dead after a stop and a start: neither lost from the books nor tried again."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     bad = Flood(service.port, Plan(requests=20, payloads=5, streams=("bad",))).run()
     settle(service)
     service.terminate()
@@ -254,12 +264,14 @@ def test_a_dead_letter_stays_counted_over_a_restart(
 
 
 def test_the_object_of_somebody_else_is_left_alone(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """A key that holds another's object is a dead letter; that object is not touched."""
-    brigade.expect_errors("dead letter")
+    service_factory.expect_errors("dead letter")
     template = "{stream}/{segment}"
-    service = brigade.start(DURABILITY=durability, KEY_TEMPLATE=template, OBJECT_MAX_AGE_SECONDS=60)
+    service = service_factory.start(
+        DURABILITY=durability, KEY_TEMPLATE=template, OBJECT_MAX_AGE_SECONDS=60
+    )
     answer = service.post("/payloads/theirs", b'[{"mine":1}]')
     key = answer.json()["receipts"][0]["object"].removeprefix("s3://bucket/")
     put(s3, key, b"theirs\n")
@@ -272,16 +284,16 @@ def test_the_object_of_somebody_else_is_left_alone(
 
 
 def test_the_front_door_is_open_while_s3_is_away(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """Ready means ready to accept: S3's absence is not the client's business; receipts say 503."""
     s3.stop_listening()
-    service = brigade.start(DURABILITY=durability)
+    service = service_factory.start(DURABILITY=durability)
     answer = service.post("/payloads", [{}])
     assert answer.status == 202
     assert service.get("/readyz").status == 200
     state = service.get(answer.headers["Location"]).json()["state"]
     assert state in {"accepted", "uploading"}
-    gone = brigade.make(DURABILITY=durability)
+    gone = service_factory.make(DURABILITY=durability)
     with gone:
         problem(gone.get(answer.headers["Location"]), 503)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.service import Brigade
+from tests.acceptance.service import ServiceFactory
 from tests.support import wait_until
 from tests.support.s3 import ROOT, FakeS3
 from tests.support.service import Service
@@ -33,7 +33,7 @@ def refuses_to_start(service: Service) -> str:
     return said
 
 
-def test_all_mistakes_are_named_at_once(brigade: Brigade) -> None:
+def test_all_mistakes_are_named_at_once(service_factory: ServiceFactory) -> None:
     """Whatever is wrong, of whatever kind, is in the one message, each setting once."""
     wrong: dict[str, Any] = {
         "S3_BUCKET": "Not_A_Bucket",
@@ -47,14 +47,14 @@ def test_all_mistakes_are_named_at_once(brigade: Brigade) -> None:
         "LOG_LEVEL": "loud",
         "WEB_CONCURRENCY": 0,
     }
-    said = refuses_to_start(brigade.make(**wrong))
+    said = refuses_to_start(service_factory.make(**wrong))
     assert said.count("bucket-brigade: ") == 1
     assert {name: said.count(f"  {name}: ") for name in wrong} == dict.fromkeys(wrong, 1)
 
 
-def test_a_bucket_is_required(brigade: Brigade) -> None:
+def test_a_bucket_is_required(service_factory: ServiceFactory) -> None:
     """Without S3_BUCKET nothing starts; a blank one is none."""
-    assert "S3_BUCKET: must be set" in refuses_to_start(brigade.make(S3_BUCKET=""))
+    assert "S3_BUCKET: must be set" in refuses_to_start(service_factory.make(S3_BUCKET=""))
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,11 @@ def test_a_bucket_is_required(brigade: Brigade) -> None:
         ("just-a-name", "package.module:SchemaClass"),
     ],
 )
-def test_a_schema_that_is_none_is_refused(brigade: Brigade, schema: str, why: str) -> None:
+def test_a_schema_that_is_none_is_refused(
+    service_factory: ServiceFactory, schema: str, why: str
+) -> None:
     """`PAYLOAD_SCHEMA` is looked up before a port opens."""
-    assert why in refuses_to_start(brigade.make(PAYLOAD_SCHEMA=schema))
+    assert why in refuses_to_start(service_factory.make(PAYLOAD_SCHEMA=schema))
 
 
 def test_flask_names_a_schema_that_is_none(tmp_path: Path, s3: FakeS3) -> None:
@@ -84,38 +86,40 @@ def test_flask_names_a_schema_that_is_none(tmp_path: Path, s3: FakeS3) -> None:
 
 
 def test_a_spool_that_cannot_be_is_refused(
-    brigade: Brigade, durability: str, tmp_path: Path
+    service_factory: ServiceFactory, durability: str, tmp_path: Path
 ) -> None:
     """SPOOL_DIR that is a file, or lies under one, is named with the reason, in either mode."""
     file = tmp_path / "file"
     file.write_text("not a directory")
     for directory in (file, file / "spool"):
-        service = brigade.make(SPOOL_DIR=directory, DURABILITY=durability)
+        service = service_factory.make(SPOOL_DIR=directory, DURABILITY=durability)
         said = refuses_to_start(service)
         assert f"SPOOL_DIR {directory} cannot be used: " in said
     assert file.read_text() == "not a directory"
 
 
-def test_a_spool_whose_lock_is_no_file_is_refused(brigade: Brigade, tmp_path: Path) -> None:
+def test_a_spool_whose_lock_is_no_file_is_refused(
+    service_factory: ServiceFactory, tmp_path: Path
+) -> None:
     """What cannot be locked cannot be owned."""
     (tmp_path / "spool" / "lock").mkdir(parents=True)
-    assert "SPOOL_DIR" in refuses_to_start(brigade.make(SPOOL_DIR=tmp_path / "spool"))
+    assert "SPOOL_DIR" in refuses_to_start(service_factory.make(SPOOL_DIR=tmp_path / "spool"))
 
 
-def test_a_time_budget_that_breaks_the_promise_is_refused(brigade: Brigade) -> None:
+def test_a_time_budget_that_breaks_the_promise_is_refused(service_factory: ServiceFactory) -> None:
     """A graceful_timeout too short for a drain would be a SIGKILL in its middle."""
-    service = brigade.make(GUNICORN_CMD_ARGS="--graceful-timeout 3")
+    service = service_factory.make(GUNICORN_CMD_ARGS="--graceful-timeout 3")
     assert "graceful_timeout" in refuses_to_start(service)
 
 
-def test_gunicorn_can_be_told_otherwise(brigade: Brigade) -> None:
+def test_gunicorn_can_be_told_otherwise(service_factory: ServiceFactory) -> None:
     """GUNICORN_CMD_ARGS wins over our defaults where it breaks nothing."""
-    service = brigade.start(GUNICORN_CMD_ARGS="--threads 2 --workers 3")
+    service = service_factory.start(GUNICORN_CMD_ARGS="--threads 2 --workers 3")
     wait_until(lambda: len(service.children()) == 3, timeout=10, what="three processes")
     assert service.post("/payloads", [{}]).status == 202
 
 
-def test_blank_settings_are_unset(brigade: Brigade) -> None:
+def test_blank_settings_are_unset(service_factory: ServiceFactory) -> None:
     """`NAME=`, as compose files write it, means the default."""
-    service = brigade.start(MAX_QUEUE="", COMPRESSION=" ", PAYLOAD_SCHEMA="")
+    service = service_factory.start(MAX_QUEUE="", COMPRESSION=" ", PAYLOAD_SCHEMA="")
     assert service.post("/payloads", [{}]).status == 202

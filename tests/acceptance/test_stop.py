@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.service import (
     SERVERS,
-    Brigade,
+    ServiceFactory,
     assert_each_object_was_put_once,
     assert_promise_kept,
     settle,
@@ -34,7 +34,7 @@ LOAD = Plan(threads=4, payloads=(1, 5), pause_seconds=0.002)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def road(request: pytest.FixtureRequest) -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """Say which way requests take: everything here holds on each."""
     return str(request.param)
 
@@ -57,10 +57,10 @@ def start_again(service: Service) -> None:
 
 
 def test_sigterm_under_load_stores_every_202_and_exits_0(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """With a slow S3 and clients that keep coming, all that was answered 202 is in the bucket."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(SLOW)
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 500)
@@ -73,10 +73,10 @@ def test_sigterm_under_load_stores_every_202_and_exits_0(
 
 
 def test_s3_down_at_sigterm_leaves_all_to_the_next_start(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """The service ends in time; what is left is on disk, and goes up after a start, once."""
-    service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
+    service = service_factory.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 200)
         s3.stop_listening()
@@ -93,10 +93,10 @@ def test_s3_down_at_sigterm_leaves_all_to_the_next_start(
 
 
 def test_a_put_that_outlives_its_process_makes_no_duplicate(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """S3 may carry out a PUT long after the service gave it up: its second try finds it there."""
-    service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
+    service = service_factory.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
     s3.faults(Fault(kind="slow", seconds=3))
     flood = Flood(service.port, Plan(requests=100, payloads=5)).run()
     s3.wait_until(lambda seen: seen.faults.get("slow", 0) >= 4)
@@ -109,10 +109,10 @@ def test_a_put_that_outlives_its_process_makes_no_duplicate(
 
 
 def test_a_hanging_put_does_not_outlast_the_stop(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """With S3 hanging the service still ends in time, and the next start stores everything."""
-    service = brigade.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
+    service = service_factory.start(DURABILITY=durability, DRAIN_SECONDS=0.5, **SMALL)
     s3.faults(Fault(kind="hang"))
     flood = Flood(service.port, Plan(requests=100, payloads=5)).run()
     s3.wait_until(lambda seen: seen.faults.get("hang", 0) >= 4)
@@ -130,10 +130,10 @@ def test_a_hanging_put_does_not_outlast_the_stop(
     [("disk", signal.SIGQUIT), ("memory", signal.SIGQUIT), ("memory", signal.SIGINT)],
 )
 def test_a_quick_stop_loses_nothing_either(
-    brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
+    service_factory: ServiceFactory, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:
     """SIGINT and SIGQUIT break connections off, but no 202 is lost: the rest is on disk."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(SLOW)
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 500)
@@ -153,13 +153,13 @@ def test_a_quick_stop_loses_nothing_either(
     ],
 )
 def test_a_second_signal_does_not_cut_the_drain_short(
-    brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
+    service_factory: ServiceFactory, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:
     """Whoever is impatient while the service drains loses nothing, however long the drain takes.
 
     gunicorn's master gives its workers two seconds more when SIGINT or SIGQUIT follows SIGTERM.
     """
-    service = brigade.start(DURABILITY=durability, **{**SMALL, "WEB_CONCURRENCY": 1})
+    service = service_factory.start(DURABILITY=durability, **{**SMALL, "WEB_CONCURRENCY": 1})
     s3.faults(Fault(kind="slow", seconds=1))
     flood = Flood(service.port, Plan(requests=48, payloads=5)).run()
     service.terminate()
@@ -177,10 +177,10 @@ def test_a_second_signal_does_not_cut_the_drain_short(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_a_slow_client_does_not_hold_up_a_hurried_stop(
-    brigade: Brigade, s3: FakeS3, durability: str, number: signal.Signals
+    service_factory: ServiceFactory, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:
     """Half a body under way, SIGTERM, SIGINT: what was answered for is written down in time."""
-    service = brigade.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=60)
+    service = service_factory.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=60)
     flood = Flood(service.port, Plan(requests=20, payloads=5)).run()
     with Wire(service.port) as wire:
         wire.send(post(b"[{}]", headers={"Content-Length": "99"}))
@@ -193,9 +193,9 @@ def test_a_slow_client_does_not_hold_up_a_hurried_stop(
     assert_each_object_was_put_once(s3)
 
 
-def test_a_stop_says_what_it_leaves_behind(brigade: Brigade, s3: FakeS3) -> None:
+def test_a_stop_says_what_it_leaves_behind(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """What was left by processes before it counts as well as its own."""
-    service = brigade.start(DRAIN_SECONDS=0.5)
+    service = service_factory.start(DRAIN_SECONDS=0.5)
     s3.stop_listening()
     flood = Flood(service.port, Plan(requests=10, payloads=5)).run()
     service.kill_group()
@@ -213,10 +213,10 @@ def test_a_stop_says_what_it_leaves_behind(brigade: Brigade, s3: FakeS3) -> None
 
 
 def test_ctrl_c_reaches_every_process_and_loses_nothing(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """A terminal sends SIGINT to the whole group, master and workers alike, and maybe twice."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(SLOW)
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 300)
@@ -229,9 +229,11 @@ def test_ctrl_c_reaches_every_process_and_loses_nothing(
     assert_each_object_was_put_once(s3)
 
 
-def test_a_reload_under_load_is_not_noticed(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_a_reload_under_load_is_not_noticed(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """SIGHUP: new processes take over, the old ones drain, and requests are served throughout."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     before = service.children()
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 200)
@@ -247,10 +249,10 @@ def test_a_reload_under_load_is_not_noticed(brigade: Brigade, s3: FakeS3, durabi
 
 
 def test_one_process_may_go_while_the_others_serve(
-    brigade: Brigade, s3: FakeS3, durability: str
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
     """SIGTERM to one of them: it drains, another takes its place, and nothing is lost."""
-    service = brigade.start(DURABILITY=durability, **SMALL)
+    service = service_factory.start(DURABILITY=durability, **SMALL)
     s3.faults(SLOW)
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 200)
@@ -264,10 +266,12 @@ def test_one_process_may_go_while_the_others_serve(
     assert_each_object_was_put_once(s3)
 
 
-def test_a_killed_process_is_inherited_by_the_others(brigade: Brigade, s3: FakeS3) -> None:
+def test_a_killed_process_is_inherited_by_the_others(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """SIGKILL to one of them: what it had on disk goes up, from another, without a restart."""
-    brigade.expect_errors("Worker (pid:")
-    service = brigade.start(DURABILITY="disk", **SMALL)
+    service_factory.expect_errors("Worker (pid:")
+    service = service_factory.start(DURABILITY="disk", **SMALL)
     s3.faults(Fault(kind="hang"))
     with Flood(service.port, LOAD) as flood:
         flood.wait_for("acked", 300)
@@ -280,9 +284,9 @@ def test_a_killed_process_is_inherited_by_the_others(brigade: Brigade, s3: FakeS
     assert_each_object_was_put_once(s3)
 
 
-def test_a_backlog_does_not_delay_readiness(brigade: Brigade, s3: FakeS3) -> None:
+def test_a_backlog_does_not_delay_readiness(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """Left-over objects go up beside new traffic; the service is ready, and refuses nothing."""
-    service = brigade.start(DURABILITY="disk", DRAIN_SECONDS=0.5, **SMALL)
+    service = service_factory.start(DURABILITY="disk", DRAIN_SECONDS=0.5, **SMALL)
     s3.stop_listening()
     old = Flood(service.port, Plan(requests=200, payloads=5, threads=2)).run()
     assert end(service) == 0
@@ -296,10 +300,10 @@ def test_a_backlog_does_not_delay_readiness(brigade: Brigade, s3: FakeS3) -> Non
     assert_each_object_was_put_once(s3)
 
 
-def test_a_stop_during_the_start_is_heard(brigade: Brigade) -> None:
+def test_a_stop_during_the_start_is_heard(service_factory: ServiceFactory) -> None:
     """SIGTERM at any moment of a start ends the service soon: no process boots on regardless."""
     rng = random.Random(1)
-    service = brigade.make(WEB_CONCURRENCY=3)
+    service = service_factory.make(WEB_CONCURRENCY=3)
     for begun in range(1, 6):
         service.start()
         wait_until(
@@ -312,9 +316,11 @@ def test_a_stop_during_the_start_is_heard(brigade: Brigade) -> None:
         assert service.wait(15) == 0
 
 
-def test_start_and_stop_without_traffic(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_start_and_stop_without_traffic(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """An idle service stops at once, stores nothing and leaves no home behind."""
-    service = brigade.start(DURABILITY=durability)
+    service = service_factory.start(DURABILITY=durability)
     started = time.monotonic()
     assert end(service) == 0
     assert time.monotonic() - started < 5
@@ -322,9 +328,9 @@ def test_start_and_stop_without_traffic(brigade: Brigade, s3: FakeS3, durability
     assert not [path for path in service.spool_dir.iterdir() if len(path.name) == 32]
 
 
-def test_idle_keep_alive_connections_do_not_hold_up_a_stop(brigade: Brigade) -> None:
+def test_idle_keep_alive_connections_do_not_hold_up_a_stop(service_factory: ServiceFactory) -> None:
     """Connections that say nothing more, or never did, are closed, not waited for."""
-    service = brigade.start()
+    service = service_factory.start()
     with Wire(service.port), Wire(service.port) as kept:
         kept.send(head("GET", "/healthz"))
         assert kept.answer().status == 200
@@ -333,9 +339,11 @@ def test_idle_keep_alive_connections_do_not_hold_up_a_stop(brigade: Brigade) -> 
         assert time.monotonic() - started < 10
 
 
-def test_a_restart_keeps_the_ledger(brigade: Brigade, s3: FakeS3, durability: str) -> None:
+def test_a_restart_keeps_the_ledger(
+    service_factory: ServiceFactory, s3: FakeS3, durability: str
+) -> None:
     """Accepted and stored count on over restarts, and receipts stay true."""
-    service = brigade.start(DURABILITY=durability)
+    service = service_factory.start(DURABILITY=durability)
     floods = [Flood(service.port, Plan(requests=20, payloads=3)).run()]
     assert end(service) == 0
     start_again(service)
@@ -346,9 +354,13 @@ def test_a_restart_keeps_the_ledger(brigade: Brigade, s3: FakeS3, durability: st
     assert service.get(f"/receipts/{receipt.id}").json()["state"] == "stored"
 
 
-def test_clients_that_do_not_close_hold_nobody_up(brigade: Brigade, s3: FakeS3) -> None:
+def test_clients_that_do_not_close_hold_nobody_up(
+    service_factory: ServiceFactory, s3: FakeS3
+) -> None:
     """Told that it is over they stay connected: others are served, and a stop stores all."""
-    service = brigade.start(DURABILITY="memory", OBJECT_MAX_AGE_SECONDS=60, REQUEST_SECONDS=2)
+    service = service_factory.start(
+        DURABILITY="memory", OBJECT_MAX_AGE_SECONDS=60, REQUEST_SECONDS=2
+    )
     flood = Flood(service.port, Plan(requests=20, payloads=5)).run()
     with contextlib.ExitStack() as stack:
         for _ in range(20):
@@ -364,9 +376,9 @@ def test_clients_that_do_not_close_hold_nobody_up(brigade: Brigade, s3: FakeS3) 
     assert not judge([flood], s3).faults
 
 
-def test_a_quick_stop_ends_by_itself(brigade: Brigade) -> None:
+def test_a_quick_stop_ends_by_itself(service_factory: ServiceFactory) -> None:
     """SIGQUIT with a request that does not come to its end: nobody has to be killed."""
-    service = brigade.start(REQUEST_SECONDS=20)
+    service = service_factory.start(REQUEST_SECONDS=20)
     with Wire(service.port) as slow:
         slow.send(head("POST", "/payloads", {"Content-Length": "100"}) + b'{"pay')
         time.sleep(0.2)
@@ -374,9 +386,9 @@ def test_a_quick_stop_ends_by_itself(brigade: Brigade) -> None:
     assert not events(service, "Worker (pid:")
 
 
-def test_from_the_signal_on_the_port_refuses(brigade: Brigade) -> None:
+def test_from_the_signal_on_the_port_refuses(service_factory: ServiceFactory) -> None:
     """While a request that began before is waited for, nobody new is let in and left alone."""
-    service = brigade.start(REQUEST_SECONDS=20)
+    service = service_factory.start(REQUEST_SECONDS=20)
     body = b'{"payloads":[{"n":1}]}'
     with Wire(service.port) as slow:
         whole = post(body)
@@ -399,9 +411,9 @@ def refused(port: int) -> bool:
     return False
 
 
-def test_a_quick_stop_is_no_error(brigade: Brigade) -> None:
+def test_a_quick_stop_is_no_error(service_factory: ServiceFactory) -> None:
     """Whatever is asked while SIGQUIT is carried out gets its answer, a 503, or no connection."""
-    service = brigade.start()
+    service = service_factory.start()
     seen: collections.Counter[int] = collections.Counter()
 
     def ask_on() -> None:

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.chaos.simdisk import Died, Fuse, SimDisk
-from workers.dispatch.backoff import Outage
-from workers.dispatch.jobs import JobQueue
+from workers.dispatch.backoff import Backoff
 from workers.errors import (
     Abandoned,
     NotDurable,
@@ -32,19 +31,22 @@ from workers.errors import (
 )
 from workers.intake.intake import Intake
 from workers.operate.receipts import DEAD_PREFIX
-from workers.segments.future import Ticket
+from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Ratios
 from workers.segments.segment import Header, Receipt
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
-from workers.spool.committer import FEW_FILES, DiskJournal
-from workers.spool.counters import BOARD_BYTES, CELLS, Board, Field
-from workers.spool.process_spool import Home
-from workers.spool.segment_file import SpoolFile
+from workers.spool.committer import FEW_FILES, Committer
+from workers.spool.counters import CELLS, COUNTERS_BYTES, Counters, Field
+from workers.spool.process_spool import ProcessSpool
+from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.compression import unpack
 from workers.upload.s3 import REASONS, Bucket, Stored
 from workers.upload.uploader import Uploader
+
+if TYPE_CHECKING:
+    from workers.dispatch.jobs import JobQueue
 
 ROOT = Path("/spool")
 PAYLOAD = re.compile(rb'\{"id":(\d+),"pad":"(x*)"\}')
@@ -250,7 +252,7 @@ class NeverThroughError(Exception):
     """However often it is tried, S3 never takes it."""
 
 
-class Impatience(Outage):
+class Impatience(Backoff):
     """An outage that nobody sleeps through."""
 
     def wait(self, attempt: int) -> None:
@@ -263,13 +265,13 @@ class Impatience(Outage):
 # --- The spool's directory ------------------------------------------------------------------------
 
 
-class Ledger(Board):
+class Ledger(Counters):
     """A board in memory, and what the kernel has written of it to the disk so far."""
 
     def __init__(self) -> None:
-        memory = mmap.mmap(-1, BOARD_BYTES)
+        memory = mmap.mmap(-1, COUNTERS_BYTES)
         super().__init__(memory)
-        self._written = bytes(BOARD_BYTES)
+        self._written = bytes(COUNTERS_BYTES)
 
     def flush(self) -> None:
         """Write the counters to the disk, as the kernel does now and then by itself."""
@@ -280,14 +282,14 @@ class Ledger(Board):
         self._memory[:] = self._written
 
 
-class SimHome(Home):
+class SimHome(ProcessSpool):
     """A home whose ledger is in memory and whose lock is the trial's word."""
 
     def __init__(
-        self, path: Path, *, board: Board, disk: SimDisk, release: Callable[[Path], None]
+        self, path: Path, *, counters: Counters, disk: SimDisk, release: Callable[[Path], None]
     ) -> None:
         self.path = path
-        self.board = board
+        self.counters = counters
         self.backlog = deque()
         self._held = {}
         self._disk = disk
@@ -296,7 +298,7 @@ class SimHome(Home):
         self._release = release
 
     def close(self) -> None:
-        self.still_gauges()
+        self.reset_gauges()
         self._release(self.path)
 
 
@@ -320,23 +322,25 @@ class SimSpool(Spool):
         """Choose by the trial's chance."""
         return self._rng.choice(choices)
 
-    def make_home(self) -> Home:
+    def create_process_spool(self) -> ProcessSpool:
         path = ROOT / f"{self._rng.getrandbits(128):032x}"
         self._sim.make_directory(path)
         self._sim.sync_directory(ROOT)
         return self._own(path)
 
-    def adopt_homes(self) -> Iterator[Home]:
+    def adopt_orphans(self) -> Iterator[ProcessSpool]:
         for name in self._sim.names(ROOT):
             if name not in self.owned:
                 yield self._own(ROOT / name)
 
-    def retire(self, home: Home) -> None:
-        assert not home.segment_files(), "a home is removed with segments in it"
-        self.retired = [a + b for a, b in zip(self.retired, home.board.snapshot(), strict=True)]
-        self._sim.remove_directory(home.path)
-        del self.ledgers[home.path.name]
-        home.close()
+    def retire(self, process_spool: ProcessSpool) -> None:
+        assert not process_spool.segment_files(), "a home is removed with segments in it"
+        self.retired = [
+            a + b for a, b in zip(self.retired, process_spool.counters.snapshot(), strict=True)
+        ]
+        self._sim.remove_directory(process_spool.path)
+        del self.ledgers[process_spool.path.name]
+        process_spool.close()
 
     def keep_dead(
         self, header: Header, runs: Iterable[bytes], *, reason: str, payloads: int
@@ -347,18 +351,18 @@ class SimSpool(Spool):
     def drop_dead(self, name: str) -> None:
         self.dead.pop(name, None)
 
-    def quarantine(self, file: SpoolFile, *, reason: str) -> None:
+    def quarantine(self, file: SegmentFile, *, reason: str) -> None:
         self.quarantined.append(f"{file.path.name}: {reason}")
 
     def count(self, field: Field) -> int:
         """Return a counter of the whole service."""
         return self.retired[field] + sum(ledger[field] for ledger in self.ledgers.values())
 
-    def _own(self, path: Path) -> Home:
+    def _own(self, path: Path) -> ProcessSpool:
         self.owned.add(path.name)
-        board = self.ledgers.setdefault(path.name, Ledger())
+        counters = self.ledgers.setdefault(path.name, Ledger())
         release = lambda path: self.owned.discard(path.name)  # noqa: E731
-        return SimHome(path, board=board, disk=self._sim, release=release)
+        return SimHome(path, counters=counters, disk=self._sim, release=release)
 
 
 # --- A process ------------------------------------------------------------------------------------
@@ -370,10 +374,10 @@ class Asked:
 
     ids: list[int]
     receipts: list[Receipt]
-    ticket: Ticket
+    future: DurabilityFuture
 
 
-class Desk(DiskJournal):
+class Desk(Committer):
     """The committer, run when it is called for: there is one thread, and it cannot wait."""
 
     @property
@@ -386,34 +390,36 @@ class Process:
     """One process's pipeline without its threads: what each would do is a method."""
 
     def __init__(self, spool: SimSpool, *, bucket: Bucket, settings: Settings) -> None:
-        self.home = spool.make_home()
-        self.home.board[Field.DURABLE] = 1
-        self.home.board.flush()
+        self.process_spool = spool.create_process_spool()
+        self.process_spool.counters[Field.DURABLE] = 1
+        self.process_spool.counters.flush()
         self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         # Now and then any two files are many: they are synced all at once.
         few = spool.chance((1, FEW_FILES))
-        self.journal = Desk(self.home.board, sync_all=self.home.sync_all, few=few)
+        self.committer = Desk(
+            self.process_spool.counters, sync_all=self.process_spool.sync_all, few=few
+        )
         self.asked: list[Asked] = []
         self._spool = spool
         ratios = Ratios(most=8)
         self.intake = Intake(
             settings,
-            home=self.home,
+            process_spool=self.process_spool,
             jobs=self.jobs,
-            journal=self.journal,
-            new_body=self.home.new_file,
+            committer=self.committer,
+            new_body=self.process_spool.new_file,
             ratios=ratios,
         )
         self.adoption = Adoption(spool, self.intake)
         self._uploader = Uploader(
-            bucket, spool=spool, outage=Impatience(), ratios=ratios, on_done=lambda: None
+            bucket, spool=spool, backoff=Impatience(), ratios=ratios, on_done=lambda: None
         )
         self.adopt()
 
     @property
-    def homes(self) -> list[Home]:
+    def process_spools(self) -> list[ProcessSpool]:
         """The homes that are this process's."""
-        return [self.home, *self.adoption.homes]
+        return [self.process_spool, *self.adoption.process_spools]
 
     def accept(self, stream: str, ids: list[int]) -> None:
         """Take a collection.
@@ -422,13 +428,13 @@ class Process:
             Refusal: it was turned away at the door.
         """
         lines = b"".join(map(payload, ids))
-        ticket = self.intake.take(stream, lines, count=len(ids))
-        self.asked.append(Asked(ids, ticket.receipts(), ticket))
+        future = self.intake.take(stream, lines, count=len(ids))
+        self.asked.append(Asked(ids, future.receipts(), future))
 
     def commit(self) -> None:
         """Be the committer until there is nothing left to commit."""
-        while self.journal.has_work:
-            self.journal.step()
+        while self.committer.has_work:
+            self.committer.step()
 
     def adopt(self) -> None:
         """Be the adopter: one look."""
@@ -464,10 +470,10 @@ class Process:
         while uploads and self.upload():
             uploads -= 1
         self.adoption.close()
-        if self.home.unfinished():
-            self.home.close()
+        if self.process_spool.unfinished():
+            self.process_spool.close()
         else:
-            self._spool.retire(self.home)
+            self._spool.retire(self.process_spool)
 
 
 def payload(number: int) -> bytes:
@@ -625,7 +631,7 @@ class Trial:
         for process in self._processes:
             waiting = []
             for asked in process.asked:
-                if not asked.ticket.settled:
+                if not asked.future.done:
                     waiting.append(asked)
                 else:
                     self._take_answer(asked)
@@ -633,7 +639,7 @@ class Trial:
 
     def _take_answer(self, asked: Asked) -> None:
         try:
-            asked.ticket.wait()
+            asked.future.result()
         except NotDurable:
             # After a failed sync the collection may be on the disk, and the refusal cannot help it.
             if not self._uncertain:
@@ -655,7 +661,7 @@ class Trial:
         if self._disk.failing:
             # A file system that fails tells each at its next sync; nobody goes on upon it.
             others = []
-        self._bury(survivors=others if kind > 0.85 and self._acting is not None else [])
+        self._dead_letter(survivors=others if kind > 0.85 and self._acting is not None else [])
 
     def _cut_power(self) -> None:
         self.cuts += 1
@@ -664,15 +670,17 @@ class Trial:
             if self._rng.random() < 0.5:
                 ledger.power_cut()
 
-    def _bury(self, *, survivors: list[Process]) -> None:
+    def _dead_letter(self, *, survivors: list[Process]) -> None:
         self._processes = survivors
-        self._spool.owned &= {home.path.name for alive in survivors for home in alive.homes}
+        self._spool.owned &= {
+            process_spool.path.name for alive in survivors for process_spool in alive.process_spools
+        }
         self._disk.failing = False
 
     def _drain(self) -> None:
         """With nothing left to go wrong but S3, one more process brings everything home."""
         self._disk.room = None
-        self._bury(survivors=[])
+        self._dead_letter(survivors=[])
         self._start()
         (last,) = self._processes
         for _ in range(MAX_ROUNDS):
@@ -681,16 +689,25 @@ class Trial:
             while last.upload():
                 pass
             self._check_ledgers(last)
-            if self._disk.names(ROOT) == [last.home.path.name] and last.home.empty:
+            if (
+                self._disk.names(ROOT) == [last.process_spool.path.name]
+                and last.process_spool.empty
+            ):
                 return last.stop(0)
         raise AssertionError("what is left is never uploaded")
 
     def _check_ledgers(self, process: Process) -> None:
         """Hold that pending, which nobody counts, is what the files and segments hold."""
-        for home in process.homes:
-            counted = home.board[Field.ACCEPTED] - home.board[Field.STORED] - home.board[Field.DEAD]
-            held = sum(segment.lines for segment in home.unfinished())
-            held += sum((file.read_seal() or (file.survey().lines, 0))[0] for file in home.backlog)
+        for process_spool in process.process_spools:
+            counted = (
+                process_spool.counters[Field.ACCEPTED]
+                - process_spool.counters[Field.STORED]
+                - process_spool.counters[Field.DEAD]
+            )
+            held = sum(segment.lines for segment in process_spool.unfinished())
+            held += sum(
+                (file.read_seal() or (file.survey().lines, 0))[0] for file in process_spool.backlog
+            )
             assert counted == held, f"the ledger says {counted} pending, and there are {held}"
 
     def _judge(self) -> Findings:

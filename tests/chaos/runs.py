@@ -465,7 +465,7 @@ def rolling_restart(terms: Terms) -> Figures:
         return siege.figures()
 
 
-def outage(terms: Terms) -> Figures:
+def backoff(terms: Terms) -> Figures:
     """Take S3 away for most of the time, and kill processes and groups meanwhile."""
     with Siege("S3 outage with kills", terms) as siege:
         siege.s3.stop_listening()
@@ -547,7 +547,7 @@ RUNS: Mapping[str, Run] = {
     "group": killed_group,
     "two-services": two_services,
     "rolling": rolling_restart,
-    "outage": outage,
+    "outage": backoff,
     "full-disk": full_disk,
     "power-cuts": power_cuts,
 }

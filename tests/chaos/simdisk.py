@@ -1,7 +1,7 @@
 """A file system in memory that keeps what is durable apart from what is only in its cache.
 
 The idea is that of SQLite's test6.c: a power cut leaves of everything that was not synced whatever
-a disk may leave. Knows the interface of `workers.spool.disk.Disk`, and nothing of what is kept on it.
+a disk may leave. Knows the interface of `workers.spool.disk.Disk`, nothing of what is on it.
 
 What it grants, as any disk in use does: a sector that is written again with some of its bytes
 unchanged keeps those, and a name is moved in one step.

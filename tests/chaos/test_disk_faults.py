@@ -170,7 +170,7 @@ def test_no_answer_overtakes_its_sync(pipeline: Pipeline, disk: FaultyDisk) -> N
     others = [threading.Thread(target=post, args=(line,)) for line in (b"2\n", b"3\n")]
     for thread in others:
         thread.start()
-    inbox = pipeline._journal._inbox  # type: ignore[attr-defined]
+    inbox = pipeline._committer._inbox  # type: ignore[attr-defined]
     wait_until(lambda: inbox.qsize() == 2, timeout=PATIENCE_SECONDS, what="two more to commit")
     assert answered.empty()
     first_sync.set()
@@ -199,7 +199,7 @@ def test_a_full_disk_refuses_and_recovers_alone(
     disk.room = room
     with pytest.raises(NotDurable, match="No space left on device"):
         bench.accept(b'{"refused":true,"pad":"xxxxxxxx"}')
-    assert bench.home.board[Field.ACCEPTED] == 1
+    assert bench.process_spool.counters[Field.ACCEPTED] == 1
     disk.room = None
     told[where(bench.accept(b'{"n":2}'))[0]] = b'{"n":2}'
     bench.upload_all()
@@ -310,7 +310,7 @@ def leave(bench: Bench, *, suffix: str) -> tuple[Path, list[list[Receipt]]]:
     if suffix == READY:
         bench.age()
     bench.die()
-    (path,) = bench.home.path.glob("*" + suffix)
+    (path,) = bench.process_spool.path.glob("*" + suffix)
     return path, receipts
 
 
@@ -435,8 +435,8 @@ def test_a_damaged_segment_that_s3_refuses_becomes_a_dead_letter(
     bench.upload_all()
     assert stored(bucket) == {}
     assert balance(bench.totals()) == (5, 0, 0, 5)
-    (letter,) = (bench.spool.root / "dead").glob("*.ndjson")
-    assert letter.read_bytes() == b'{"n":1}\n\n\n{"n":4}\n{"n":5}\n'
+    (dead_letter,) = (bench.spool.root / "dead").glob("*.ndjson")
+    assert dead_letter.read_bytes() == b'{"n":1}\n\n\n{"n":4}\n{"n":5}\n'
 
 
 # --- A clock that jumps ---------------------------------------------------------------------------

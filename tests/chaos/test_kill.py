@@ -52,7 +52,7 @@ def test_a_rolling_restart_loses_nothing(tmp_path: Path, engine: str) -> None:
 
 def test_kills_during_an_outage_lose_nothing(tmp_path: Path) -> None:
     """Processes that die while S3 is away leave all they had to those that see it come back."""
-    survive(runs.outage, tmp_path)
+    survive(runs.backoff, tmp_path)
 
 
 def test_a_full_disk_refuses_and_recovers_alone(tmp_path: Path) -> None:

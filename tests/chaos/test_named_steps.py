@@ -23,7 +23,7 @@ from tests.conftest import Bench, DictBucket, balance
 from workers.errors import ObjectRejected
 from workers.operate.receipts import DEAD_PREFIX
 from workers.segments.segment import Receipt
-from workers.spool.counters import Board
+from workers.spool.counters import Counters
 from workers.spool.disk import Disk
 from workers.spool.segment_file import OPEN, READY
 from workers.spool.spool import Spool
@@ -149,7 +149,7 @@ class KeptBucket(DictBucket):
             raise ObjectRejected("not this one")
 
 
-class Scene:
+class Connections:
     """One spool and one bucket, and the processes that come and go there."""
 
     def __init__(self, path: Path) -> None:
@@ -193,7 +193,7 @@ class Scene:
         """Be the process of a part."""
         steps = Steps(fatal)
         for name in ("accept", "begin_finish", "end_finish"):
-            steps.watch(Board, name)
+            steps.watch(Counters, name)
         steps.watch(Spool, "_write")
         steps.watch(shutil, "rmtree")
         bucket, disk = KeptBucket(self.objects, steps), SteppedDisk(steps)
@@ -203,7 +203,7 @@ class Scene:
 
 def perform(path: Path, part: str, fatal: str | None) -> None:
     """Be the process of a part; what other processes know this module for."""
-    Scene(path).perform(part, fatal)
+    Connections(path).perform(part, fatal)
 
 
 # Where the life ends whose recovery is looked at: a whole group, then half of one.
@@ -211,15 +211,15 @@ TORN = "in append 2"
 COLLECTIONS = [(b'{"n":1}', b'{"n":2}'), (b'{"n":3}', b'{"n":4}', b'{"n":5}')]
 
 
-def live(scene: Scene, bench: Bench) -> None:
+def live(scene: Connections, bench: Bench) -> None:
     """The whole life of a segment: two groups, the seal, the PUT, the end; then the home's."""
     for payloads in COLLECTIONS:
         scene.tell(payloads, bench.accept(*payloads))
     bench.upload_all()
-    bench.spool.retire(bench.home)
+    bench.spool.retire(bench.process_spool)
 
 
-def bury(scene: Scene, bench: Bench) -> None:
+def bury(scene: Connections, bench: Bench) -> None:
     """The life of a segment that S3 refuses for good."""
     assert isinstance(bench.bucket, KeptBucket)
     bench.bucket.refusing = True
@@ -227,23 +227,25 @@ def bury(scene: Scene, bench: Bench) -> None:
     bench.upload_all()
 
 
-def recover(_: Scene, bench: Bench) -> None:
+def recover(_: Connections, bench: Bench) -> None:
     """What a process does with the home of a dead one; it takes nothing itself."""
     bench.adopt()
     bench.upload_all()
     bench.adoption.feed()
-    bench.spool.retire(bench.home)
+    bench.spool.retire(bench.process_spool)
 
 
 PARTS = {"life": live, "burial": bury, "recovery": recover}
 
 
-def judge(scene: Scene, *, refusing: bool = False) -> None:
+def judge(scene: Connections, *, refusing: bool = False) -> None:
     """Bring home what is left, and hold the promise and the ledger to the last payload."""
     bucket = KeptBucket(scene.objects)
     bucket.refusing = refusing
     bench = Bench(scene.spool, bucket=bucket)
-    left = sum(file.survey().lines for home in bench.adopt() for file in home.backlog)
+    left = sum(
+        file.survey().lines for process_spool in bench.adopt() for file in process_spool.backlog
+    )
     assert bench.totals().pending == left
     bench.upload_all()
     places = [
@@ -270,12 +272,12 @@ def judge(scene: Scene, *, refusing: bool = False) -> None:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path: Path) -> Connections:
     """Set an empty scene."""
-    return Scene(tmp_path)
+    return Connections(tmp_path)
 
 
-def test_a_life_takes_the_named_steps(scene: Scene) -> None:
+def test_a_life_takes_the_named_steps(scene: Connections) -> None:
     """No step of a segment's life is left out here, and none is only in the list."""
     assert not scene.play("life")
     assert scene.passed == moments(LIFE)
@@ -283,7 +285,7 @@ def test_a_life_takes_the_named_steps(scene: Scene) -> None:
     judge(scene)
 
 
-def test_a_recovery_takes_the_named_steps(scene: Scene) -> None:
+def test_a_recovery_takes_the_named_steps(scene: Connections) -> None:
     """The same for the recovery of a segment whose second group was cut off."""
     assert scene.play("life", TORN)
     assert not scene.play("recovery")
@@ -292,7 +294,7 @@ def test_a_recovery_takes_the_named_steps(scene: Scene) -> None:
     judge(scene)
 
 
-def test_a_burial_takes_the_named_steps(scene: Scene) -> None:
+def test_a_burial_takes_the_named_steps(scene: Connections) -> None:
     """The same for the life of a segment that becomes a dead letter."""
     assert not scene.play("burial")
     assert scene.passed == moments(BURIAL)
@@ -300,14 +302,14 @@ def test_a_burial_takes_the_named_steps(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("moment", moments(LIFE))
-def test_a_kill_at_each_step_of_a_life(scene: Scene, moment: str) -> None:
+def test_a_kill_at_each_step_of_a_life(scene: Connections, moment: str) -> None:
     """What was answered for is stored once, and the ledger is exact, wherever the kill came."""
     assert scene.play("life", moment)
     judge(scene)
 
 
 @pytest.mark.parametrize("moment", moments(RECOVERY[len(START) :]))
-def test_a_kill_at_each_step_of_a_recovery(scene: Scene, moment: str) -> None:
+def test_a_kill_at_each_step_of_a_recovery(scene: Connections, moment: str) -> None:
     """The same when the process that recovers a torn segment is killed in its turn."""
     assert scene.play("life", TORN)
     assert scene.play("recovery", moment)
@@ -315,7 +317,7 @@ def test_a_kill_at_each_step_of_a_recovery(scene: Scene, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", moments(BURIAL[len(START) :]))
-def test_a_kill_at_each_step_of_a_burial(scene: Scene, moment: str) -> None:
+def test_a_kill_at_each_step_of_a_burial(scene: Connections, moment: str) -> None:
     """A dead letter is written once and counted once, wherever the kill came."""
     assert scene.play("burial", moment)
     judge(scene, refusing=True)

@@ -15,7 +15,7 @@ from tests.chaos.model import Figures, MemoryS3, Trial, run_model
 from tests.chaos.simdisk import Died, SimDisk
 from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
 from workers.spool import frames
-from workers.spool.segment_file import SpoolFile, Survey
+from workers.spool.segment_file import SegmentFile, Survey
 from workers.upload.uploader import Uploader
 
 pytestmark = pytest.mark.chaos
@@ -68,7 +68,7 @@ class Scripted(Trial):
         self._fuse.left = None
         self._collect_answers()
         self._cut_power()
-        self._bury(survivors=[])
+        self._dead_letter(survivors=[])
 
 
 def test_a_power_cut_at_each_step_of_a_life() -> None:
@@ -104,9 +104,9 @@ def _is_broken(figures: Figures) -> bool:
 
 
 def without_sync(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a method of `SpoolFile` that does all it did, but for syncing the file."""
+    """Make a method of `SegmentFile` that does all it did, but for syncing the file."""
 
-    def mutant(self: SpoolFile, *args: Any, **kwargs: Any) -> Any:
+    def mutant(self: SegmentFile, *args: Any, **kwargs: Any) -> Any:
         disk = self._disk
         self._disk = _Unsynced(disk)  # type: ignore[assignment]
         try:
@@ -187,19 +187,19 @@ def test_the_model_catches_many_files_that_are_not_synced() -> None:
 
 def test_the_model_catches_an_answer_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant b: no fdatasync before the 202."""
-    monkeypatch.setattr(SpoolFile, "sync", without_sync(SpoolFile.sync))
+    monkeypatch.setattr(SegmentFile, "sync", without_sync(SegmentFile.sync))
     assert is_caught()
 
 
 def test_the_model_catches_a_seal_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant c: no sync at the seal: a ready file may lose its end after all."""
-    monkeypatch.setattr(SpoolFile, "seal", without_sync(SpoolFile.seal))
+    monkeypatch.setattr(SegmentFile, "seal", without_sync(SegmentFile.seal))
     assert is_caught()
 
 
 def test_the_model_catches_a_recovery_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant c': what a kill left in the cache is stored, and then its file shrinks."""
-    monkeypatch.setattr(SpoolFile, "recover", without_sync(SpoolFile.recover))
+    monkeypatch.setattr(SegmentFile, "recover", without_sync(SegmentFile.recover))
     assert is_caught()
 
 
@@ -233,13 +233,13 @@ def test_the_model_catches_checksums_without_the_name(monkeypatch: pytest.Monkey
 
 def test_the_model_catches_a_torn_tail_left_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant f: recovery seals a file without cutting off its torn tail."""
-    real = SpoolFile.recover
+    real = SegmentFile.recover
 
-    def recover(self: SpoolFile) -> Survey:
+    def recover(self: SegmentFile) -> Survey:
         self._disk = _Uncut(self._disk)  # type: ignore[assignment]
         return real(self)
 
-    monkeypatch.setattr(SpoolFile, "recover", recover)
+    monkeypatch.setattr(SegmentFile, "recover", recover)
     assert is_caught()
 
 
@@ -256,11 +256,11 @@ class _Uncut:
 
 def test_the_model_catches_a_refusal_that_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant f': what a full disk refused stays in the file, and is stored."""
-    monkeypatch.setattr(SpoolFile, "roll_back", lambda _: None)
+    monkeypatch.setattr(SegmentFile, "roll_back", lambda _: None)
     assert is_caught()
 
 
 def test_the_model_catches_a_roll_back_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant f'': a refusal is undone in the cache only, and a power cut brings it back."""
-    monkeypatch.setattr(SpoolFile, "roll_back", without_sync(SpoolFile.roll_back))
+    monkeypatch.setattr(SegmentFile, "roll_back", without_sync(SegmentFile.roll_back))
     assert is_caught()

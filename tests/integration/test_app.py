@@ -22,7 +22,7 @@ from app.routes import receipts
 from tests.conftest import settings_for
 from tests.support import wait_until
 from tests.support.s3 import FakeS3, Fault
-from workers.dispatch import backoff as outage
+from workers.dispatch import backoff
 from workers.pipeline import Pipeline
 from workers.upload.s3 import Bucket
 
@@ -63,7 +63,7 @@ def start(
     tmp_path: Path, s3: FakeS3, real_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Start]:
     """Start services on one spool and one bucket; stop them all."""
-    monkeypatch.setattr(outage, "BASE_SECONDS", 0.02)
+    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
     started: list[Service] = []
 
     def start(spool: Path = tmp_path / "spool", **environ: object) -> Service:

@@ -13,7 +13,7 @@ from tests.conftest import settings_for
 from tests.support import wait_until
 from tests.support.s3 import FakeS3, Fault
 from workers import pipeline as pipeline_module
-from workers.dispatch import backoff as outage
+from workers.dispatch import backoff
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 from workers.spool.counters import Field
@@ -26,7 +26,7 @@ Run = Callable[..., Result]
 def _shared_client(real_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let commands connect with the client that there is: making one takes long."""
     monkeypatch.setattr(Bucket, "connect", lambda _: real_bucket)
-    monkeypatch.setattr(outage, "BASE_SECONDS", 0.02)
+    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
     monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
 
 

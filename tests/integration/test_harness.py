@@ -527,7 +527,7 @@ def test_an_object_that_is_not_whole_is_an_error(
 # --- The flood and its judge ----------------------------------------------------------------------
 
 
-class Brigade(ThreadingHTTPServer):
+class ServiceFactory(ThreadingHTTPServer):
     """A working service of the simplest kind, an object a request, with a flaw if one is named.
 
     Every fifth request is refused, every seventh loses its connection (after it was stored).
@@ -558,25 +558,25 @@ class Door(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body in one packet, or every answer waits for a delayed acknowledgement.
     wbufsize = -1
-    server: Brigade
+    server: ServiceFactory
 
     def do_POST(self) -> None:
-        brigade, number = self.server, self.server.next()
+        service_factory, number = self.server, self.server.next()
         lines, key = self.read_lines(), f"{self.path[1:]}/{number}.gz"
         struck = number % 5 == 0
-        refused = struck and brigade.flaw in {"", "refused_but_stored", "malformed"}
-        if not refused and not (struck and brigade.flaw == "lost"):
-            brigade.keep(key, [b'{"id":1}', *lines])
+        refused = struck and service_factory.flaw in {"", "refused_but_stored", "malformed"}
+        if not refused and not (struck and service_factory.flaw == "lost"):
+            service_factory.keep(key, [b'{"id":1}', *lines])
         if struck:
             self.go_wrong(key, lines)
         if number % 7 == 0:
             self.close_connection = True
         elif refused:
-            hint = {} if brigade.flaw == "malformed" else {"Retry-After": "1"}
+            hint = {} if service_factory.flaw == "malformed" else {"Retry-After": "1"}
             self.answer(503, {}, **hint)
         else:
             receipt = {"id": "r", "object": f"s3://bucket/{key}", "count": len(lines)}
-            first_line = 3 if struck and brigade.flaw == "misplaced" else 2
+            first_line = 3 if struck and service_factory.flaw == "misplaced" else 2
             said = {"accepted": len(lines), "receipts": [{**receipt, "first_line": first_line}]}
             self.answer(202, said)
 
@@ -614,9 +614,9 @@ class Door(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def brigade(s3: FakeS3, client: Any, *, flaw: str = "") -> Iterator[Brigade]:
+def service_factory(s3: FakeS3, client: Any, *, flaw: str = "") -> Iterator[ServiceFactory]:
     """Run a Brigade."""
-    with Brigade(s3, client, flaw) as running:
+    with ServiceFactory(s3, client, flaw) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -629,7 +629,7 @@ def brigade(s3: FakeS3, client: Any, *, flaw: str = "") -> Iterator[Brigade]:
 def test_the_judge_finds_nothing_where_nothing_is_wrong(s3: FakeS3, client: Any) -> None:
     """Acknowledged, refused and unknown payloads are told apart, and all is where it should be."""
     plan = Plan(requests=70, payloads=(1, 4), threads=3)
-    with brigade(s3, client) as service:
+    with service_factory(s3, client) as service:
         flood = Flood(service.server_port, plan).run()
     verdict = judge(flood, s3)
     verdict.assert_clean()
@@ -649,7 +649,7 @@ def test_the_judge_finds_nothing_where_nothing_is_wrong(s3: FakeS3, client: Any)
 )
 def test_the_judge_finds_each_flaw(s3: FakeS3, client: Any, flaw: str) -> None:
     """Each way to break the promise is found, under its own name and no other."""
-    with brigade(s3, client, flaw=flaw) as service:
+    with service_factory(s3, client, flaw=flaw) as service:
         flood = Flood(service.server_port, Plan(requests=20, payloads=2)).run()
     verdict = judge([flood], s3)
     assert list(verdict.faults) == [flaw]
@@ -660,7 +660,7 @@ def test_the_judge_finds_each_flaw(s3: FakeS3, client: Any, flaw: str) -> None:
 
 def test_a_receipt_for_another_bucket_is_misplaced(s3: FakeS3, client: Any) -> None:
     """The object of a receipt is the whole URL, and another bucket's objects are not found."""
-    with brigade(s3, client) as service:
+    with service_factory(s3, client) as service:
         flood = Flood(service.server_port, Plan(requests=3)).run()
     s3.create_bucket("other")
     assert list(judge(flood, s3, "other").faults) == ["lost"]
@@ -674,7 +674,7 @@ def test_a_receipt_for_another_bucket_is_misplaced(s3: FakeS3, client: Any) -> N
 def test_a_flood_takes_every_form(s3: FakeS3, client: Any, form: Any, *, compressed: bool) -> None:
     """Envelope, array and lines carry the same payloads, to each stream in turn."""
     plan = Plan(requests=4, payloads=3, streams=("a", "b"), form=form, gzip=compressed, threads=1)
-    with brigade(s3, client) as service:
+    with service_factory(s3, client) as service:
         flood = Flood(service.server_port, plan).run()
     judge(flood, s3).assert_clean()
     assert sorted(s3.objects()) == [f"payloads/{s}/{n}.gz" for s, n in ("a1", "a3", "b2", "b4")]
@@ -693,7 +693,7 @@ def test_a_flood_sends_nothing_while_nobody_listens(s3: FakeS3) -> None:
 
 def test_a_flood_can_be_waited_for(s3: FakeS3, client: Any) -> None:
     """A test can act on what has happened so far, while the flood goes on."""
-    with brigade(s3, client) as service:
+    with service_factory(s3, client) as service:
         with Flood(service.server_port, Plan(threads=2)) as flood:
             flood.wait_for("acked", 20)
             flood.wait_for("refused", 3)

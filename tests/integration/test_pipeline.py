@@ -20,7 +20,7 @@ from tests.conftest import Bench, DictBucket, balance, settings_for
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK, FakeS3, Fault
 from workers import pipeline as pipeline_module
-from workers.dispatch import backoff as outage
+from workers.dispatch import backoff
 from workers.errors import Draining, Full, NotDurable
 from workers.pipeline import FIRST_RETRY_AFTER, MAX_RETRY_AFTER, Pipeline
 from workers.segments.naming import created_microseconds
@@ -45,7 +45,7 @@ def start(
     tmp_path: Path, s3: FakeS3, real_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Start]:
     """Start pipelines on one spool and one bucket: each is another process's. Stop those left."""
-    monkeypatch.setattr(outage, "BASE_SECONDS", 0.02)
+    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
     started: list[Pipeline] = []
 
     def start(spool: Path = tmp_path / "spool", **environ: object) -> Pipeline:
@@ -138,7 +138,7 @@ def test_a_pipeline_that_never_started_can_be_stopped(tmp_path: Path) -> None:
     """A stop between construction and start leaves nothing behind."""
     pipeline = Pipeline(settings_for(tmp_path), bucket=DictBucket())
     pipeline.stop()
-    assert not pipeline.home.path.exists()
+    assert not pipeline.process_spool.path.exists()
 
 
 def test_the_sealer_and_the_adopter_outlive_errors(
@@ -150,20 +150,20 @@ def test_the_sealer_and_the_adopter_outlive_errors(
     """An error that nobody foresaw costs one round and a line in the log, and not the thread."""
     monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(pipeline_module, "REFRESH_SECONDS", 0.02)
-    adopt_homes, totals = Spool.adopt_homes, Spool.totals
+    adopt_orphans, totals = Spool.adopt_orphans, Spool.totals
     failures = iter([True, True, True, True])
 
     def adopt_with_trouble(self: Spool) -> Any:
         if next(failures, False):
             raise RuntimeError("adopting")
-        return adopt_homes(self)
+        return adopt_orphans(self)
 
     def totals_with_trouble(self: Spool) -> Totals:
         if threading.current_thread().name == "sealer" and next(failures, False):
             raise RuntimeError("adding up")
         return totals(self)
 
-    monkeypatch.setattr(Spool, "adopt_homes", adopt_with_trouble)
+    monkeypatch.setattr(Spool, "adopt_orphans", adopt_with_trouble)
     monkeypatch.setattr(Spool, "totals", totals_with_trouble)
     leave_behind(1)
     pipeline = start()
@@ -247,7 +247,7 @@ def test_when_one_gets_through_the_waiting_try_at_once(
     s3.faults(OVERLOADED)
     pipeline = start(OBJECT_MAX_PAYLOADS=1, MAX_WORKERS=4)
     accept(pipeline, *[b"{}"] * 3)
-    until(lambda: pipeline._outage._waiting == 3, "three waiting workers")
+    until(lambda: pipeline._backoff._waiting == 3, "three waiting workers")
     s3.clear()
     accept(pipeline, b"{}")
     until_stored(pipeline, 4)
@@ -377,7 +377,7 @@ def test_a_stop_stores_everything(start: Start, s3: FakeS3, durability: str) -> 
     assert len(s3.lines()) == 9
     assert len(s3.objects()) == 3
     assert balance(pipeline.totals()) == (9, 9, 0, 0)
-    assert not pipeline.home.path.exists()
+    assert not pipeline.process_spool.path.exists()
 
 
 def test_a_second_stop_waits_for_the_first(start: Start) -> None:
@@ -442,7 +442,7 @@ def test_a_put_that_hangs_does_not_hold_up_the_stop(start: Start, s3: FakeS3) ->
     pipeline.stop()
     assert time.monotonic() - began < 2
     assert ours() == {"worker-1", "dispatcher"}
-    assert len(list(pipeline.home.path.glob("*.ready"))) == 1
+    assert len(list(pipeline.process_spool.path.glob("*.ready"))) == 1
     # As if its process had lived a little longer: the PUT takes effect, and is counted.
     s3.clear()
     for thread in pipeline._threads:
@@ -477,7 +477,7 @@ def test_the_age_of_what_was_left_is_told(start: Start, leave_behind: Leave, s3:
     left = leave_behind(2)
     s3.faults(OVERLOADED)
     pipeline = start()
-    until(lambda: bool(pipeline._adoption.homes), "adoption")
+    until(lambda: bool(pipeline._adoption.process_spools), "adoption")
     oldest = created_microseconds(left[0].header.name)
     assert pipeline.totals().oldest_microseconds == oldest
     s3.clear()
@@ -511,8 +511,8 @@ def test_a_backlog_on_disk_is_not_in_memory(
     s3.faults(OVERLOADED)
     leave_behind(1)
     spool = Spool(start(DRAIN_SECONDS=0.5).spool.root)
-    home = spool.make_home()
-    home.board[Field.HELD_BYTES] = 1 << 30
+    process_spool = spool.create_process_spool()
+    process_spool.counters[Field.HELD_BYTES] = 1 << 30
     pipeline = start(DURABILITY="memory", MEMORY_MAX_BYTES=1 << 20)
     for _ in range(20):
         accept(pipeline, b"{}")
@@ -520,7 +520,7 @@ def test_a_backlog_on_disk_is_not_in_memory(
     assert pipeline.refusal() is None
     disk = start(SPOOL_MAX_BYTES=1 << 20)
     until(lambda: "byte budget" in str(disk.refusal()), "the shared budget to be used up")
-    home.close()
+    process_spool.close()
 
 
 def test_one_home_is_adopted_by_one(
@@ -618,7 +618,7 @@ def test_receipts_from_another_process_and_machine(
         "accepted",
     ]
     with hang(s3):
-        here._intake._open["s"].born -= 2000
+        here._intake._open["s"].created_at -= 2000
         here._intake.wake()
     assert here.receipts.look_up(id).state == "uploading"
     assert beside.receipts.look_up(id).state == "uploading"

@@ -9,12 +9,12 @@ FORKS = 50
 # On one processor a child has its first turn after its parent's signal. Prints how many missed it.
 PROGRAM = f"""
 import os, signal, time
-from app.servers.signals import hold_signals_during_forks
+from app.servers.signals import block_signals_during_forks
 
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
-hold_signals_during_forks()
+block_signals_during_forks()
 missed = 0
 for _ in range({FORKS}):
     child = os.fork()

@@ -108,7 +108,7 @@ class Service:
         self.settings = {name: str(value) for name, value in (settings or {}).items()}
         self.spool_dir = Path(self.settings.get("SPOOL_DIR", workdir / "spool"))
         self.log_path = workdir / "service.log"
-        self._home = workdir / "home"
+        self._process_spool = workdir / "home"
         self._s3 = s3
         self._root = root
         self._app = app
@@ -131,7 +131,7 @@ class Service:
         """Return the whole environment the service gets."""
         base = {
             "PATH": os.environ["PATH"],
-            "HOME": str(self._home),
+            "HOME": str(self._process_spool),
             "PORT": str(self.port),
             "S3_BUCKET": self._s3.bucket,
             "SPOOL_DIR": str(self.spool_dir),
@@ -153,7 +153,7 @@ class Service:
             raise RuntimeError("the service runs already")
         if self._process is not None:
             self._process.wait()
-        self._home.mkdir(parents=True, exist_ok=True)
+        self._process_spool.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),

@@ -9,7 +9,7 @@ from workers.errors import Abandoned
 BASE_SECONDS, CAP_SECONDS = 0.2, 30.0
 
 
-class Outage:
+class Backoff:
     """What the workers share about S3's health."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Outage:
             if self._give_up:
                 raise Abandoned("stopping")
 
-    def over(self) -> None:
+    def record_success(self) -> None:
         """A try got through: let all who wait try now."""
         if self._waiting:
             with self._changed:

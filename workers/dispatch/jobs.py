@@ -4,7 +4,7 @@ import queue
 from dataclasses import dataclass
 
 from workers.segments.segment import Segment
-from workers.spool.process_spool import Home
+from workers.spool.process_spool import ProcessSpool
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Job:
     """A sealed segment on its way to S3, and the home that its lines are in."""
 
     segment: Segment
-    home: Home
+    process_spool: ProcessSpool
 
 
 # None is the STOP behind the last job.

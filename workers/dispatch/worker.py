@@ -7,7 +7,7 @@ import logging
 import queue
 from collections.abc import Callable
 
-from workers.dispatch.backoff import Outage
+from workers.dispatch.backoff import Backoff
 from workers.dispatch.jobs import Channel, Job, Pool
 from workers.errors import Abandoned
 
@@ -22,12 +22,12 @@ class Worker:
         *,
         idle: Pool,
         upload: Callable[[Job], None],
-        outage: Outage,
+        backoff: Backoff,
         on_idle: Callable[[int], None],
     ) -> None:
         self._idle = idle
         self._upload = upload
-        self._outage = outage
+        self._backoff = backoff
         self._on_idle = on_idle
         self._channel: Channel = queue.SimpleQueue()
 
@@ -40,11 +40,11 @@ class Worker:
             self._on_idle(-1)
             if job is None:
                 return
-            self._see_through(job)
+            self._upload_with_retries(job)
             # An idle thread must not keep a whole segment alive.
             del job
 
-    def _see_through(self, job: Job) -> None:
+    def _upload_with_retries(self, job: Job) -> None:
         """Upload the job; a job is never dropped, whatever goes wrong."""
         failures = 0
         try:
@@ -56,7 +56,7 @@ class Worker:
                 except Exception:
                     failures += 1
                     log.exception("upload failed", extra={"segment": job.segment.name})
-                    self._outage.wait(failures)
+                    self._backoff.wait(failures)
                 else:
                     return
         except Abandoned:

@@ -1,1 +1,1 @@
-"""Admission: payloads into open segments, full or old segments into jobs. Knows no disk and no S3."""
+"""Admission: payloads into open segments, full or old segments to jobs. Knows no S3."""

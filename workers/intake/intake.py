@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
-from workers.segments.future import Run, Ticket
+from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.segments.ratios import Ratios
 from workers.segments.segment import Body, Header, Receipt, Segment
 from workers.settings import Settings
 from workers.spool.committer import Journal
 from workers.spool.counters import Field
-from workers.spool.process_spool import Home
+from workers.spool.process_spool import ProcessSpool
 
 # What a run and a segment cost in memory beside their bytes, so that tiny payloads are bounded too.
 RUN_BYTES, SEGMENT_BYTES = 128, 4096
@@ -34,16 +34,16 @@ class Intake:
         self,
         settings: Settings,
         *,
-        home: Home,
+        process_spool: ProcessSpool,
         jobs: JobQueue,
-        journal: Journal,
+        committer: Journal,
         new_body: Callable[[str], Body],
         ratios: Ratios,
     ) -> None:
         self._settings = settings
-        self._home = home
+        self._process_spool = process_spool
         self._jobs = jobs
-        self._journal = journal
+        self._committer = committer
         self._new_body = new_body
         self._ratios = ratios
         self._clock = Clock()
@@ -61,7 +61,7 @@ class Intake:
         # A quarter each, so that one segment fills while others are on their way.
         self._largest_size = max(1, self._budget // 4)
 
-    def take(self, stream: str, lines: bytes, *, count: int) -> Ticket:
+    def take(self, stream: str, lines: bytes, *, count: int) -> DurabilityFuture:
         """Take one collection, all or nothing. Its ticket is settled once it is safe.
 
         `lines` are `count` payloads, each ended by a newline. Does not block.
@@ -70,16 +70,16 @@ class Intake:
             TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
         """
         with self._lock:
-            barred = self._barred()
-            if barred is not None:
-                raise barred
+            refusal = self._refusal()
+            if refusal is not None:
+                raise refusal
             runs, replaced = self._place(stream, lines, count)
-            ticket = self._journal.append(runs)
+            future = self._committer.append(runs)
             # Sealed only now: a segment's seal must not overtake its lines.
             for segment in replaced:
                 self._seal(segment)
             self._seal_full(runs[-1].segment)
-        return ticket
+        return future
 
     def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
         """Take one collection and block until it is as safe as promised; return its receipts.
@@ -87,16 +87,15 @@ class Intake:
         Raises:
             TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
         """
-        ticket = self.take(stream, lines, count=count)
-        ticket.wait()
-        return ticket.receipts()
+        future = self.take(stream, lines, count=count)
+        return future.result()
 
     def refusal(self) -> str | None:
         """Say why a small collection would be refused now, or None: what readiness asks."""
         with self._lock:
-            barred = self._barred()
-            if barred is not None:
-                return str(barred)
+            refusal = self._refusal()
+            if refusal is not None:
+                return str(refusal)
             if not self._fits_budget(SEGMENT_BYTES):
                 return "the byte budget is used up"
             if not self._room() and any(map(self._is_full, self._open.values())):
@@ -126,7 +125,7 @@ class Intake:
 
     def on_room(self) -> None:
         """Take note that a job left the queue; wakes the sealer only if that helps anyone."""
-        self._home.board[Field.QUEUE_DEPTH] = self._jobs.qsize()
+        self._process_spool.counters[Field.QUEUE_DEPTH] = self._jobs.qsize()
         if self._starved:
             self.wake()
 
@@ -158,13 +157,13 @@ class Intake:
         with self._lock:
             return [self._freeze(segment) for segment in list(self._open.values())]
 
-    def _barred(self) -> Refusal | None:
+    def _refusal(self) -> Refusal | None:
         """Return why nothing at all is taken now, however small; None if something is."""
         if self._closed:
             return Draining("stopping")
-        if self._journal.broken:
-            return NotDurable(self._journal.broken)
-        if self._journal.waiting_bytes > MAX_WAITING_BYTES:
+        if self._committer.broken:
+            return NotDurable(self._committer.broken)
+        if self._committer.waiting_bytes > MAX_WAITING_BYTES:
             return Full("the disk is behind")
         return None
 
@@ -194,14 +193,14 @@ class Intake:
 
     def _fits(self, segment: Segment, size: int, count: int) -> bool:
         return (
-            not segment.spoiled
+            not segment.write_failed
             and segment.reserved_lines + count <= self._settings.object_max_payloads
             and segment.reserved_size + size <= segment.target_size
         )
 
     def _is_full(self, segment: Segment) -> bool:
         return (
-            segment.spoiled
+            segment.write_failed
             or segment.reserved_lines >= self._settings.object_max_payloads
             or segment.reserved_size >= segment.target_size * FULL_ENOUGH
         )
@@ -241,7 +240,7 @@ class Intake:
         )
         segment = Segment(header, self._new_body(name), target_size=self._target(stream))
         self._open[stream] = segment
-        self._home.hold(segment)
+        self._process_spool.hold(segment)
         if len(self._open) == 1:
             self._woken = True
             self._wake.notify_all()
@@ -253,7 +252,7 @@ class Intake:
         segment.reserved_lines += count
         segment.reserved_size += len(lines)
         segment.held_bytes += held
-        self._home.board.add(Field.HELD_BYTES, held)
+        self._process_spool.counters.add(Field.HELD_BYTES, held)
         return run
 
     def _check_budget(self, size: int) -> None:
@@ -262,7 +261,7 @@ class Intake:
             raise Full("the byte budget is used up")
 
     def _fits_budget(self, size: int) -> bool:
-        held = self._home.board[Field.HELD_BYTES] + self.held_elsewhere
+        held = self._process_spool.counters[Field.HELD_BYTES] + self.held_elsewhere
         return held + size <= self._budget
 
     def _room(self) -> int:
@@ -270,15 +269,15 @@ class Intake:
 
     def _put(self, job: Job) -> None:
         self._jobs.put_nowait(job)
-        self._home.board[Field.QUEUE_DEPTH] = self._jobs.qsize()
+        self._process_spool.counters[Field.QUEUE_DEPTH] = self._jobs.qsize()
 
     def _freeze(self, segment: Segment) -> Job:
         """Let nothing more into a segment: from here on it is a job."""
         if self._open.get(segment.header.stream) is segment:
             del self._open[segment.header.stream]
         segment.sealed = True
-        self._journal.seal(segment)
-        return Job(segment, self._home)
+        self._committer.seal(segment)
+        return Job(segment, self._process_spool)
 
     def _seal(self, segment: Segment) -> None:
         self._put(self._freeze(segment))
@@ -293,8 +292,8 @@ class Intake:
     def _seal_due(self, now: float) -> float | None:
         next_due: float | None = None
         self._starved = False
-        for segment in sorted(self._open.values(), key=lambda segment: segment.born):
-            left = segment.born + self._settings.object_max_age_seconds - now
+        for segment in sorted(self._open.values(), key=lambda segment: segment.created_at):
+            left = segment.created_at + self._settings.object_max_age_seconds - now
             if left > 0 and not self._is_full(segment):
                 next_due = left if next_due is None else next_due
             elif self._room():

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from workers.errors import BrigadeError, ObjectExists, ObjectMissing, StoreUnavailable
+from workers.errors import BucketBrigadeError, ObjectExists, ObjectMissing, StoreUnavailable
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.settings import Settings
 from workers.spool.spool import Spool
@@ -44,11 +44,11 @@ def _bucket_steps(settings: Settings, bucket: Bucket, *, name: str, key: str) ->
     def put_again() -> None:
         with contextlib.suppress(ObjectExists):
             put()
-            raise BrigadeError("it ignores `If-None-Match: *`; set S3_CONDITIONAL_PUT=off")
+            raise BucketBrigadeError("it ignores `If-None-Match: *`; set S3_CONDITIONAL_PUT=off")
 
     def head() -> None:
         if bucket.head(place, key).metadata.get("segment") != name:
-            raise BrigadeError("the object's metadata did not come back")
+            raise BucketBrigadeError("the object's metadata did not come back")
 
     again: Step = ("put it again: refused", "s3:PutObject", put_again)
     return [
@@ -63,7 +63,7 @@ def _bucket_steps(settings: Settings, bucket: Bucket, *, name: str, key: str) ->
 def _try(what: str, action: str, step: Callable[[], object]) -> Result:
     try:
         step()
-    except (BrigadeError, OSError) as error:
+    except (BucketBrigadeError, OSError) as error:
         return Result(what, _explain(error, action))
     return Result(what, None)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from workers.errors import BrigadeError, StoreError
+from workers.errors import BucketBrigadeError, StoreError
 from workers.operate.receipts import dead_marker
 from workers.segments.naming import NAME
 from workers.segments.segment import Header
@@ -19,12 +19,12 @@ from workers.spool.spool import DEAD, Spool
 from workers.upload.s3 import Bucket
 
 
-class NoSuchLetter(BrigadeError):
+class NoSuchDeadLetter(BucketBrigadeError):
     """There is no dead letter of that name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter: the note beside it (reason, key, payloads) and its lines."""
 
     note: dict[str, Any]
@@ -43,7 +43,7 @@ class DeadLetters:
         """Return every letter's note, oldest first."""
         return [json.loads(path.read_bytes()) for path in sorted(self._directory.glob("*.json"))]
 
-    def read(self, name: str) -> Letter:
+    def read(self, name: str) -> DeadLetter:
         """Read one letter.
 
         Raises:
@@ -51,8 +51,8 @@ class DeadLetters:
         """
         path = self._directory / f"{name}.json"
         if not NAME.fullmatch(name) or not path.exists():
-            raise NoSuchLetter(f"no dead letter {name}")
-        return Letter(json.loads(path.read_bytes()), path.with_suffix(".ndjson").read_bytes())
+            raise NoSuchDeadLetter(f"no dead letter {name}")
+        return DeadLetter(json.loads(path.read_bytes()), path.with_suffix(".ndjson").read_bytes())
 
     def replay(self, name: str) -> int:
         """Turn a letter back into a segment on its way to S3; return its number of payloads.
@@ -62,24 +62,24 @@ class DeadLetters:
         Raises:
             NoSuchLetter: there is none.
         """
-        letter = self.read(name)
-        payloads: int = letter.note["payloads"]
+        dead_letter = self.read(name)
+        payloads: int = dead_letter.note["payloads"]
         under_way = self._spool.find(name)
         if under_way is not None and under_way.suffix != ".json":
             self._spool.drop_dead(name)
             return payloads
-        header = msgspec.convert(letter.note, Header)
-        home = self._spool.make_home()
+        header = msgspec.convert(dead_letter.note, Header)
+        process_spool = self._spool.create_process_spool()
         # They were accepted, and dead, elsewhere: here they are dead no more.
-        home.board[Field.DEAD] = -payloads
-        file = home.new_file(name)
-        file.append(header, [(1, letter.lines)])
+        process_spool.counters[Field.DEAD] = -payloads
+        file = process_spool.new_file(name)
+        file.append(header, [(1, dead_letter.lines)])
         file.sync()
-        file.seal(lines=payloads, size=len(letter.lines))
-        home.board[Field.DURABLE] = 1
-        home.board.flush()
+        file.seal(lines=payloads, size=len(dead_letter.lines))
+        process_spool.counters[Field.DURABLE] = 1
+        process_spool.counters.flush()
         self._spool.drop_dead(name)
-        home.close()
+        process_spool.close()
         with contextlib.suppress(StoreError):
             self._bucket.delete(header.bucket, dead_marker(name))
         return payloads

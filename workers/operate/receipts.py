@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from workers.errors import BrigadeError, ObjectMissing
+from workers.errors import BucketBrigadeError, ObjectMissing
 from workers.segments.naming import NAME
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings
@@ -32,7 +32,7 @@ MAX_MARKER_BYTES = 1 << 16
 _MAC_BYTES = 12
 
 
-class UnknownReceipt(BrigadeError):
+class UnknownReceipt(BucketBrigadeError):
     """Nobody was ever given this receipt."""
 
 

@@ -1,6 +1,6 @@
-"""A collection's way to safety: where its lines go, and who is told once they are there.
+"""Where a collection's lines go, and the future of their durability.
 
-Only data and one lock each; whoever takes collections gives tickets, a journal settles them.
+The intake returns futures, a committer completes them. Data and one lock each.
 """
 
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from workers.errors import NotDurable
+from workers.errors import Refusal
 from workers.segments.segment import Receipt, Segment
 
 log = logging.getLogger(__name__)
@@ -27,63 +27,71 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
-class Ticket:
-    """One collection's place in the queue for the disk; `runs` say where its `size` bytes go."""
+class DurabilityFuture:
+    """One collection on its way to durability; `runs` say where its `size` bytes go."""
 
-    __slots__ = ("_act", "_guard", "refused", "runs", "settled", "size")
+    __slots__ = ("_callback", "_lock", "done", "exception", "runs", "size")
 
-    def __init__(self, runs: list[Run], *, settled: bool = False) -> None:
+    def __init__(self, runs: list[Run], *, done: bool = False) -> None:
         self.runs = runs
         self.size = sum([len(run.lines) for run in runs])
-        self.settled = settled
-        self.refused: str | None = None
-        self._act: Callable[[Ticket], None] | None = None
-        self._guard = threading.Lock()
+        self.done = done
+        self.exception: Refusal | None = None
+        self._callback: Callable[[DurabilityFuture], None] | None = None
+        self._lock = threading.Lock()
 
     def receipts(self) -> list[Receipt]:
-        """Return where the lines are going to be; worth giving out once they are safe."""
+        """Return where the lines will be stored; only valid for a client once they are durable."""
         return [Receipt(run.segment.header, run.first_line, run.count) for run in self.runs]
 
-    def settle(self, refused: str | None = None) -> None:
-        """Say that the lines are safe, or refused for a reason. The first word holds."""
-        with self._guard:
-            if self.settled:
-                return
-            self.refused = refused
-            self.settled = True
-            act = self._act
-        if act is not None:
-            self._do(act)
+    def set_result(self) -> None:
+        """Mark the lines durable. Later calls are ignored."""
+        self._finish(None)
 
-    def then(self, act: Callable[["Ticket"], None]) -> None:
-        """Have `act` called once, when the ticket is settled: now, or by the committer's thread.
+    def set_exception(self, exception: Refusal) -> None:
+        """Mark the collection refused: none of its lines is kept. Later calls are ignored."""
+        self._finish(exception)
 
-        So nobody need sleep through the sync. `act` must be quick.
+    def add_done_callback(self, callback: Callable[["DurabilityFuture"], None]) -> None:
+        """Call `callback` once, when this is done: now, or later in the committer's thread.
+
+        It must be quick. Only one callback is supported.
         """
-        with self._guard:
-            if not self.settled:
-                self._act = act
+        with self._lock:
+            if not self.done:
+                self._callback = callback
                 return
-        self._do(act)
+        self._call(callback)
 
-    def wait(self) -> None:
-        """Block until the lines are safe.
+    def result(self) -> list[Receipt]:
+        """Block until the lines are durable, and return their receipts.
 
         Raises:
             NotDurable: they are not, and none of them is kept.
         """
-        if not self.settled:
-            # A bare lock is the cheapest thing a thread can sleep on.
-            asleep = threading.Lock()
-            asleep.acquire()
-            self.then(lambda _: asleep.release())
-            asleep.acquire()
-        if self.refused is not None:
-            raise NotDurable(self.refused)
+        if not self.done:
+            # A bare lock is the cheapest thing for a thread to block on.
+            finished = threading.Lock()
+            finished.acquire()
+            self.add_done_callback(lambda _: finished.release())
+            finished.acquire()
+        if self.exception is not None:
+            raise self.exception
+        return self.receipts()
 
-    def _do(self, act: Callable[["Ticket"], None]) -> None:
-        # The committer must outlive whatever is wrong with one answer.
+    def _finish(self, exception: Refusal | None) -> None:
+        with self._lock:
+            if self.done:
+                return
+            self.exception = exception
+            self.done = True
+            callback = self._callback
+        if callback is not None:
+            self._call(callback)
+
+    def _call(self, callback: Callable[["DurabilityFuture"], None]) -> None:
+        # An error in one response must not end the committer.
         try:
-            act(self)
+            callback(self)
         except Exception:
-            log.exception("an answer failed")
+            log.exception("a response failed")

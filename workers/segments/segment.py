@@ -58,22 +58,32 @@ class Segment:
     """
 
     __slots__ = (
-        "body", "born", "frozen", "header", "held_bytes", "lines", "reserved_lines",
-        "reserved_size", "sealed", "size", "spoiled", "target_size",
+        "body",
+        "created_at",
+        "frozen",
+        "header",
+        "held_bytes",
+        "lines",
+        "reserved_lines",
+        "reserved_size",
+        "sealed",
+        "size",
+        "target_size",
+        "write_failed",
     )  # fmt: skip
 
     def __init__(self, header: Header, body: Body, *, target_size: float = 0.0) -> None:
         self.header = header
         self.target_size = target_size
         self.body = body
-        self.born = time.monotonic()
+        self.created_at = time.monotonic()
         self.reserved_lines = 0
         self.reserved_size = 0
         self.held_bytes = 0
         self.lines = 0
         self.size = 0
         self.sealed = False
-        self.spoiled = False
+        self.write_failed = False
         self.frozen = threading.Event()
 
     @property

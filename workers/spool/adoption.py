@@ -11,16 +11,16 @@ from workers.dispatch.jobs import Job
 from workers.intake.intake import Intake
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field, segment_number
-from workers.spool.process_spool import Home
+from workers.spool.process_spool import ProcessSpool
 from workers.spool.recovery import reconcile
-from workers.spool.segment_file import OPEN, SpoolFile
+from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
 # Each costs a file descriptor while it is held.
-MAX_HOMES = 64
+MAX_ADOPTED = 64
 
 
 class Adoption:
@@ -29,62 +29,66 @@ class Adoption:
     def __init__(self, spool: Spool, intake: Intake) -> None:
         self._spool = spool
         self._intake = intake
-        self._homes: list[Home] = []
+        self._process_spools: list[ProcessSpool] = []
         self._lock = threading.Lock()
 
     @property
-    def homes(self) -> list[Home]:
+    def process_spools(self) -> list[ProcessSpool]:
         """The adopted homes that are not finished yet."""
         with self._lock:
-            return list(self._homes)
+            return list(self._process_spools)
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
         """Adopt what nobody owns, up to `MAX_HOMES`; the others keep their place.
 
         Blocks on the disk; stops between two homes when asked to.
         """
-        if len(self.homes) >= MAX_HOMES:
+        if len(self.process_spools) >= MAX_ADOPTED:
             return
-        for home in self._spool.adopt_homes():
+        for process_spool in self._spool.adopt_orphans():
             try:
-                self._take_over(home)
+                self._take_over(process_spool)
             except Exception:
-                log.exception("a home could not be adopted", extra={"home": home.path.name})
-                home.close()
+                log.exception(
+                    "a home could not be adopted", extra={"home": process_spool.path.name}
+                )
+                process_spool.close()
                 continue
             with self._lock:
-                self._homes.append(home)
-            if stopping() or len(self.homes) >= MAX_HOMES:
+                self._process_spools.append(process_spool)
+            if stopping() or len(self.process_spools) >= MAX_ADOPTED:
                 return
 
     def feed(self) -> None:
         """Offer jobs, oldest first, until the queue wants no more; retire homes that are done."""
-        waiting = [home for home in self.homes if home.backlog]
+        waiting = [process_spool for process_spool in self.process_spools if process_spool.backlog]
         while waiting and self._intake.wants_adopted():
-            home = min(waiting, key=lambda home: home.backlog[0].path.name)
+            process_spool = min(
+                waiting, key=lambda process_spool: process_spool.backlog[0].path.name
+            )
             try:
-                if not self._offer_next(home):
+                if not self._offer_next(process_spool):
                     break
             except OSError:
                 # Tried again at the next round; the other homes need not wait for it.
-                log.exception("cannot read a segment", extra={"home": home.path.name})
-                waiting.remove(home)
-            waiting = [home for home in waiting if home.backlog]
-        for home in self.homes:
-            if home.empty:
-                self._spool.retire(home)
+                log.exception("cannot read a segment", extra={"home": process_spool.path.name})
+                waiting.remove(process_spool)
+            waiting = [process_spool for process_spool in waiting if process_spool.backlog]
+        for process_spool in self.process_spools:
+            if process_spool.empty:
+                self._spool.retire(process_spool)
                 with self._lock:
-                    self._homes.remove(home)
-                log.info("adopted home finished", extra={"home": home.path.name})
+                    self._process_spools.remove(process_spool)
+                log.info("adopted home finished", extra={"home": process_spool.path.name})
 
     def close(self) -> None:
         """Give up the homes that are left; another process, or the next start, adopts them."""
-        for home in self.homes:
-            home.close()
+        for process_spool in self.process_spools:
+            process_spool.close()
 
-    def _take_over(self, home: Home) -> None:
+    def _take_over(self, process_spool: ProcessSpool) -> None:
         found, damaged, held = 0, False, 0
-        for file in home.segment_files():
+        for file in process_spool.segment_files():
             try:
                 seal = None if file.path.suffix == OPEN else file.read_seal()
                 if seal is None:
@@ -99,36 +103,40 @@ class Adoption:
                 log.critical("a segment cannot be read", extra=_about(file), exc_info=True)
                 continue
             found, held = found + seal[0], held + seal[1]
-            home.backlog.append(file)
-        numbers = frozenset(segment_number(file.path.stem) for file in home.backlog)
-        lost = reconcile(home.board, found=found, numbers=numbers, damaged=damaged)
-        home.board[Field.HELD_BYTES] = held
-        home.still_gauges()
-        home.publish_oldest()
-        about = {"home": home.path.name, "payloads": found, "segments": len(home.backlog)}
+            process_spool.backlog.append(file)
+        numbers = frozenset(segment_number(file.path.stem) for file in process_spool.backlog)
+        lost = reconcile(process_spool.counters, found=found, numbers=numbers, damaged=damaged)
+        process_spool.counters[Field.HELD_BYTES] = held
+        process_spool.reset_gauges()
+        process_spool.publish_oldest()
+        about = {
+            "home": process_spool.path.name,
+            "payloads": found,
+            "segments": len(process_spool.backlog),
+        }
         log.info("adopted a home", extra=about)
         if lost:
             log.error("payloads lost with their process", extra={**about, "lost": lost})
 
-    def _offer_next(self, home: Home) -> bool:
+    def _offer_next(self, process_spool: ProcessSpool) -> bool:
         """Offer the oldest file of a home's backlog. False when the queue had no room after all."""
-        segment = _load(home.backlog[0])
-        home.hold(segment)
+        segment = _load(process_spool.backlog[0])
+        process_spool.hold(segment)
         if not segment.header.key:
-            self._spool.quarantine(home.backlog[0], reason="its header cannot be read")
-            home.finish(segment, dead=segment.lines)
-        elif not self._intake.offer(Job(segment, home)):
-            home.release(segment)
+            self._spool.quarantine(process_spool.backlog[0], reason="its header cannot be read")
+            process_spool.finish(segment, dead=segment.lines)
+        elif not self._intake.offer(Job(segment, process_spool)):
+            process_spool.release(segment)
             return False
-        home.advance()
+        process_spool.advance()
         return True
 
 
-def _about(file: SpoolFile) -> dict[str, str]:
+def _about(file: SegmentFile) -> dict[str, str]:
     return {"segment": file.path.stem, "home": file.path.parent.name}
 
 
-def _load(file: SpoolFile) -> Segment:
+def _load(file: SegmentFile) -> Segment:
     """Make the sealed segment of a recovered file; without a key where its header is unreadable."""
     seal, header = file.read_seal(), file.read_header()
     if seal is None or header is None:

@@ -8,10 +8,11 @@ import queue
 from collections.abc import Callable
 from typing import Protocol
 
-from workers.segments.future import Run, Ticket
+from workers.errors import NotDurable
+from workers.segments.future import DurabilityFuture, Run
 from workers.segments.segment import MemoryBody, Segment
-from workers.spool.counters import Board, Field
-from workers.spool.segment_file import SpoolFile
+from workers.spool.counters import Counters, Field
+from workers.spool.segment_file import SegmentFile
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Journal(Protocol):
         """Bytes of lines that are in memory until they are safe elsewhere."""
         ...
 
-    def append(self, runs: list[Run]) -> Ticket:
+    def append(self, runs: list[Run]) -> DurabilityFuture:
         """Take one collection; its ticket is settled once it is as safe as it will be."""
         ...
 
@@ -44,25 +45,25 @@ class Journal(Protocol):
         ...
 
 
-class MemoryJournal:
+class MemoryCommitter:
     """Keeps lines in memory: safe until the process dies."""
 
     broken: str | None = None
     # What is in memory here is as safe as it will be; the byte budget bounds it.
     waiting_bytes = 0
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
-    def append(self, runs: list[Run]) -> Ticket:
+    def append(self, runs: list[Run]) -> DurabilityFuture:
         """Keep the lines."""
         for run in runs:
             body = run.segment.body
             assert isinstance(body, MemoryBody)
             body.chunks.append(run.lines)
-        ticket = Ticket(runs, settled=True)
-        _count([ticket], self._board)
-        return ticket
+        future = DurabilityFuture(runs, done=True)
+        _count([future], self._counters)
+        return future
 
     def seal(self, segment: Segment) -> None:
         """Freeze the segment at once."""
@@ -72,7 +73,7 @@ class MemoryJournal:
         """Do nothing: there is nothing under way."""
 
 
-class DiskJournal:
+class Committer:
     """The committer: writes what has come meanwhile, syncs each file once, wakes all who wait.
 
     Where a group has more than a `few` files, `sync_all` syncs them all in one call.
@@ -81,30 +82,30 @@ class DiskJournal:
 
     def __init__(
         self,
-        board: Board,
+        counters: Counters,
         *,
         sync_all: Callable[[], None] | None = None,
         few: int = FEW_FILES,
     ) -> None:
         self.broken: str | None = None
-        self._board = board
+        self._counters = counters
         self._sync_all = sync_all
         self._few = few
         # Each has one writer: whoever holds the intake's lock, and the committer.
         self._appended_bytes = self._settled_bytes = 0
-        self._inbox: queue.SimpleQueue[Ticket | Segment | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[DurabilityFuture | Segment | None] = queue.SimpleQueue()
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of lines that wait for the disk."""
         return self._appended_bytes - self._settled_bytes
 
-    def append(self, runs: list[Run]) -> Ticket:
+    def append(self, runs: list[Run]) -> DurabilityFuture:
         """Queue one collection for the next group."""
-        ticket = Ticket(runs)
-        self._appended_bytes += ticket.size
-        self._inbox.put(ticket)
-        return ticket
+        future = DurabilityFuture(runs)
+        self._appended_bytes += future.size
+        self._inbox.put(future)
+        return future
 
     def seal(self, segment: Segment) -> None:
         """Queue the end of a segment, behind all that was appended to it."""
@@ -121,54 +122,54 @@ class DiskJournal:
 
     def step(self) -> bool:
         """Wait for something to do, then commit it as one group. False after `stop`."""
-        tickets: list[Ticket] = []
+        futures: list[DurabilityFuture] = []
         seals: list[Segment] = []
         item = self._inbox.get()
         while item is not None:
-            if isinstance(item, Ticket):
-                tickets.append(item)
+            if isinstance(item, DurabilityFuture):
+                futures.append(item)
             else:
                 seals.append(item)
-            if len(tickets) >= MAX_GROUP:
+            if len(futures) >= MAX_GROUP:
                 break
             try:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 break
-        size = sum([ticket.size for ticket in tickets])
+        size = sum([future.size for future in futures])
         try:
-            self._commit(self._refuse_spoiled(tickets))
+            self._commit(self._refuse_failed(futures))
             for segment in seals:
                 self._freeze(segment)
         except Exception as error:  # noqa: BLE001 (whatever it is, nobody may wait for ever)
-            self._break(tickets, error)
+            self._stop_accepting(futures, error)
             for segment in seals:
                 segment.frozen.set()
         self._settled_bytes += size
         return item is not None
 
-    def _commit(self, tickets: list[Ticket]) -> None:
+    def _commit(self, futures: list[DurabilityFuture]) -> None:
         """Make a group of collections durable: all of them, or none."""
-        if not tickets:
+        if not futures:
             return
         runs: dict[Segment, list[tuple[int, bytes]]] = {}
-        for ticket in tickets:
-            for run in ticket.runs:
+        for future in futures:
+            for run in future.runs:
                 runs.setdefault(run.segment, []).append((run.first_line, run.lines))
         try:
             for segment, lines in runs.items():
                 _file(segment).append(segment.header, lines)
         except OSError as error:
-            self._undo(list(runs), tickets, reason=f"the spool took no more: {error.strerror}")
+            self._undo(list(runs), futures, reason=f"the spool took no more: {error.strerror}")
             return
         self._sync([_file(segment) for segment in runs])
-        _count(tickets, self._board)
-        self._board.add(Field.COMMITS)
-        self._board.add(Field.COMMITTED_COLLECTIONS, len(tickets))
-        for ticket in tickets:
-            ticket.settle()
+        _count(futures, self._counters)
+        self._counters.add(Field.COMMITS)
+        self._counters.add(Field.COMMITTED_COLLECTIONS, len(futures))
+        for future in futures:
+            future.set_result()
 
-    def _sync(self, files: list[SpoolFile]) -> None:
+    def _sync(self, files: list[SegmentFile]) -> None:
         """Sync files one by one while they are few, else the whole file system they are on."""
         if self._sync_all is None or len(files) <= self._few:
             for file in files:
@@ -178,27 +179,29 @@ class DiskJournal:
             for file in files:
                 file.synced()
 
-    def _refuse_spoiled(self, tickets: list[Ticket]) -> list[Ticket]:
+    def _refuse_failed(self, futures: list[DurabilityFuture]) -> list[DurabilityFuture]:
         """Turn away what was given line numbers behind lines that never were."""
         good = []
-        for ticket in tickets:
-            if self.broken or any(run.segment.spoiled for run in ticket.runs):
-                for run in ticket.runs:
-                    run.segment.spoiled = True
-                ticket.settle(self.broken or "the spool took no more")
+        for future in futures:
+            if self.broken or any(run.segment.write_failed for run in future.runs):
+                for run in future.runs:
+                    run.segment.write_failed = True
+                future.set_exception(NotDurable(self.broken or "the spool took no more"))
             else:
-                good.append(ticket)
+                good.append(future)
         return good
 
-    def _undo(self, segments: list[Segment], tickets: list[Ticket], *, reason: str) -> None:
-        log.error("commit failed", extra={"reason": reason, "collections": len(tickets)})
+    def _undo(
+        self, segments: list[Segment], futures: list[DurabilityFuture], *, reason: str
+    ) -> None:
+        log.error("commit failed", extra={"reason": reason, "collections": len(futures)})
         for segment in segments:
-            segment.spoiled = True
+            segment.write_failed = True
             _file(segment).roll_back()
-        for ticket in tickets:
-            ticket.settle(reason)
+        for future in futures:
+            future.set_exception(NotDurable(reason))
 
-    def _break(self, tickets: list[Ticket], error: Exception) -> None:
+    def _stop_accepting(self, futures: list[DurabilityFuture], error: Exception) -> None:
         """Accept nothing from now on: after a failed sync nobody can tell what is on the disk.
 
         The kernel forgets failed pages, so that a second fsync would lie
@@ -206,10 +209,10 @@ class DiskJournal:
         """
         self.broken = f"the spool failed: {error}; restart on a disk that works"
         log.critical("spool broken", extra={"reason": self.broken}, exc_info=error)
-        for ticket in tickets:
-            for run in ticket.runs:
+        for future in futures:
+            for run in future.runs:
                 _file(run.segment).cut_back()
-            ticket.settle(self.broken)
+            future.set_exception(NotDurable(self.broken))
 
     def _freeze(self, segment: Segment) -> None:
         try:
@@ -219,17 +222,17 @@ class DiskJournal:
             segment.frozen.set()
 
 
-def _file(segment: Segment) -> SpoolFile:
-    assert isinstance(segment.body, SpoolFile)
+def _file(segment: Segment) -> SegmentFile:
+    assert isinstance(segment.body, SegmentFile)
     return segment.body
 
 
-def _count(tickets: list[Ticket], board: Board) -> None:
+def _count(futures: list[DurabilityFuture], counters: Counters) -> None:
     payloads = size = 0
-    for ticket in tickets:
-        size += ticket.size
-        for run in ticket.runs:
+    for future in futures:
+        size += future.size
+        for run in future.runs:
             payloads += run.count
             run.segment.lines += run.count
             run.segment.size += len(run.lines)
-    board.accept(payloads=payloads, size=size)
+    counters.accept(payloads=payloads, size=size)

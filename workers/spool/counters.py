@@ -1,6 +1,6 @@
 """The ledger: accepted = stored + pending + dead. Counters in a file, so that they outlive a kill.
 
-Each process start has one `Board`, a small shared mapping in its own directory; whoever holds that
+Each process start has one `Counters`, a small shared mapping in its own directory; whoever holds that
 directory's lock writes it and everybody may read it. Pending is never counted, only derived, so the
 sum cannot fail to balance; `stored` and `dead` move together with the file that they speak of.
 """
@@ -21,7 +21,7 @@ class Field(IntEnum):
     ACCEPTED = 0
     STORED = auto()
     DEAD = auto()
-    # The redo note of `Board.finish`: a segment's number, then the counts once it is finished.
+    # The redo note of `Counters.finish`: a segment's number, then the counts once it is finished.
     FINISHING = auto()
     FINISHED_STORED = auto()
     FINISHED_DEAD = auto()
@@ -58,11 +58,11 @@ class Field(IntEnum):
     PUT_BUCKETS = auto()  # the first of len(PUT_SECONDS) + 1 cells; keep it last
 
 
-BOARD_BYTES = 4096
-CELLS = BOARD_BYTES // 8
+COUNTERS_BYTES = 4096
+CELLS = COUNTERS_BYTES // 8
 
 
-class Board:
+class Counters:
     """One process start's counters. Every method is quick and thread-safe; none waits."""
 
     def __init__(self, memory: mmap.mmap) -> None:
@@ -71,24 +71,24 @@ class Board:
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, path: Path) -> "Board":
+    def create(cls, path: Path) -> "Counters":
         """Make a board file of zeroes and map it."""
         with path.open("xb") as file:
-            file.write(bytes(BOARD_BYTES))
+            file.write(bytes(COUNTERS_BYTES))
             file.flush()
             os.fsync(file.fileno())
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> "Board":
+    def open(cls, path: Path) -> "Counters":
         """Map a board file; one that a power cut took is made anew, and `reconcile` fills it."""
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             size = os.fstat(file).st_size
-            if size < BOARD_BYTES:
+            if size < COUNTERS_BYTES:
                 # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
-                os.pwrite(file, bytes(BOARD_BYTES - size), size)
-            return cls(mmap.mmap(file, BOARD_BYTES))
+                os.pwrite(file, bytes(COUNTERS_BYTES - size), size)
+            return cls(mmap.mmap(file, COUNTERS_BYTES))
         finally:
             os.close(file)
 

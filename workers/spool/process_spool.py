@@ -7,14 +7,14 @@ from pathlib import Path
 
 from workers.segments.naming import NAME, created_microseconds
 from workers.segments.segment import Segment
-from workers.spool.counters import Board, Field, segment_number
+from workers.spool.counters import Counters, Field, segment_number
 from workers.spool.disk import Disk
-from workers.spool.segment_file import OPEN, READY, SpoolFile
+from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 GAUGES = (Field.QUEUE_DEPTH, Field.IDLE_WORKERS, Field.OLDEST_MICROSECONDS, Field.HELD_BYTES)
 
 
-class Home:
+class ProcessSpool:
     """The directory of one process start, held by this process, and the segments in it.
 
     `hold` and `finish` are quick but for the removal of a file; the rest blocks on the disk.
@@ -22,23 +22,23 @@ class Home:
 
     def __init__(self, path: Path, *, lock: int, disk: Disk) -> None:
         self.path = path
-        self.board = Board.open(path / "ledger")
+        self.counters = Counters.open(path / "ledger")
         # Files found in an adopted home that have not been looked at yet, oldest first.
-        self.backlog: deque[SpoolFile] = deque()
+        self.backlog: deque[SegmentFile] = deque()
         self._held: dict[str, Segment] = {}
         self._lock_file = lock
         self._disk = disk
         self._lock = threading.Lock()
 
-    def new_file(self, name: str) -> SpoolFile:
+    def new_file(self, name: str) -> SegmentFile:
         """Return the file that segment `name` will have; nothing is on the disk yet."""
-        return SpoolFile(self.path / (name + OPEN), disk=self._disk)
+        return SegmentFile(self.path / (name + OPEN), disk=self._disk)
 
-    def segment_files(self) -> list[SpoolFile]:
+    def segment_files(self) -> list[SegmentFile]:
         """Return the files of the segments here, oldest first."""
         names = (Path(name) for name in self._disk.names(self.path))
         return [
-            SpoolFile(self.path / name, disk=self._disk)
+            SegmentFile(self.path / name, disk=self._disk)
             for name in names
             if name.suffix in (OPEN, READY) and NAME.fullmatch(name.stem)
         ]
@@ -64,7 +64,7 @@ class Home:
         The caller syncs the directory, once for all.
         """
         with self._lock:
-            if segment.name in self._held and not isinstance(segment.body, SpoolFile):
+            if segment.name in self._held and not isinstance(segment.body, SegmentFile):
                 file = self.new_file(segment.name)
                 try:
                     file.append(segment.header, [(1, b"".join(segment.body.read()))])
@@ -77,10 +77,10 @@ class Home:
     def finish(self, segment: Segment, *, stored: int = 0, dead: int = 0) -> None:
         """Let go of a segment and count what became of its lines, in one step for a kill."""
         with self._lock:
-            self.board.begin_finish(segment_number(segment.name), stored=stored, dead=dead)
+            self.counters.begin_finish(segment_number(segment.name), stored=stored, dead=dead)
             segment.body.discard()
-            self.board.end_finish()
-            self.board.add(Field.HELD_BYTES, -segment.held_bytes)
+            self.counters.end_finish()
+            self.counters.add(Field.HELD_BYTES, -segment.held_bytes)
             self._held.pop(segment.name, None)
             self.publish_oldest()
 
@@ -110,17 +110,17 @@ class Home:
 
         The board stays mapped: a late request may still want to count itself.
         """
-        self.still_gauges()
+        self.reset_gauges()
         os.close(self._lock_file)
 
-    def still_gauges(self) -> None:
+    def reset_gauges(self) -> None:
         """Zero what only a running process has."""
-        self.board[Field.QUEUE_DEPTH] = 0
-        self.board[Field.IDLE_WORKERS] = 0
+        self.counters[Field.QUEUE_DEPTH] = 0
+        self.counters[Field.IDLE_WORKERS] = 0
 
     def publish_oldest(self) -> None:
         """Write the oldest unstored segment's creation to the board."""
         names = [next(iter(self._held), None), self.backlog[0].path.stem if self.backlog else None]
         oldest = min((name for name in names if name), default=None)
         moment = created_microseconds(oldest) if oldest else 0
-        self.board[Field.OLDEST_MICROSECONDS] = moment
+        self.counters[Field.OLDEST_MICROSECONDS] = moment

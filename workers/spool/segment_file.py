@@ -23,7 +23,7 @@ RESERVED_BYTES = 1 << 20
 CHECK_BYTES = 1 << 18
 
 
-class SpoolFile:
+class SegmentFile:
     """The file of one segment. All methods block on the disk and may raise `OSError`."""
 
     def __init__(self, path: Path, *, disk: Disk) -> None:

@@ -26,10 +26,10 @@ import msgspec
 
 from workers.errors import SpoolError
 from workers.segments.segment import Header
-from workers.spool.counters import CELLS, Board, Totals
+from workers.spool.counters import CELLS, Counters, Totals
 from workers.spool.disk import Disk, try_lock
-from workers.spool.process_spool import GAUGES, Home
-from workers.spool.segment_file import OPEN, READY, SpoolFile
+from workers.spool.process_spool import GAUGES, ProcessSpool
+from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Spool:
             why = error.strerror or str(error)
             raise SpoolError(f"SPOOL_DIR {self.root} cannot be used: {why}") from error
 
-    def make_home(self) -> Home:
+    def create_process_spool(self) -> ProcessSpool:
         """Make a home for this process start, locked from its first moment on."""
         name = uuid.uuid4().hex
         building, path = self.root / (TEMPORARY + name), self.root / name
@@ -66,24 +66,24 @@ class Spool:
             building.mkdir(mode=0o750)
             lock = try_lock(building / "lock")
             assert lock is not None, "nobody else knows this name yet"
-            Board.create(building / "ledger").close()
+            Counters.create(building / "ledger").close()
             self.disk.sync_directory(building)
             self.disk.rename(building, path)
             self.disk.sync_directory(self.root)
-        return Home(path, lock=lock, disk=self.disk)
+        return ProcessSpool(path, lock=lock, disk=self.disk)
 
-    def adopt_homes(self) -> Iterator[Home]:
+    def adopt_orphans(self) -> Iterator[ProcessSpool]:
         """Yield the homes whose process is gone; from then on they are this process's."""
         with self._root_lock(fcntl.LOCK_EX):
             # What a crash left of a home in the making holds nothing.
             for path in self.root.glob(TEMPORARY + "*"):
                 shutil.rmtree(path, ignore_errors=True)
-        for path in self._home_paths():
-            home = self._adopt(path)
-            if home is not None:
-                yield home
+        for path in self._process_spool_paths():
+            process_spool = self._adopt(path)
+            if process_spool is not None:
+                yield process_spool
 
-    def _adopt(self, path: Path) -> Home | None:
+    def _adopt(self, path: Path) -> ProcessSpool | None:
         # Under the root lock: a home that is being retired must not be adopted, nor come back.
         with self._root_lock(fcntl.LOCK_EX):
             if not path.exists() or path.name == self._retired()["last"]:
@@ -92,46 +92,54 @@ class Spool:
             if lock is None:
                 return None
             try:
-                return Home(path, lock=lock, disk=self.disk)
+                return ProcessSpool(path, lock=lock, disk=self.disk)
             except OSError:
                 os.close(lock)
                 log.exception("a home cannot be adopted", extra={"home": path.name})
                 return None
 
-    def retire(self, home: Home) -> None:
+    def retire(self, process_spool: ProcessSpool) -> None:
         """Add an empty home's counters to the totals and remove it. Right after any crash."""
-        if home.segment_files():
-            log.error("a home to retire has segments; it stays", extra={"home": home.path.name})
-            home.close()
+        if process_spool.segment_files():
+            log.error(
+                "a home to retire has segments; it stays", extra={"home": process_spool.path.name}
+            )
+            process_spool.close()
             return
         with self._root_lock(fcntl.LOCK_EX):
             retired = self._retired()
             # The one before was counted; a crash may have left its directory.
             shutil.rmtree(self.root / retired["last"], ignore_errors=True)
-            cells = home.board.snapshot()
+            cells = process_spool.counters.snapshot()
             for gauge in GAUGES:
                 cells[gauge] = 0
             summed = [a + b for a, b in zip(retired["cells"], cells, strict=True)]
-            self._write(self.root / "retired.json", {"last": home.path.name, "cells": summed})
-            shutil.rmtree(home.path, ignore_errors=True)
-        home.close()
+            self._write(
+                self.root / "retired.json", {"last": process_spool.path.name, "cells": summed}
+            )
+            shutil.rmtree(process_spool.path, ignore_errors=True)
+        process_spool.close()
 
     def totals(self) -> Totals:
         """Add up the whole service: every process, living and dead, since the spool was new."""
         with self._root_lock(fcntl.LOCK_SH):
             retired = self._retired()
             cells = [retired["cells"]]
-            for path in self._home_paths():
+            for path in self._process_spool_paths():
                 if path.name != retired["last"]:
-                    board = Board.open(path / "ledger")
-                    cells.append(board.snapshot())
-                    board.close()
+                    counters = Counters.open(path / "ledger")
+                    cells.append(counters.snapshot())
+                    counters.close()
         return Totals(cells)
 
     def find(self, name: str) -> Path | None:
         """Return the file of segment `name`, dead letters included, or None."""
-        homes = self._home_paths()
-        candidates = [home / (name + suffix) for suffix in (OPEN, READY) for home in homes]
+        process_spools = self._process_spool_paths()
+        candidates = [
+            process_spool / (name + suffix)
+            for suffix in (OPEN, READY)
+            for process_spool in process_spools
+        ]
         candidates.append(self.root / DEAD / f"{name}.json")
         return next((path for path in candidates if path.exists()), None)
 
@@ -155,7 +163,7 @@ class Spool:
             note.unlink()
             note.with_suffix(".ndjson").unlink(missing_ok=True)
 
-    def quarantine(self, file: SpoolFile, *, reason: str) -> None:
+    def quarantine(self, file: SegmentFile, *, reason: str) -> None:
         """Keep a damaged segment file as it is, with the reason beside it, for a person."""
         kept = self.root / QUARANTINE / file.path.name
         shutil.copyfile(file.path, kept)
@@ -165,7 +173,7 @@ class Spool:
         self._write(kept.with_suffix(".json"), {"segment": file.path.stem, "reason": reason})
         self.disk.sync_directory(kept.parent)
 
-    def _home_paths(self) -> list[Path]:
+    def _process_spool_paths(self) -> list[Path]:
         names = (name for name in self.disk.names(self.root) if len(name) == 32)
         return [self.root / name for name in names]
 

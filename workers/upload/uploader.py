@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from workers.dispatch.backoff import Outage
+from workers.dispatch.backoff import Backoff
 from workers.dispatch.jobs import Job
 from workers.errors import (
     Abandoned,
@@ -24,7 +24,7 @@ from workers.segments.ratios import Ratios
 from workers.segments.segment import Segment
 from workers.spool.counters import Field
 from workers.spool.frames import Damaged
-from workers.spool.segment_file import OPEN, SpoolFile
+from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
 from workers.upload.s3 import Bucket
@@ -44,13 +44,13 @@ class Uploader:
         bucket: Bucket,
         *,
         spool: Spool,
-        outage: Outage,
+        backoff: Backoff,
         ratios: Ratios,
         on_done: Callable[[], None],
     ) -> None:
         self._bucket = bucket
         self._spool = spool
-        self._outage = outage
+        self._backoff = backoff
         self._ratios = ratios
         self._on_done = on_done
 
@@ -62,11 +62,11 @@ class Uploader:
         """
         segment = job.segment
         segment.frozen.wait()
-        self._outage.check()
+        self._backoff.check()
         if not segment.lines:
-            job.home.finish(segment)
+            job.process_spool.finish(segment)
             return
-        if isinstance(segment.body, SpoolFile) and segment.body.path.suffix == OPEN:
+        if isinstance(segment.body, SegmentFile) and segment.body.path.suffix == OPEN:
             raise Abandoned("its file could not be frozen; it stays for the next start")
         packed, lost = self._pack(job)
         dead = sum(last - first + 1 for first, last in lost)
@@ -74,10 +74,10 @@ class Uploader:
             try:
                 self._store(job, packed, lost)
             except ObjectRejected as error:
-                self._bury(job, reason=str(error))
+                self._dead_letter(job, reason=str(error))
                 return
         self._spool.drop_dead(segment.name)
-        job.home.finish(segment, stored=segment.lines - dead, dead=dead)
+        job.process_spool.finish(segment, stored=segment.lines - dead, dead=dead)
         self._on_done()
         log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
 
@@ -96,7 +96,7 @@ class Uploader:
                 "the disk does not give it back; it stays for the next start"
             ) from error
         except Damaged as damage:
-            assert isinstance(segment.body, SpoolFile)
+            assert isinstance(segment.body, SegmentFile)
             self._spool.quarantine(segment.body, reason=str(damage))
             lines = segment.body.read_damaged(segment.lines, lost)
             packed = pack(lines, compression=compression)
@@ -113,17 +113,17 @@ class Uploader:
                 self._put(job, packed, metadata)
             except StoreUnavailable as error:
                 failures += 1
-                job.home.board.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
+                job.process_spool.counters.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
                 level = logging.WARNING if failures > 1 else logging.INFO
                 log.log(level, "put failed", extra=_about(
                     job.segment, failures=failures, reason=error.reason, error=str(error)[:300]
                 ))  # fmt: skip
-                self._outage.wait(failures)
+                self._backoff.wait(failures)
             else:
-                board = job.home.board
-                board.add(Field.STORED_OBJECTS)
-                board.add(Field.STORED_BYTES, len(packed.body))
-                self._outage.over()
+                counters = job.process_spool.counters
+                counters.add(Field.STORED_OBJECTS)
+                counters.add(Field.STORED_BYTES, len(packed.body))
+                self._backoff.record_success()
                 return
 
     def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
@@ -135,9 +135,9 @@ class Uploader:
                 header.bucket, header.key, packed.body, metadata=metadata, encoding=encoding
             )
         except ObjectExists:
-            job.home.board.add(Field.CONFLICTS)
+            job.process_spool.counters.add(Field.CONFLICTS)
             self._verify(job, packed, metadata)
-        job.home.board.observe_put(time.monotonic() - started)
+        job.process_spool.counters.observe_put(time.monotonic() - started)
 
     def _verify(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
         """See whether the object under our key is ours: an earlier PUT whose answer was lost.
@@ -166,16 +166,16 @@ class Uploader:
                 encoding=CONTENT_ENCODINGS[header.compression],
             )
 
-    def _bury(self, job: Job, *, reason: str) -> None:
+    def _dead_letter(self, job: Job, *, reason: str) -> None:
         """Make a dead letter of the job: S3 will never take this object."""
         segment = job.segment
-        if isinstance(segment.body, SpoolFile):
+        if isinstance(segment.body, SegmentFile):
             # Whatever can be read of it, damaged or not.
             runs = segment.body.read_damaged(segment.lines, [])
         else:
             runs = segment.body.read()
         self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
-        job.home.finish(segment, dead=segment.lines)
+        job.process_spool.finish(segment, dead=segment.lines)
         self._on_done()
         log.error("dead letter", extra=_about(segment, reason=reason))
         note = json.dumps({"reason": reason, "payloads": segment.lines}).encode() + b"\n"

@@ -12,14 +12,14 @@ from typing import Any
 from app.http.problems import Unavailable
 from app.http.responses import Answer, failure, refusal
 from app.http.wsgi_body import incomplete
-from app.ingest.fast_path import HotRoute
+from app.ingest.fast_path import FastPath
 from app.servers.granian.wsgi_bridge import call_wsgi
 
 # Bodies on their way to the hot route, all together; what comes beyond goes by Flask's threads.
 HOT_BYTES = 16 << 20
 
 
-class Reception:
+class RequestRouter:
     """Takes each request from the engine: the hot route's at once, others into a pool.
 
     `request` is called in the engine's one Python thread; `expire` from the worker's main thread.
@@ -29,18 +29,18 @@ class Reception:
 
     def __init__(
         self,
-        hot: HotRoute,
+        fast_path: FastPath,
         *,
         uploads: Executor,
         lookups: Executor,
         wsgi: Any,
-        patience: float,
+        request_timeout: float,
     ) -> None:
-        self.hot = hot
+        self.fast_path = fast_path
         self._uploads = uploads
         self._lookups = lookups
         self._wsgi = wsgi
-        self._patience = patience
+        self._request_timeout = request_timeout
         # In the order that they began in.
         self._coming: dict[Body, None] = {}
         self._bytes = 0
@@ -56,7 +56,7 @@ class Reception:
             length = headers.get("content-length")
             chunked = "transfer-encoding" in headers
             plain = not chunked and "content-encoding" not in headers
-            stream = self.hot.stream(scope.method, scope.path, length=length, plain=plain)
+            stream = self.fast_path.stream(scope.method, scope.path, length=length, plain=plain)
             if stream is not None and self._bytes + int(length) <= HOT_BYTES:
                 self._await(Body(self, proto, headers, stream=stream, length=int(length)))
             else:
@@ -105,7 +105,7 @@ class Reception:
             send(proto, call_wsgi(self._wsgi, scope, proto, deadline=deadline))
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._patience
+        return time.monotonic() + self._request_timeout
 
 
 class Body:
@@ -115,16 +115,16 @@ class Body:
     """
 
     __slots__ = (
-        "_coming", "_content_type", "_parts", "_proto", "_reception", "_sent_id", "_stream",
+        "_coming", "_content_type", "_parts", "_proto", "_router", "_sent_id", "_stream",
         "deadline", "length",
     )  # fmt: skip
 
     def __init__(
-        self, reception: Reception, proto: Any, headers: Any, *, stream: str, length: int
+        self, router: RequestRouter, proto: Any, headers: Any, *, stream: str, length: int
     ) -> None:
         self.length = length
         self.deadline = 0.0
-        self._reception = reception
+        self._router = router
         self._proto = proto
         self._stream = stream
         self._content_type: str = headers.get("content-type", "")
@@ -154,7 +154,7 @@ class Body:
             if part and len(body) < self.length:
                 self._ask()
                 return
-            self._reception.arrived(self)
+            self._router.arrived(self)
             self._go_on(bytes(body))
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
             self.send(failure(error))
@@ -173,11 +173,11 @@ class Body:
         return self._parts
 
     def _go_on(self, body: bytes) -> None:
-        hot = self._reception.hot
+        fast_path = self._router.fast_path
         if len(body) < self.length:
-            hot.refuse(incomplete(), sent_id=self._sent_id, send=self.send)
+            fast_path.refuse(incomplete(), sent_id=self._sent_id, send=self.send)
         else:
-            hot.begin(
+            fast_path.begin(
                 self._stream,
                 body,
                 content_type=self._content_type,

@@ -78,9 +78,9 @@ class Replies:
     A client has `patience` seconds to take what it did not take at once.
     """
 
-    def __init__(self, pool: Executor, *, finish: Finish, patience: float) -> None:
+    def __init__(self, pool: Executor, *, finish: Finish, request_timeout: float) -> None:
         self._pool = pool
-        self._patience = patience
+        self._request_timeout = request_timeout
         self._finish = finish
         self._due: list[Reply] = []
         self._lock = threading.Lock()
@@ -124,7 +124,7 @@ class Replies:
     def _send_rest(self, reply: Reply, rest: bytes) -> None:
         keep = False
         with contextlib.suppress(OSError):
-            reply.conn.sock.settimeout(self._patience)
+            reply.conn.sock.settimeout(self._request_timeout)
             reply.conn.sock.sendall(rest)
             keep = reply.keeps_connection
         self._finish([(reply.conn, Outcome(keep))])

@@ -26,11 +26,11 @@ from gunicorn.workers.gthread import (
 from app.http.problems import CONTENT_TYPE, Problem
 from app.http.wsgi_body import read_body
 from app.servers.gthread.replies import LATER, Outcome, Replies, Reply
-from app.servers.signals import HearingWorker, ignore_stop_signals
+from app.servers.signals import SignalSafeWorker, ignore_stop_signals
 from workers.settings import load_settings
 
 if TYPE_CHECKING:
-    from app.ingest.fast_path import HotRoute
+    from app.ingest.fast_path import FastPath
 
 # What a request line or header can be that is no HTTP; anything else of the kind is a 400.
 _STATUSES = {
@@ -43,29 +43,29 @@ _STATUSES = {
 _ODD = frozenset({"CONTENT-ENCODING", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
 # What a client is given to close its side after the last answer, as gunicorn gives it.
-LEAVE_SECONDS = 2.0
-LEAVE_BYTES = 1 << 16
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 16
 
 
-class LastingMethodQueue(PollableMethodQueue):  # type: ignore[misc]
+class UnclosedMethodQueue(PollableMethodQueue):  # type: ignore[misc]
     """gunicorn's wake-up pipe, open as long as the process lives."""
 
     def close(self) -> None:
         """Keep the pipe: late requests still write to its number, which S3's sockets would get."""
 
 
-class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
+class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc]
     """gthread that stops reading from a client `REQUEST_SECONDS` after its request began."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.method_queue = LastingMethodQueue()
-        self._patience = load_settings().request_seconds
-        self._hot: HotRoute | None = None
+        self.method_queue = UnclosedMethodQueue()
+        self._request_timeout = load_settings().request_seconds
+        self._fast_path: FastPath | None = None
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, list[Any]] = {}
         # Connections that are done but for the client's end: until when, and for how many bytes.
-        self._leaving: dict[TConn, list[Any]] = {}
+        self._lingering: dict[TConn, list[Any]] = {}
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection and leave it with the poller until its client says something."""
@@ -77,7 +77,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
             return
         self.nr_conns += 1
         conn = TConn(self.cfg, client, address, listener.getsockname())
-        conn.timeout = time.monotonic() + self._patience
+        conn.timeout = time.monotonic() + self._request_timeout
         self.pending_conns.append(conn)
         on_readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(client, selectors.EVENT_READ, on_readable)
@@ -97,7 +97,7 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: TConn) -> Any:
         """Handle one request, in a pool thread, under a deadline."""
-        self._reading[conn] = ours = [time.monotonic() + self._patience, socket.SHUT_RD]
+        self._reading[conn] = ours = [time.monotonic() + self._request_timeout, socket.SHUT_RD]
         try:
             return super().handle(conn)
         finally:
@@ -111,22 +111,28 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         Whoever wants gunicorn's own way with each request gets it: TLS, or a number of requests
         after which to start anew.
         """
-        hot = self._hot
-        fields = dict(req.headers) if hot else {}
+        fast_path = self._fast_path
+        fields = dict(req.headers) if fast_path else {}
         length = fields.get("CONTENT-LENGTH")
         plain = _ODD.isdisjoint(fields)
-        stream = hot.stream(req.method, req.path, length=length, plain=plain) if hot else None
-        if hot is None or stream is None:
+        stream = (
+            fast_path.stream(req.method, req.path, length=length, plain=plain)
+            if fast_path
+            else None
+        )
+        if fast_path is None or stream is None:
             return super().handle_request(req, conn)
         reply = Reply(conn, self._response(req, conn), replies=self._replies)
         sent_id = fields.get("X-REQUEST-ID")
         try:
-            body = read_body({"CONTENT_LENGTH": length, "wsgi.input": req.body}, limit=hot.largest)
+            body = read_body(
+                {"CONTENT_LENGTH": length, "wsgi.input": req.body}, limit=fast_path.largest
+            )
         except Problem as problem:
-            hot.refuse(problem, sent_id=sent_id, send=reply)
+            fast_path.refuse(problem, sent_id=sent_id, send=reply)
         else:
             content_type = fields.get("CONTENT-TYPE", "")
-            hot.begin(stream, body, content_type=content_type, sent_id=sent_id, send=reply)
+            fast_path.begin(stream, body, content_type=content_type, sent_id=sent_id, send=reply)
         if reply.leave():
             return LATER
         conn.sock.sendall(reply.data)
@@ -147,9 +153,9 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         if fs.result():
             super().finish_request(conn, fs)
         else:
-            self._let_go(conn)
+            self._linger(conn)
 
-    def _let_go(self, conn: TConn) -> None:
+    def _linger(self, conn: TConn) -> None:
         """End our side of a connection, and leave the client's end to the poller.
 
         Closed with something unread in it, it would take its answer along (RFC 9112 section 9.6).
@@ -162,21 +168,21 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         except (OSError, ValueError):
             self._close(conn)
         else:
-            self._leaving[conn] = [time.monotonic() + LEAVE_SECONDS, LEAVE_BYTES]
+            self._lingering[conn] = [time.monotonic() + LINGER_SECONDS, LINGER_BYTES]
 
     def _drain(self, conn: TConn, client: socket.socket) -> None:
         try:
-            read = len(client.recv(LEAVE_BYTES))
+            read = len(client.recv(LINGER_BYTES))
         except BlockingIOError:
             return
         except OSError:
             read = 0
-        self._leaving[conn][1] -= read
-        if not read or self._leaving[conn][1] <= 0:
+        self._lingering[conn][1] -= read
+        if not read or self._lingering[conn][1] <= 0:
             self._close(conn)
 
     def _close(self, conn: TConn) -> None:
-        if self._leaving.pop(conn, None):
+        if self._lingering.pop(conn, None):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
@@ -198,12 +204,12 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(conn.sock, side)
                 if side == socket.SHUT_RD:
-                    watched[:] = now + self._patience, socket.SHUT_RDWR
+                    watched[:] = now + self._request_timeout, socket.SHUT_RDWR
                 else:
                     watched[0] = math.inf
         # In the order of their deadlines.
-        while self._leaving and now > next(iter(self._leaving.values()))[0]:
-            self._close(next(iter(self._leaving)))
+        while self._lingering and now > next(iter(self._lingering.values()))[0]:
+            self._close(next(iter(self._lingering)))
 
     def run(self) -> None:
         """Serve, then finish what is running, in the part of the stop's time that is for that.
@@ -211,14 +217,14 @@ class PatientThreadWorker(HearingWorker, ThreadWorker):  # type: ignore[misc]
         gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
         """
         if not (self.cfg.is_ssl or self.cfg.max_requests):
-            self._hot = getattr(getattr(self.wsgi, "wsgi_app", None), "hot", None)
+            self._fast_path = getattr(getattr(self.wsgi, "wsgi_app", None), "hot", None)
         defer = partial(self.method_queue.defer, self._finish_all)
-        self._replies = Replies(self.tpool, finish=defer, patience=self._patience)
-        self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._patience))
+        self._replies = Replies(self.tpool, finish=defer, request_timeout=self._request_timeout)
+        self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._request_timeout))
         super().run()
         ignore_stop_signals()
         # What still runs is overdue: the interpreter's end would wait for its threads.
-        self.leaves_at_once = True
+        self.exit_immediately = True
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGINT or SIGQUIT as on SIGTERM: Ctrl-C brings two of them at once.

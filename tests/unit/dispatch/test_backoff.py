@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from workers.dispatch.backoff import BASE_SECONDS, CAP_SECONDS, Outage
+from workers.dispatch.backoff import BASE_SECONDS, CAP_SECONDS, Backoff
 from workers.errors import Abandoned
 
 
@@ -17,9 +17,9 @@ def bounds(monkeypatch: pytest.MonkeyPatch, *attempts: int) -> list[tuple[float,
         return 0.0
 
     monkeypatch.setattr(random, "uniform", draw)
-    outage = Outage()
+    backoff = Backoff()
     for attempt in attempts:
-        outage.wait(attempt)
+        backoff.wait(attempt)
     return drawn
 
 
@@ -36,11 +36,11 @@ def test_pauses_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stop_ends_the_waiting() -> None:
     """Once given up nobody waits, and nobody begins another try."""
-    outage = Outage()
-    outage.check()
-    outage.over()
-    outage.give_up()
+    backoff = Backoff()
+    backoff.check()
+    backoff.record_success()
+    backoff.give_up()
     with pytest.raises(Abandoned):
-        outage.wait(20)
+        backoff.wait(20)
     with pytest.raises(Abandoned):
-        outage.check()
+        backoff.check()

@@ -15,18 +15,18 @@ from workers.segments.segment import Header, MemoryBody, Segment
 HEADER = Header(name="n", stream="s", bucket="b", key="k", compression="none")
 
 
-class Floor:
+class WorkerFixture:
     """What a worker works with: jobs that wait in its channel, and a record of what it did."""
 
     def __init__(self, upload: Callable[[Job], None], *, jobs: int) -> None:
-        self.outage = NoPause()
+        self.backoff = NoPause()
         self.idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.changes: list[int] = []
         self.bodies: list[weakref.ref[MemoryBody]] = []
         # Whether each job's lines were gone when the worker was idle again.
         self.let_go: list[bool] = []
         self.worker = Worker(
-            idle=self.idle, upload=upload, outage=self.outage, on_idle=self.on_idle
+            idle=self.idle, upload=upload, backoff=self.backoff, on_idle=self.on_idle
         )
         for _ in range(jobs):
             self.give()
@@ -51,7 +51,7 @@ class Floor:
 def test_a_worker_offers_its_channel_for_each_job() -> None:
     """Idle, busy, idle: the channel is offered once before each job, and once at the end."""
     seen: list[Job] = []
-    floor = Floor(seen.append, jobs=2)
+    floor = WorkerFixture(seen.append, jobs=2)
     floor.worker.run()
     assert len(seen) == 2
     assert floor.changes == [1, -1, 1, -1, 1, -1]
@@ -61,7 +61,7 @@ def test_a_worker_offers_its_channel_for_each_job() -> None:
 
 def test_an_idle_worker_holds_no_payloads() -> None:
     """A finished job's segment is free while the worker waits for the next one."""
-    floor = Floor(lambda _: None, jobs=3)
+    floor = WorkerFixture(lambda _: None, jobs=3)
     floor.worker.run()
     assert floor.let_go == [True, True, True]
 
@@ -77,11 +77,11 @@ def test_whatever_goes_wrong_is_tried_again() -> None:
         if error:
             raise error
 
-    floor = Floor(upload, jobs=2)
+    floor = WorkerFixture(upload, jobs=2)
     floor.worker.run()
     assert tried[0] is tried[1] is tried[2]
     assert len(tried) == 4
-    assert floor.outage.attempts == [1, 2]
+    assert floor.backoff.attempts == [1, 2]
 
 
 def test_a_job_that_is_given_up_is_not_tried_again() -> None:
@@ -92,10 +92,10 @@ def test_a_job_that_is_given_up_is_not_tried_again() -> None:
         tried.append(job)
         raise Abandoned("its file could not be frozen")
 
-    floor = Floor(upload, jobs=3)
+    floor = WorkerFixture(upload, jobs=3)
     floor.worker.run()
     assert len(tried) == 3
-    assert floor.outage.attempts == []
+    assert floor.backoff.attempts == []
 
 
 def test_at_a_stop_what_goes_wrong_is_given_up() -> None:
@@ -106,8 +106,8 @@ def test_at_a_stop_what_goes_wrong_is_given_up() -> None:
         tried.append(job)
         raise ValueError
 
-    floor = Floor(upload, jobs=3)
-    floor.outage.give_up()
+    floor = WorkerFixture(upload, jobs=3)
+    floor.backoff.give_up()
     floor.worker.run()
     assert len(tried) == 3
     assert floor.changes[-1] == -1

@@ -12,8 +12,8 @@ import pytest
 from marshmallow import Schema, fields
 
 from app.http.problems import NotJson, Problem, TooLarge, Unavailable, UnsupportedType, WrongShape
-from app.ingest import handler as front_door
-from app.ingest.handler import LARGE_BODY_BYTES, FrontDoor
+from app.ingest import handler as handler_module
+from app.ingest.handler import LARGE_BODY_BYTES, IngestHandler
 from app.logs import request_id
 from tests.conftest import DictBucket, settings_for
 from workers.errors import SettingsError
@@ -34,7 +34,7 @@ class Door:
     def __init__(self, root: Path, **environ: object) -> None:
         settings = settings_for(root, DURABILITY="memory", DRAIN_SECONDS=0.5, **environ)
         self.pipeline = Pipeline(settings, bucket=DictBucket())
-        self.front = FrontDoor(settings, pipeline=lambda: self.pipeline)
+        self.front = IngestHandler(settings, pipeline=lambda: self.pipeline)
 
     def post(
         self, body: object, *, stream: str = "s", kind: str = JSON, coding: str = ""
@@ -47,7 +47,7 @@ class Door:
 
     def lines(self) -> list[bytes]:
         """Return what is in the open segments."""
-        segments = self.pipeline.home.unfinished()
+        segments = self.pipeline.process_spool.unfinished()
         return b"".join(b"".join(segment.body.read()) for segment in segments).splitlines()
 
 
@@ -61,12 +61,12 @@ def make_door(tmp_path: Path) -> Iterator[Callable[..., Door]]:
         return made[-1]
 
     yield make
-    for door in made:
-        door.pipeline.stop()
+    for handler in made:
+        handler.pipeline.stop()
 
 
 @pytest.fixture
-def door(make_door: Callable[..., Door]) -> Door:
+def handler(make_door: Callable[..., Door]) -> Door:
     """Make one door, with settings as they are by default."""
     return make_door()
 
@@ -74,17 +74,17 @@ def door(make_door: Callable[..., Door]) -> Door:
 # --- Accepted -------------------------------------------------------------------------------------
 
 
-def test_a_202_says_where(door: Door) -> None:
+def test_a_202_says_where(handler: Door) -> None:
     """Count, durability and receipts: the object, the first line in it, and how many."""
-    assert door.post([{"n": 1}])["accepted"] == 1
-    said = door.post({"payloads": [{"n": 2}, {"n": 3}]})
+    assert handler.post([{"n": 1}])["accepted"] == 1
+    said = handler.post({"payloads": [{"n": 2}, {"n": 3}]})
     assert (said["accepted"], said["durability"]) == (2, "memory")
     [receipt] = said["receipts"]
     assert (receipt["first_line"], receipt["count"]) == (2, 2)
     assert receipt["object"].startswith("s3://bucket/s/dt=")
-    claim = door.pipeline.receipts.claim(receipt["id"])
+    claim = handler.pipeline.receipts.claim(receipt["id"])
     assert f"s3://bucket/{claim.key}" == receipt["object"]
-    assert door.lines() == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
+    assert handler.lines() == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
 
 
 def test_a_cut_collection_has_several_receipts(make_door: Callable[..., Door]) -> None:
@@ -98,20 +98,20 @@ def test_a_cut_collection_has_several_receipts(make_door: Callable[..., Door]) -
     assert said["accepted"] == 5
 
 
-def test_encoded_bodies(door: Door) -> None:
+def test_encoded_bodies(handler: Door) -> None:
     """The Content-Encoding is taken off before the payloads are looked at."""
-    door.post(gzip.compress(b'[{"n":1}]'), coding="gzip")
-    door.post(b'{"n":2}\n', kind="application/x-ndjson", coding="identity")
-    assert door.lines() == [b'{"n":1}', b'{"n":2}']
+    handler.post(gzip.compress(b'[{"n":1}]'), coding="gzip")
+    handler.post(b'{"n":2}\n', kind="application/x-ndjson", coding="identity")
+    assert handler.lines() == [b'{"n":1}', b'{"n":2}']
 
 
 def test_an_envelope_around_each_line(make_door: Callable[..., Door]) -> None:
     """With LINE_FORMAT=envelope a line says when, where and by which request; never the token."""
-    door = make_door(LINE_FORMAT="envelope")
+    handler = make_door(LINE_FORMAT="envelope")
     token = request_id.set("request-1")
-    door.post({"version": "2", "token": "secret", "payloads": [{"a": "}\\n{"}, {"b": 1.50}]})
+    handler.post({"version": "2", "token": "secret", "payloads": [{"a": "}\\n{"}, {"b": 1.50}]})
     request_id.reset(token)
-    first, second = (json.loads(line) for line in door.lines())
+    first, second = (json.loads(line) for line in handler.lines())
     moment = datetime.fromisoformat(first.pop("received_at"))
     assert timedelta(0) <= datetime.now(UTC) - moment < timedelta(minutes=1)
     assert first == {
@@ -121,8 +121,8 @@ def test_an_envelope_around_each_line(make_door: Callable[..., Door]) -> None:
         "payload": {"a": "}\\n{"},
     }
     assert second["payload"] == {"b": 1.5}
-    assert b"secret" not in b"".join(door.lines())
-    assert door.post([{}])["receipts"][0]["first_line"] == 3
+    assert b"secret" not in b"".join(handler.lines())
+    assert handler.post([{}])["receipts"][0]["first_line"] == 3
 
 
 # --- Refused --------------------------------------------------------------------------------------
@@ -151,46 +151,46 @@ def test_what_is_refused_leaves_nothing(
     status: int,
 ) -> None:
     """Each kind of fault has its problem and its status, and no part of the body is kept."""
-    door = make_door(MAX_BODY_BYTES=1024)
+    handler = make_door(MAX_BODY_BYTES=1024)
     with pytest.raises(problem) as caught:
-        door.post(body, **how)
+        handler.post(body, **how)
     assert type(caught.value) is problem
     assert caught.value.status == status
-    assert door.lines() == []
+    assert handler.lines() == []
 
 
 def test_a_full_queue_is_a_503(make_door: Callable[..., Door]) -> None:
     """It says why and when to come back."""
-    door = make_door(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
-    door.post([{}, {}])
+    handler = make_door(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
+    handler.post([{}, {}])
     with pytest.raises(Unavailable, match="queue is full") as caught:
-        door.post([{}])
+        handler.post([{}])
     assert caught.value.status == 503
     assert int(caught.value.headers["Retry-After"]) >= 1
-    assert len(door.lines()) == 2
+    assert len(handler.lines()) == 2
 
 
 def test_what_never_fits_is_a_413(make_door: Callable[..., Door]) -> None:
     """Coming back later would not help, so it is not suggested."""
-    door = make_door(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
+    handler = make_door(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
     with pytest.raises(TooLarge, match="3 payloads") as caught:
-        door.post([{}, {}, {}])
+        handler.post([{}, {}, {}])
     assert "Retry-After" not in caught.value.headers
 
 
-def test_a_stopped_pipeline_is_a_503(door: Door) -> None:
+def test_a_stopped_pipeline_is_a_503(handler: Door) -> None:
     """After the stop clients are told so, and sent to whoever answers next."""
-    door.pipeline.stop()
+    handler.pipeline.stop()
     with pytest.raises(Unavailable, match="stopping"):
-        door.post([{}])
+        handler.post([{}])
 
 
 def test_envelopes_are_bounded(make_door: Callable[..., Door]) -> None:
     """Envelopes around very many tiny payloads may not make the body many times as large."""
-    door = make_door(LINE_FORMAT="envelope", MAX_BODY_BYTES=10_000)
+    handler = make_door(LINE_FORMAT="envelope", MAX_BODY_BYTES=10_000)
     with pytest.raises(TooLarge, match="envelopes"):
-        door.post([{}] * 2000)
-    door.post([{}] * 20)
+        handler.post([{}] * 2000)
+    handler.post([{}] * 20)
 
 
 # --- A payload schema -----------------------------------------------------------------------------
@@ -198,13 +198,13 @@ def test_envelopes_are_bounded(make_door: Callable[..., Door]) -> None:
 
 def test_a_schema_is_plugged_in(make_door: Callable[..., Door]) -> None:
     """Every fault of every payload is named by its index, and a good collection goes through."""
-    door = make_door(PAYLOAD_SCHEMA=f"{__name__}:OnlyNumbers")
+    handler = make_door(PAYLOAD_SCHEMA=f"{__name__}:OnlyNumbers")
     with pytest.raises(WrongShape) as caught:
-        door.post({"data": [{"n": 1}, {"n": "x"}, {}]})
+        handler.post({"data": [{"n": 1}, {"n": "x"}, {}]})
     assert [fault.pointer for fault in caught.value.errors] == ["/data/1/n", "/data/2/n"]
-    assert door.lines() == []
-    door.post({"data": [{"n": 1}]})
-    assert door.lines() == [b'{"n": 1}']
+    assert handler.lines() == []
+    handler.post({"data": [{"n": 1}]})
+    assert handler.lines() == [b'{"n": 1}']
 
 
 def test_a_schema_that_is_not_there(make_door: Callable[..., Door]) -> None:
@@ -220,18 +220,21 @@ def test_large_bodies_share_room(
     make_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of the largest may come in at one time; a third is sent away, small ones go on."""
-    monkeypatch.setattr(front_door, "LARGE_BODY_WAIT_SECONDS", 0)
-    door = make_door(MAX_BODY_BYTES=1 << 20).front
+    monkeypatch.setattr(handler_module, "LARGE_BODY_WAIT_SECONDS", 0)
+    handler = make_door(MAX_BODY_BYTES=1 << 20).front
     with ExitStack() as held:
-        held.enter_context(door.turn(1 << 20, content_encoding=""))
+        held.enter_context(handler.reserve_body_memory(1 << 20, content_encoding=""))
         # Of an unknown length, it may be as large as any.
-        held.enter_context(door.turn(None, content_encoding=""))
+        held.enter_context(handler.reserve_body_memory(None, content_encoding=""))
         for length, coding in ((LARGE_BODY_BYTES + 1, ""), (100, "gzip"), (None, "")):
             with pytest.raises(Unavailable, match="large bodies"):
-                held.enter_context(door.turn(length, content_encoding=coding))
-        held.enter_context(door.turn(LARGE_BODY_BYTES, content_encoding=""))
+                held.enter_context(handler.reserve_body_memory(length, content_encoding=coding))
+        held.enter_context(handler.reserve_body_memory(LARGE_BODY_BYTES, content_encoding=""))
     # Whatever they announced, they never take more than there is.
-    with door.turn(1 << 40, content_encoding=""), door.turn(None, content_encoding="zstd"):
+    with (
+        handler.reserve_body_memory(1 << 40, content_encoding=""),
+        handler.reserve_body_memory(None, content_encoding="zstd"),
+    ):
         pass
 
 
@@ -239,8 +242,11 @@ def test_room_is_given_back_after_a_failure(
     make_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A body that broke off in the middle does not shrink the room for ever."""
-    monkeypatch.setattr(front_door, "LARGE_BODY_WAIT_SECONDS", 0)
-    door = make_door(MAX_BODY_BYTES=1 << 20).front
+    monkeypatch.setattr(handler_module, "LARGE_BODY_WAIT_SECONDS", 0)
+    handler = make_door(MAX_BODY_BYTES=1 << 20).front
     for _ in range(5):
-        with pytest.raises(OSError, match="gone"), door.turn(1 << 20, content_encoding=""):
+        with (
+            pytest.raises(OSError, match="gone"),
+            handler.reserve_body_memory(1 << 20, content_encoding=""),
+        ):
             raise OSError("gone")

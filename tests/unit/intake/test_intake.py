@@ -40,11 +40,11 @@ def test_a_disk_that_stands_still_does_not_fill_memory(
 ) -> None:
     """Lines that wait for it are bounded; as soon as it goes on, more are taken."""
     monkeypatch.setattr(intake, "MAX_WAITING_BYTES", 100)
-    monkeypatch.setattr(type(bench.journal), "waiting_bytes", 101)
+    monkeypatch.setattr(type(bench.committer), "waiting_bytes", 101)
     with pytest.raises(Full, match="the disk is behind"):
         bench.accept(b"{}")
     assert bench.intake.refusal() == "the disk is behind"
-    monkeypatch.setattr(type(bench.journal), "waiting_bytes", 100)
+    monkeypatch.setattr(type(bench.committer), "waiting_bytes", 100)
     bench.accept(b"{}")
     assert bench.intake.refusal() is None
 
@@ -169,13 +169,13 @@ def test_it_says_when_the_next_is_due(make_bench: MakeBench) -> None:
     assert bench.intake.seal_due() is None
     for stream in "ab":
         bench.accept(b"{}", stream=stream)
-    old, young = bench.home.unfinished()
-    old.born -= 60
-    young.born -= 30
+    old, young = bench.process_spool.unfinished()
+    old.created_at -= 60
+    young.created_at -= 30
     due = bench.intake.seal_due()
     assert due is not None
     assert 39 < due <= 40
-    old.born -= 60
+    old.created_at -= 60
     due = bench.intake.seal_due()
     assert due is not None
     assert 69 < due <= 70
@@ -218,8 +218,8 @@ def test_room_that_a_backlog_waits_for_wakes_the_sealer(make_bench: MakeBench) -
 def test_nothing_goes_behind_lines_that_were_lost(bench: Bench) -> None:
     """A segment that lost lines takes no more, even before the sealer has seen it."""
     first = bench.accept(b"{}")[0]
-    [segment] = bench.home.unfinished()
-    segment.spoiled = True
+    [segment] = bench.process_spool.unfinished()
+    segment.write_failed = True
     second = bench.accept(b"{}")[0]
     assert second.header.name != first.header.name
     assert bench.next_job().segment is segment
@@ -264,10 +264,10 @@ def test_the_byte_budget_is_kept(make_bench: MakeBench) -> None:
     bench = make_bench(SPOOL_MAX_BYTES=1 << 20)
     with pytest.raises(Full, match="byte budget"):
         flood(bench, *payloads(100, size=100))
-    held = bench.home.board[Field.HELD_BYTES]
+    held = bench.process_spool.counters[Field.HELD_BYTES]
     assert 0.9 * (1 << 20) < held <= 1 << 20
     bench.upload_all()
-    assert bench.home.board[Field.HELD_BYTES] == 0
+    assert bench.process_spool.counters[Field.HELD_BYTES] == 0
     assert bench.intake.refusal() is None
     bench.accept(b"{}")
 
@@ -340,7 +340,7 @@ def test_a_full_disk_refuses_until_there_is_room(make_bench: MakeBench, bucket: 
     bench.upload_all()
     assert balance(bench.totals()) == (2, 2, 0, 0)
     assert len(bucket.objects) == 2
-    assert bench.home.board[Field.HELD_BYTES] == 0
+    assert bench.process_spool.counters[Field.HELD_BYTES] == 0
 
 
 # --- A backlog, and a stop ------------------------------------------------------------------------
@@ -371,8 +371,8 @@ def test_a_stop_freezes_what_is_open(make_bench: MakeBench) -> None:
     assert [job.segment.name for job in bench.intake.freeze_all()] == names
     assert bench.intake.freeze_all() == []
     assert bench.jobs.empty()
-    assert [file.path.suffix for file in bench.home.segment_files()] == [".ready"] * 3
-    assert len(bench.home.unfinished()) == 3
+    assert [file.path.suffix for file in bench.process_spool.segment_files()] == [".ready"] * 3
+    assert len(bench.process_spool.unfinished()) == 3
 
 
 # --- All together ---------------------------------------------------------------------------------
@@ -404,7 +404,7 @@ def test_every_receipt_is_right(make_bench: MakeBench, bucket: DictBucket) -> No
             bench.uploader.upload(bench.next_job())
         if chance.random() < 0.1:
             bench.age()
-    while bench.home.unfinished():
+    while bench.process_spool.unfinished():
         bench.upload_all()
     stored = {
         key: unpack(body, compression=encoding).splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BadDisk, Bench, DictBucket, settings_for
-from workers.errors import BrigadeError, ObjectMissing, StoreUnavailable
+from workers.errors import BucketBrigadeError, ObjectMissing, StoreUnavailable
 from workers.operate.checks import run_checks
 from workers.spool.spool import Spool
 
@@ -57,7 +57,7 @@ def test_a_store_that_ignores_conditions(tmp_path: Path, bucket: DictBucket) -> 
         (StoreUnavailable("NoSuchBucket", reason="bucket"), ["no such bucket", "region"]),
         (StoreUnavailable("refused", reason="network"), ["AWS_ENDPOINT_URL_S3"]),
         (StoreUnavailable("SlowDown", reason="throttled"), ["SlowDown"]),
-        (BrigadeError("odd"), ["odd"]),
+        (BucketBrigadeError("odd"), ["odd"]),
     ],
 )
 def test_what_is_missing_is_named(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Bench, DictBucket, balance
 from workers.errors import ObjectRejected, StoreUnavailable
-from workers.operate.dead_letters import DeadLetters, NoSuchLetter
+from workers.operate.dead_letters import DeadLetters, NoSuchDeadLetter
 from workers.segments.segment import Receipt
 from workers.upload.compression import unpack
 
@@ -44,18 +44,18 @@ def test_letters_are_listed_oldest_first(bench: Bench, letters: DeadLetters) -> 
 def test_a_letter_is_read(bench: Bench, letters: DeadLetters) -> None:
     """A person sees the lines, and why and where they were to go."""
     receipt = bury(bench, b'{"n":1}', b'{"n":2}')
-    letter = letters.read(receipt.header.name)
-    assert letter.lines == b'{"n":1}\n{"n":2}\n'
-    assert letter.note["key"] == receipt.header.key
+    dead_letter = letters.read(receipt.header.name)
+    assert dead_letter.lines == b'{"n":1}\n{"n":2}\n'
+    assert dead_letter.note["key"] == receipt.header.key
 
 
 @pytest.mark.parametrize("name", ["", "x", "../retired", "20261123T235301123456Z-0123456789abcdef"])
 def test_what_is_no_letter(bench: Bench, letters: DeadLetters, name: str) -> None:
     """A name cannot climb out of the directory, and one that is unknown says so."""
     (bench.spool.root / "retired.json").write_text("{}")
-    with pytest.raises(NoSuchLetter):
+    with pytest.raises(NoSuchDeadLetter):
         letters.read(name)
-    with pytest.raises(NoSuchLetter):
+    with pytest.raises(NoSuchDeadLetter):
         letters.replay(name)
 
 
@@ -110,9 +110,9 @@ def test_a_replay_cut_short_stores_once(
 ) -> None:
     """Killed before the letter was removed, and done again: one object, and books that balance."""
     receipt = bury(bench, b"{}", b"{}")
-    letter = letters.read(receipt.header.name)
+    dead_letter = letters.read(receipt.header.name)
     with monkeypatch.context() as patch:
-        patch.setattr(letters, "read", lambda _: letter)
+        patch.setattr(letters, "read", lambda _: dead_letter)
         letters.replay(receipt.header.name)
         letters.replay(receipt.header.name)
     bench.adopt()

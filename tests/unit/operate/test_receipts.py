@@ -189,7 +189,7 @@ def test_damage_is_told_to_whom_it_hit(bench: Bench, elsewhere: Receipts) -> Non
     """Of a damaged segment the lines that were lost are dead; the others are stored."""
     ids = [bench.receipts.issue(bench.accept(b'{"n":%d}' % n)[0]) for n in range(5)]
     bench.age()
-    [path] = bench.home.path.glob("*.ready")
+    [path] = bench.process_spool.path.glob("*.ready")
     rotten = path.read_bytes().replace(b'{"n":1}', b'{"n":?}').replace(b'{"n":3}', b'{"n":?}')
     path.write_bytes(rotten)
     bench.upload_all()

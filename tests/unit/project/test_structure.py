@@ -150,6 +150,6 @@ def test_the_tree_of_errors_is_drawn_whole() -> None:
     real = {
         name: cls.__mro__[1].__name__
         for name, cls in vars(errors).items()
-        if inspect.isclass(cls) and cls is not errors.BrigadeError
+        if inspect.isclass(cls) and cls is not errors.BucketBrigadeError
     }
     assert {name: drawn.get(name) for name in real} == real

@@ -7,7 +7,7 @@ from typing import Any
 from granian import _granian as _typed
 from granian.http import HTTP1Settings
 
-from app.servers.granian.worker import Directly
+from app.servers.granian.worker import InlineLoop
 
 _granian: Any = _typed
 ROOT = Path(__file__).parents[3]
@@ -37,13 +37,13 @@ def test_the_names_are_there() -> None:
 def test_the_loop_puts_nothing_off() -> None:
     """The engine calls these two, and a callback runs before either returns."""
     seen: list[object] = []
-    Directly().call_soon(seen.append, 1, context=None)
-    Directly().call_soon_threadsafe(seen.append, 2, context=None)
+    InlineLoop().call_soon(seen.append, 1, context=None)
+    InlineLoop().call_soon_threadsafe(seen.append, 2, context=None)
     assert seen == [1, 2]
 
 
 def test_a_scheduler_takes_a_function() -> None:
     """The engine calls `_schedule_fn` with a watcher for each request."""
-    scheduler = _granian.CallbackScheduler(Directly(), print, None, None, None)
+    scheduler = _granian.CallbackScheduler(InlineLoop(), print, None, None, None)
     scheduler._schedule_fn = print
-    assert isinstance(scheduler._loop, Directly)
+    assert isinstance(scheduler._loop, InlineLoop)

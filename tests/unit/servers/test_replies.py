@@ -50,13 +50,13 @@ class Conn(NamedTuple):
     sock: socket.socket
 
 
-class Scene:
+class Connections:
     """Connections, a pool and replies between them."""
 
     def __init__(self) -> None:
         self.pool = Pool()
         self.finished: list[tuple[Any, bool]] = []
-        self.replies = Replies(self.pool, finish=self._finish, patience=0.05)
+        self.replies = Replies(self.pool, finish=self._finish, request_timeout=0.05)
         self.sockets: list[socket.socket] = []
 
     def _finish(self, done: Any) -> None:
@@ -72,15 +72,15 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def scene() -> Iterator[Connections]:
     """Make a scene; close its connections."""
-    made = Scene()
+    made = Connections()
     yield made
     for each in made.sockets:
         each.close()
 
 
-def test_an_answer_that_is_here_is_sent_by_its_own_thread(scene: Scene) -> None:
+def test_an_answer_that_is_here_is_sent_by_its_own_thread(scene: Connections) -> None:
     """Nobody else is asked to."""
     reply, _ = scene.make()
     reply(ANSWER)
@@ -91,7 +91,7 @@ def test_an_answer_that_is_here_is_sent_by_its_own_thread(scene: Scene) -> None:
     assert scene.pool.tasks == []
 
 
-def test_answers_that_come_later_are_sent_together(scene: Scene) -> None:
+def test_answers_that_come_later_are_sent_together(scene: Connections) -> None:
     """One task for all that are due by then, and each connection is given back once."""
     made = [scene.make() for _ in range(3)]
     for reply, _ in made:
@@ -111,7 +111,7 @@ def fill(sock: socket.socket) -> None:
             sock.send(bytes(1 << 16), socket.MSG_DONTWAIT)
 
 
-def test_a_client_that_does_not_read_keeps_nobody_waiting(scene: Scene) -> None:
+def test_a_client_that_does_not_read_keeps_nobody_waiting(scene: Connections) -> None:
     """What it does not take is a task of its own."""
     slow, far = scene.make()
     fill(slow.conn.sock)
@@ -128,7 +128,7 @@ def test_a_client_that_does_not_read_keeps_nobody_waiting(scene: Scene) -> None:
     assert scene.finished[1:] == [(slow.conn, False)]
 
 
-def test_a_client_that_has_left_is_let_go(scene: Scene) -> None:
+def test_a_client_that_has_left_is_let_go(scene: Connections) -> None:
     """Its connection is not kept."""
     reply, client = scene.make()
     assert reply.leave()
@@ -138,7 +138,7 @@ def test_a_client_that_has_left_is_let_go(scene: Scene) -> None:
     assert scene.finished == [(reply.conn, False)]
 
 
-def test_a_pool_that_is_shut_down_is_done_without(scene: Scene) -> None:
+def test_a_pool_that_is_shut_down_is_done_without(scene: Connections) -> None:
     """At a stop the committer's own thread sends what is due."""
     reply, client = scene.make()
     assert reply.leave()

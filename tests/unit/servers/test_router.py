@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.http.responses import Answer
-from app.ingest.fast_path import HotRoute
-from app.ingest.handler import FrontDoor
+from app.ingest.fast_path import FastPath
+from app.ingest.handler import IngestHandler
 from app.servers.granian import router as module
-from app.servers.granian.router import Reception
+from app.servers.granian.router import RequestRouter
 from tests.conftest import DictBucket, settings_for
 from workers.pipeline import Pipeline
 
@@ -109,11 +109,13 @@ def pipeline(tmp_path: Path) -> Pipeline:
 
 
 @pytest.fixture
-def reception(uploads: Pool, lookups: Pool, pipeline: Pipeline) -> Reception:
+def router(uploads: Pool, lookups: Pool, pipeline: Pipeline) -> RequestRouter:
     """Make a reception before a real front door."""
-    door = FrontDoor(pipeline.settings, pipeline=lambda: pipeline)
-    hot = HotRoute(door, largest=1000)
-    return Reception(hot, uploads=uploads, lookups=lookups, wsgi=None, patience=PATIENCE)
+    handler = IngestHandler(pipeline.settings, pipeline=lambda: pipeline)
+    fast_path = FastPath(handler, largest=1000)
+    return RequestRouter(
+        fast_path, uploads=uploads, lookups=lookups, wsgi=None, request_timeout=PATIENCE
+    )
 
 
 def json_post(length: int = 4, **headers: str) -> Request:
@@ -121,10 +123,10 @@ def json_post(length: int = 4, **headers: str) -> Request:
     return Request(content_length=str(length), content_type="application/json", **headers)
 
 
-def test_a_body_that_comes_is_answered(reception: Reception, uploads: Pool) -> None:
+def test_a_body_that_comes_is_answered(router: RequestRouter, uploads: Pool) -> None:
     """Once it is here, in as many parts as it takes, and with the client's own id."""
     request = json_post(x_request_id="mine")
-    reception.request(request)
+    router.request(request)
     assert request.answers == []
     for part in (b"[", b"{", b"}]"):
         assert request.answers == []
@@ -150,9 +152,9 @@ def test_a_body_that_comes_is_answered(reception: Reception, uploads: Pool) -> N
         Request(transfer_encoding="chunked"),
     ],
 )
-def test_other_bodies_are_flasks(reception: Reception, uploads: Pool, request_: Request) -> None:
+def test_other_bodies_are_flasks(router: RequestRouter, uploads: Pool, request_: Request) -> None:
     """Another method, path or size, chunks and content codings get a thread."""
-    reception.request(request_)
+    router.request(request_)
     assert uploads.submitted == [request_]
     assert request_.asked == 0
 
@@ -161,30 +163,30 @@ def test_other_bodies_are_flasks(reception: Reception, uploads: Pool, request_: 
     "request_", [Request("GET", "/stats"), Request(), Request("GET", content_length="0")]
 )
 def test_what_has_no_body_waits_for_no_body(
-    reception: Reception, uploads: Pool, lookups: Pool, request_: Request
+    router: RequestRouter, uploads: Pool, lookups: Pool, request_: Request
 ) -> None:
     """Probes and receipts have threads that no slow client can hold."""
-    reception.request(request_)
+    router.request(request_)
     assert (uploads.submitted, lookups.submitted) == ([], [request_])
 
 
 def test_who_waits_too_long_for_a_thread_is_told(
-    reception: Reception, uploads: Pool, monkeypatch: pytest.MonkeyPatch
+    router: RequestRouter, uploads: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time to come whole counts from the request, not from when a thread takes it."""
     request = Request(transfer_encoding="chunked")
-    reception.request(request)
+    router.request(request)
     later = time.monotonic() + 2 * PATIENCE
     monkeypatch.setattr(time, "monotonic", lambda: later)
     uploads.tasks.pop()()
     assert [answer.status for answer in request.answers] == [503]
 
 
-def test_who_still_waits_at_a_stop_is_told(reception: Reception, lookups: Pool) -> None:
+def test_who_still_waits_at_a_stop_is_told(router: RequestRouter, lookups: Pool) -> None:
     """Nobody is left without an answer."""
     request = Request("GET", "/stats")
-    reception.request(request)
-    reception.close()
+    router.request(request)
+    router.close()
     lookups.tasks.pop()()
     [answer] = request.answers
     assert answer.status == 503
@@ -192,46 +194,46 @@ def test_who_still_waits_at_a_stop_is_told(reception: Reception, lookups: Pool) 
 
 
 def test_what_would_be_too_much_at_once_is_flasks(
-    reception: Reception, uploads: Pool, monkeypatch: pytest.MonkeyPatch
+    router: RequestRouter, uploads: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies on their way are bounded all together; one that has come makes room again."""
     monkeypatch.setattr(module, "HOT_BYTES", 1500)
     first, second, third = json_post(1000), json_post(1000), json_post(1000)
-    reception.request(first)
-    reception.request(second)
+    router.request(first)
+    router.request(second)
     assert uploads.submitted == [second]
     first.coming.come(b"[{}]".ljust(1000))
-    reception.request(third)
+    router.request(third)
     assert uploads.submitted == [second]
 
 
-def test_a_body_that_does_not_come_is_given_up(reception: Reception) -> None:
+def test_a_body_that_does_not_come_is_given_up(router: RequestRouter) -> None:
     """Its time over, the client is told; one with time left is waited for."""
     late, other = json_post(), json_post()
-    reception.request(late)
-    [body] = reception._coming
-    reception.request(other)
-    reception.expire(body.deadline)
+    router.request(late)
+    [body] = router._coming
+    router.request(other)
+    router.expire(body.deadline)
     assert [answer.status for answer in late.answers] == [408]
     assert other.answers == []
-    reception.expire(body.deadline)
+    router.expire(body.deadline)
     other.coming.come(b"[{}]")
     assert [answer.status for answer in other.answers] == [202]
-    assert reception._bytes == 0
+    assert router._bytes == 0
 
 
-def test_half_a_body_is_a_408(reception: Reception, pipeline: Pipeline) -> None:
+def test_half_a_body_is_a_408(router: RequestRouter, pipeline: Pipeline) -> None:
     """Where the client leaves in the middle nothing is kept."""
     request = json_post()
-    reception.request(request)
+    router.request(request)
     request.coming.come(b"[{")
     request.coming.come(b"")
     assert [answer.status for answer in request.answers] == [408]
-    assert pipeline.home.unfinished() == []
+    assert pipeline.process_spool.unfinished() == []
 
 
 def test_a_fault_of_ours_is_a_500(
-    reception: Reception, lookups: Pool, monkeypatch: pytest.MonkeyPatch
+    router: RequestRouter, lookups: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever goes wrong, the engine gets no exception, and the client an answer."""
 
@@ -239,9 +241,9 @@ def test_a_fault_of_ours_is_a_500(
         raise ZeroDivisionError
 
     monkeypatch.setattr(lookups, "submit", fail)
-    monkeypatch.setattr(reception.hot, "begin", fail)
+    monkeypatch.setattr(router.fast_path, "begin", fail)
     for request in (Request("GET", "/stats"), json_post()):
-        reception.request(request)
+        router.request(request)
         if not request.answers:
             request.coming.come(b"[{}]")
         assert [answer.status for answer in request.answers] == [500]

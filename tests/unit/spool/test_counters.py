@@ -6,10 +6,10 @@ import pytest
 
 from workers.segments.naming import segment_name
 from workers.spool.counters import (
-    BOARD_BYTES,
     CELLS,
+    COUNTERS_BYTES,
     PUT_SECONDS,
-    Board,
+    Counters,
     Field,
     Totals,
     segment_number,
@@ -24,27 +24,27 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def board(path: Path) -> Board:
+def counters(path: Path) -> Counters:
     """Make a board of zeroes."""
-    return Board.create(path)
+    return Counters.create(path)
 
 
-def ledger(board: Board) -> tuple[int, int, int]:
+def ledger(counters: Counters) -> tuple[int, int, int]:
     """Return accepted, stored and dead."""
-    return board[Field.ACCEPTED], board[Field.STORED], board[Field.DEAD]
+    return counters[Field.ACCEPTED], counters[Field.STORED], counters[Field.DEAD]
 
 
-def test_a_board_outlives_its_process(board: Board, path: Path) -> None:
+def test_a_board_outlives_its_process(counters: Counters, path: Path) -> None:
     """What was counted is in the file at once, and others can read it."""
-    board.accept(payloads=3, size=30)
-    board.add(Field.CONFLICTS)
-    board[Field.QUEUE_DEPTH] = 7
-    other = Board.open(path)
-    assert other.snapshot() == board.snapshot()
+    counters.accept(payloads=3, size=30)
+    counters.add(Field.CONFLICTS)
+    counters[Field.QUEUE_DEPTH] = 7
+    other = Counters.open(path)
+    assert other.snapshot() == counters.snapshot()
     assert (other[Field.ACCEPTED], other[Field.ACCEPTED_BYTES]) == (3, 30)
     assert (other[Field.CONFLICTS], other[Field.QUEUE_DEPTH]) == (1, 7)
     other.close()
-    board.close()
+    counters.close()
 
 
 def test_the_fields_fit_on_a_board() -> None:
@@ -66,43 +66,43 @@ def test_every_reason_has_a_counter(reason: str) -> None:
     assert f"PUT_FAILURES_{reason.upper()}" in Field.__members__
 
 
-def test_finishing_counts_once(board: Board) -> None:
+def test_finishing_counts_once(counters: Counters) -> None:
     """Both counts move together, and the note is cleared."""
-    board.accept(payloads=10, size=1)
-    board.begin_finish(7, stored=4, dead=1)
-    assert ledger(board) == (10, 0, 0)
-    board.end_finish()
-    assert ledger(board) == (10, 4, 1)
-    assert board[Field.FINISHING] == 0
+    counters.accept(payloads=10, size=1)
+    counters.begin_finish(7, stored=4, dead=1)
+    assert ledger(counters) == (10, 0, 0)
+    counters.end_finish()
+    assert ledger(counters) == (10, 4, 1)
+    assert counters[Field.FINISHING] == 0
 
 
 @pytest.mark.parametrize(("file_is_there", "stored"), [(True, 0), (False, 4)])
-def test_a_kill_while_finishing(board: Board, *, file_is_there: bool, stored: int) -> None:
+def test_a_kill_while_finishing(counters: Counters, *, file_is_there: bool, stored: int) -> None:
     """Killed beside the removal of the file: the file tells whether it was counted."""
-    board.accept(payloads=10, size=1)
-    board.begin_finish(7, stored=4, dead=0)
-    board.redo(still_there=frozenset([7, 8] if file_is_there else [8]))
-    assert ledger(board) == (10, stored, 0)
-    board.redo(still_there=frozenset())
-    assert ledger(board) == (10, stored, 0)
+    counters.accept(payloads=10, size=1)
+    counters.begin_finish(7, stored=4, dead=0)
+    counters.redo(still_there=frozenset([7, 8] if file_is_there else [8]))
+    assert ledger(counters) == (10, stored, 0)
+    counters.redo(still_there=frozenset())
+    assert ledger(counters) == (10, stored, 0)
 
 
-def test_a_kill_in_the_middle_of_counting(board: Board) -> None:
+def test_a_kill_in_the_middle_of_counting(counters: Counters) -> None:
     """Killed between the two counts, doing it again counts nothing twice."""
-    board.begin_finish(7, stored=4, dead=2)
-    board[Field.STORED] = board[Field.FINISHED_STORED]
-    board.redo(still_there=frozenset())
-    assert ledger(board) == (0, 4, 2)
+    counters.begin_finish(7, stored=4, dead=2)
+    counters[Field.STORED] = counters[Field.FINISHED_STORED]
+    counters.redo(still_there=frozenset())
+    assert ledger(counters) == (0, 4, 2)
 
 
-def test_the_histogram_of_puts(board: Board) -> None:
+def test_the_histogram_of_puts(counters: Counters) -> None:
     """A duration falls into the first bucket that holds it, the last one holding all."""
     for seconds in (0.0, 0.005, 0.006, 10.0, 11.0):
-        board.observe_put(seconds)
-    buckets = Totals([board.snapshot()]).put_buckets
+        counters.observe_put(seconds)
+    buckets = Totals([counters.snapshot()]).put_buckets
     assert buckets == [2, 1, *[0] * 8, 1, 1]
     assert len(buckets) == len(PUT_SECONDS) + 1
-    assert board[Field.PUT_MICROSECONDS] == 21_011_000
+    assert counters[Field.PUT_MICROSECONDS] == 21_011_000
 
 
 def test_totals_add_up() -> None:
@@ -124,20 +124,20 @@ def test_totals_of_nothing() -> None:
     assert (totals.pending, totals.oldest_microseconds) == (0, 0)
 
 
-def test_numbers_of_segments_fit_a_cell(board: Board) -> None:
+def test_numbers_of_segments_fit_a_cell(counters: Counters) -> None:
     """Whatever its random part, a segment's number is positive and fits into a signed cell."""
     for part in ("0" * 16, "f" * 16, "8" + "0" * 15, "0" * 15 + "1"):
         number = segment_number(segment_name(0)[:-16] + part)
         assert number > 0
-        board.begin_finish(number, stored=0, dead=0)
-        assert board[Field.FINISHING] == number
+        counters.begin_finish(number, stored=0, dead=0)
+        assert counters[Field.FINISHING] == number
 
 
 def test_a_board_that_a_power_cut_left_short_is_mapped(path: Path) -> None:
     """A file whose zeroes never reached the disk counts as all zeroes, not as an error."""
     path.write_bytes(b"")
-    board = Board.open(path)
-    assert board.snapshot() == [0] * CELLS
-    board.accept(payloads=1, size=1)
-    assert path.stat().st_size == BOARD_BYTES
-    board.close()
+    counters = Counters.open(path)
+    assert counters.snapshot() == [0] * CELLS
+    counters.accept(payloads=1, size=1)
+    assert path.stat().st_size == COUNTERS_BYTES
+    counters.close()

@@ -12,7 +12,7 @@ from workers.segments.naming import segment_name
 from workers.segments.segment import Header
 from workers.spool import frames
 from workers.spool.disk import Disk, try_lock
-from workers.spool.segment_file import OPEN, READY, RESERVED_BYTES, SpoolFile
+from workers.spool.segment_file import OPEN, READY, RESERVED_BYTES, SegmentFile
 
 NAME = segment_name(1)
 HEADER = Header(name=NAME, stream="s", bucket="b", key="k", compression="gzip")
@@ -28,18 +28,18 @@ def disk() -> BadDisk:
 
 
 @pytest.fixture
-def file(tmp_path: Path, disk: BadDisk) -> SpoolFile:
+def file(tmp_path: Path, disk: BadDisk) -> SegmentFile:
     """Make a segment's file; nothing is on the disk yet."""
-    return SpoolFile(tmp_path / (NAME + OPEN), disk=disk)
+    return SegmentFile(tmp_path / (NAME + OPEN), disk=disk)
 
 
-def reopened(path: Path) -> SpoolFile:
+def reopened(path: Path) -> SegmentFile:
     """Return the file as another process finds it."""
-    return SpoolFile(path, disk=Disk())
+    return SegmentFile(path, disk=Disk())
 
 
 @pytest.fixture
-def sealed(file: SpoolFile) -> bytes:
+def sealed(file: SegmentFile) -> bytes:
     """Write all runs and the seal; return the bytes of the file."""
     file.append(HEADER, NUMBERED)
     file.sync()
@@ -47,7 +47,7 @@ def sealed(file: SpoolFile) -> bytes:
     return file.path.read_bytes()
 
 
-def test_a_life_without_trouble(file: SpoolFile, disk: BadDisk) -> None:
+def test_a_life_without_trouble(file: SegmentFile, disk: BadDisk) -> None:
     """Appended, synced with its name, sealed, renamed, read, gone."""
     file.append(HEADER, NUMBERED[:1])
     file.sync()
@@ -66,7 +66,7 @@ def test_a_life_without_trouble(file: SpoolFile, disk: BadDisk) -> None:
     assert not list(file.path.parent.iterdir())
 
 
-def test_nothing_to_do_for_a_file_that_never_was(file: SpoolFile) -> None:
+def test_nothing_to_do_for_a_file_that_never_was(file: SegmentFile) -> None:
     """A segment without a line has no file to sync, seal or remove."""
     file.sync()
     file.seal(lines=0, size=0)
@@ -75,14 +75,14 @@ def test_nothing_to_do_for_a_file_that_never_was(file: SpoolFile) -> None:
     assert not list(file.path.parent.iterdir())
 
 
-def test_a_file_must_not_be_there_already(file: SpoolFile) -> None:
+def test_a_file_must_not_be_there_already(file: SegmentFile) -> None:
     """A name that recurs is an error and not a mixture of two segments."""
     file.path.touch()
     with pytest.raises(FileExistsError):
         file.append(HEADER, NUMBERED)
 
 
-def test_a_roll_back_leaves_what_was_synced(file: SpoolFile, disk: BadDisk) -> None:
+def test_a_roll_back_leaves_what_was_synced(file: SegmentFile, disk: BadDisk) -> None:
     """A full disk costs the collections of that group and none before."""
     file.append(HEADER, NUMBERED[:2])
     file.sync()
@@ -96,7 +96,7 @@ def test_a_roll_back_leaves_what_was_synced(file: SpoolFile, disk: BadDisk) -> N
     assert file.read_seal() == (3, 1)
 
 
-def test_a_roll_back_of_everything_leaves_no_file(file: SpoolFile, disk: BadDisk) -> None:
+def test_a_roll_back_of_everything_leaves_no_file(file: SegmentFile, disk: BadDisk) -> None:
     """A file of which nothing was ever answered for is not left lying about."""
     disk.full = True
     with pytest.raises(OSError, match="No space"):
@@ -105,7 +105,7 @@ def test_a_roll_back_of_everything_leaves_no_file(file: SpoolFile, disk: BadDisk
     assert not list(file.path.parent.iterdir())
 
 
-def test_a_disk_too_full_for_a_seal(file: SpoolFile, disk: BadDisk) -> None:
+def test_a_disk_too_full_for_a_seal(file: SegmentFile, disk: BadDisk) -> None:
     """The file is ready without its seal: uploading it is what makes room again."""
     file.append(HEADER, NUMBERED)
     file.sync()
@@ -120,7 +120,9 @@ def test_a_disk_too_full_for_a_seal(file: SpoolFile, disk: BadDisk) -> None:
     assert found.path.exists()
 
 
-def test_a_disk_too_full_for_a_seal_of_what_was_not_synced(file: SpoolFile, disk: BadDisk) -> None:
+def test_a_disk_too_full_for_a_seal_of_what_was_not_synced(
+    file: SegmentFile, disk: BadDisk
+) -> None:
     """Memory that is written down at a stop is synced with its seal: without one it stays, too."""
     file.append(HEADER, NUMBERED)
     disk.full = True
@@ -128,17 +130,17 @@ def test_a_disk_too_full_for_a_seal_of_what_was_not_synced(file: SpoolFile, disk
     assert list(reopened(file.path).read()) == RUNS
 
 
-def test_recovery_on_a_full_disk(file: SpoolFile, disk: BadDisk) -> None:
+def test_recovery_on_a_full_disk(file: SegmentFile, disk: BadDisk) -> None:
     """A dead process's lines are kept though there is no room to seal them."""
     file.append(HEADER, NUMBERED)
     file.sync()
     disk.full = True
-    survey = SpoolFile(file.path, disk=disk).recover()
+    survey = SegmentFile(file.path, disk=disk).recover()
     assert survey.lines == LINES
     assert list(reopened(file.path.with_suffix(READY)).read()) == RUNS
 
 
-def test_a_roll_back_is_for_good(file: SpoolFile, disk: BadDisk) -> None:
+def test_a_roll_back_is_for_good(file: SegmentFile, disk: BadDisk) -> None:
     """What was refused cannot come back after a power cut: the cut is synced, too."""
     file.append(HEADER, NUMBERED[:1])
     file.sync()
@@ -150,7 +152,7 @@ def test_a_roll_back_is_for_good(file: SpoolFile, disk: BadDisk) -> None:
     assert disk.log == ["sync"]
 
 
-def test_the_last_of_a_disk_is_not_for_lines(file: SpoolFile, disk: BadDisk) -> None:
+def test_the_last_of_a_disk_is_not_for_lines(file: SegmentFile, disk: BadDisk) -> None:
     """Before the disk is full to the last byte, lines are refused: what makes room needs some."""
     disk.free = RESERVED_BYTES + SIZE - 1
     with pytest.raises(OSError, match="No space"):
@@ -161,7 +163,7 @@ def test_the_last_of_a_disk_is_not_for_lines(file: SpoolFile, disk: BadDisk) -> 
     file.discard()
 
 
-def test_short_writes_are_resumed(file: SpoolFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_resumed(file: SegmentFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that took only some of the bytes is gone on with, however often."""
     write = os.write
 
@@ -178,7 +180,7 @@ def test_short_writes_are_resumed(file: SpoolFile, monkeypatch: pytest.MonkeyPat
     assert list(file.read()) == RUNS
 
 
-def test_more_buffers_than_one_call_takes(file: SpoolFile) -> None:
+def test_more_buffers_than_one_call_takes(file: SegmentFile) -> None:
     """A group may hold more collections than writev takes at once (IOV_MAX)."""
     runs = [(number, b"%d\n" % number) for number in range(1, 3001)]
     file.append(HEADER, runs)
@@ -206,7 +208,7 @@ def test_recovery_after_a_cut_at_every_byte(sealed: bytes, tmp_path: Path) -> No
             assert file.read_seal() == (survey.lines, survey.size)
 
 
-def test_recovery_changes_nothing_of_a_sealed_file(sealed: bytes, file: SpoolFile) -> None:
+def test_recovery_changes_nothing_of_a_sealed_file(sealed: bytes, file: SegmentFile) -> None:
     """Killed between the seal and the rename, a file keeps every byte; again changes nothing."""
     for suffix in (OPEN, READY):
         path = file.path.rename(file.path.with_suffix(suffix))
@@ -223,7 +225,7 @@ def rot(sealed: bytes, *runs: bytes) -> bytes:
     return sealed
 
 
-def test_rot_in_the_middle_is_kept_as_it_is(sealed: bytes, file: SpoolFile) -> None:
+def test_rot_in_the_middle_is_kept_as_it_is(sealed: bytes, file: SegmentFile) -> None:
     """A file with damage in it is frozen with every byte, for a person to look at."""
     path = file.path.rename(file.path.with_suffix(OPEN))
     path.write_bytes(rot(sealed, RUNS[1]))
@@ -240,7 +242,7 @@ def test_rot_in_the_middle_is_kept_as_it_is(sealed: bytes, file: SpoolFile) -> N
     ("groups", "lines", "damaged"), [([3], 1, False), ([1, 2], 1, False), ([2, 1], LINES, True)]
 )
 def test_a_torn_group_is_not_rot(
-    file: SpoolFile, *, groups: list[int], lines: int, damaged: bool
+    file: SegmentFile, *, groups: list[int], lines: int, damaged: bool
 ) -> None:
     """A power cut may take any part of the last group; a later group alone proves rot."""
     start = 0
@@ -255,7 +257,7 @@ def test_a_torn_group_is_not_rot(
     file.discard()
 
 
-def test_rot_at_the_end_of_a_frozen_file(sealed: bytes, file: SpoolFile) -> None:
+def test_rot_at_the_end_of_a_frozen_file(sealed: bytes, file: SegmentFile) -> None:
     """What is ready was synced to its last byte: no part of it is a torn write."""
     file.path.write_bytes(rot(sealed, RUNS[2])[:-1])
     survey = reopened(file.path).recover()
@@ -279,7 +281,7 @@ def test_rot_at_the_end_of_a_frozen_file(sealed: bytes, file: SpoolFile) -> None
 )
 def test_damage_moves_no_line(
     sealed: bytes,
-    file: SpoolFile,
+    file: SegmentFile,
     rotten: list[int],
     left: list[bytes],
     lost: list[tuple[int, int]],
@@ -302,7 +304,7 @@ def test_damage_moves_no_line(
     ids=["rotten", "gone", "empty", "changed"],
 )
 def test_a_header_that_cannot_be_read(
-    sealed: bytes, file: SpoolFile, spoil: Callable[[bytes], bytes]
+    sealed: bytes, file: SegmentFile, spoil: Callable[[bytes], bytes]
 ) -> None:
     """Without its header a file says so, instead of naming a wrong place in the bucket."""
     file.path.write_bytes(spoil(sealed))

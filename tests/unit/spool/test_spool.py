@@ -13,10 +13,10 @@ from tests.conftest import BadDisk, Bench, DictBucket, balance
 from workers.errors import ObjectRejected, SpoolError
 from workers.segments.naming import created_microseconds, segment_name
 from workers.segments.segment import Header, MemoryBody, Segment
-from workers.spool.counters import Board, Field, Totals
-from workers.spool.process_spool import Home
+from workers.spool.counters import Counters, Field, Totals
+from workers.spool.process_spool import ProcessSpool
 from workers.spool.recovery import reconcile
-from workers.spool.segment_file import READY, SpoolFile
+from workers.spool.segment_file import READY, SegmentFile
 from workers.spool.spool import DEAD, QUARANTINE, TEMPORARY, Spool
 
 MakeBench = Callable[..., Bench]
@@ -81,84 +81,87 @@ def test_a_home_is_locked_and_lasting_from_its_first_moment(tmp_path: Path) -> N
     spool = Spool(tmp_path / "spool", disk=disk)
     spool.prepare()
     disk.log.clear()
-    home = spool.make_home()
+    process_spool = spool.create_process_spool()
     assert disk.log == ["sync_names", "sync_names"]
-    assert list(spool.adopt_homes()) == []
+    assert list(spool.adopt_orphans()) == []
     assert not list(spool.root.glob(TEMPORARY + "*"))
-    home.close()
+    process_spool.close()
 
 
 def test_only_the_dead_are_adopted(spool: Spool) -> None:
     """A home whose process lives stays its own; one whose lock is free is taken, once."""
-    living, dead = spool.make_home(), spool.make_home()
+    living, dead = spool.create_process_spool(), spool.create_process_spool()
     dead.close()
-    [adopted] = spool.adopt_homes()
+    [adopted] = spool.adopt_orphans()
     assert adopted.path == dead.path
-    assert list(spool.adopt_homes()) == []
+    assert list(spool.adopt_orphans()) == []
     adopted.close()
     living.close()
-    assert {home.path for home in spool.adopt_homes()} == {living.path, dead.path}
+    assert {process_spool.path for process_spool in spool.adopt_orphans()} == {
+        living.path,
+        dead.path,
+    }
 
 
 def test_homes_that_were_never_finished_are_swept(spool: Spool) -> None:
     """A kill while a home was being made leaves a directory that the next look removes."""
-    home = spool.make_home()
+    process_spool = spool.create_process_spool()
     for name in ("1", "2"):
         (spool.root / (TEMPORARY + name)).mkdir()
     (spool.root / (TEMPORARY + "1") / "lock").touch()
-    assert list(spool.adopt_homes()) == []
+    assert list(spool.adopt_orphans()) == []
     assert not list(spool.root.glob(TEMPORARY + "*"))
-    home.close()
+    process_spool.close()
 
 
 def test_the_oldest_unstored_is_published(spool: Spool) -> None:
     """The board tells when the oldest segment that is not stored was created."""
-    home = spool.make_home()
+    process_spool = spool.create_process_spool()
     old, new = memory_segment(1_000), memory_segment(2_000)
-    home.hold(old)
-    home.hold(new)
-    assert home.board[Field.OLDEST_MICROSECONDS] == 1_000
-    home.finish(old, stored=2)
-    assert home.board[Field.OLDEST_MICROSECONDS] == 2_000
-    assert home.unfinished() == [new]
-    assert home.held(new.name) is new
-    home.finish(new, dead=2)
-    assert home.board[Field.OLDEST_MICROSECONDS] == 0
-    assert home.held(new.name) is None
-    assert home.empty
-    home.close()
+    process_spool.hold(old)
+    process_spool.hold(new)
+    assert process_spool.counters[Field.OLDEST_MICROSECONDS] == 1_000
+    process_spool.finish(old, stored=2)
+    assert process_spool.counters[Field.OLDEST_MICROSECONDS] == 2_000
+    assert process_spool.unfinished() == [new]
+    assert process_spool.held(new.name) is new
+    process_spool.finish(new, dead=2)
+    assert process_spool.counters[Field.OLDEST_MICROSECONDS] == 0
+    assert process_spool.held(new.name) is None
+    assert process_spool.empty
+    process_spool.close()
 
 
 def test_finishing_gives_the_budget_back(spool: Spool) -> None:
     """A segment's lines go, and with them what they took of the budget."""
-    home = spool.make_home()
+    process_spool = spool.create_process_spool()
     segment = memory_segment()
     segment.held_bytes = 100
-    home.board[Field.HELD_BYTES] = 150
-    home.board.accept(payloads=2, size=6)
-    home.hold(segment)
-    home.finish(segment, stored=2)
+    process_spool.counters[Field.HELD_BYTES] = 150
+    process_spool.counters.accept(payloads=2, size=6)
+    process_spool.hold(segment)
+    process_spool.finish(segment, stored=2)
     assert list(segment.body.read()) == []
-    assert home.board[Field.HELD_BYTES] == 50
-    assert home.board[Field.STORED] == 2
-    home.close()
+    assert process_spool.counters[Field.HELD_BYTES] == 50
+    assert process_spool.counters[Field.STORED] == 2
+    process_spool.close()
 
 
 def test_memory_is_written_down_at_a_stop(spool: Spool) -> None:
     """What memory mode has left becomes a file like any other, once, and only if it is needed."""
-    home = spool.make_home()
+    process_spool = spool.create_process_spool()
     kept, stored = memory_segment(1), memory_segment(2)
-    home.hold(kept)
-    home.hold(stored)
-    home.finish(stored)
+    process_spool.hold(kept)
+    process_spool.hold(stored)
+    process_spool.finish(stored)
     for segment in (kept, kept, stored):
-        home.keep(segment)
-    [file] = home.segment_files()
+        process_spool.keep(segment)
+    [file] = process_spool.segment_files()
     assert (file.path.name, file.read_seal()) == (kept.name + READY, (2, 6))
     assert file.read_header() == kept.header
     assert b"".join(file.read()) == b"{}\n{}\n"
-    assert isinstance(kept.body, SpoolFile)
-    home.close()
+    assert isinstance(kept.body, SegmentFile)
+    process_spool.close()
 
 
 def test_what_cannot_be_written_down_can_be_tried_again(tmp_path: Path) -> None:
@@ -166,50 +169,52 @@ def test_what_cannot_be_written_down_can_be_tried_again(tmp_path: Path) -> None:
     disk = BadDisk()
     spool = Spool(tmp_path / "spool", disk=disk)
     spool.prepare()
-    home = spool.make_home()
+    process_spool = spool.create_process_spool()
     segment = memory_segment()
-    home.hold(segment)
+    process_spool.hold(segment)
     disk.full = True
     with pytest.raises(OSError, match="No space"):
-        home.keep(segment)
-    assert home.segment_files() == []
+        process_spool.keep(segment)
+    assert process_spool.segment_files() == []
     assert list(segment.body.read()) == [b"{}\n"] * 2
     disk.full = False
-    home.keep(segment)
-    assert [file.read_seal() for file in home.segment_files()] == [(2, 6)]
-    home.close()
+    process_spool.keep(segment)
+    assert [file.read_seal() for file in process_spool.segment_files()] == [(2, 6)]
+    process_spool.close()
 
 
 # --- The books ------------------------------------------------------------------------------------
 
 
-def give_up(home: Home, *, accepted: int, stored: int) -> None:
+def give_up(process_spool: ProcessSpool, *, accepted: int, stored: int) -> None:
     """Count something in a home."""
-    home.board.accept(payloads=accepted, size=accepted)
-    home.board[Field.STORED] = stored
+    process_spool.counters.accept(payloads=accepted, size=accepted)
+    process_spool.counters[Field.STORED] = stored
     for gauge in (Field.QUEUE_DEPTH, Field.IDLE_WORKERS, Field.HELD_BYTES):
-        home.board[gauge] = 99
+        process_spool.counters[gauge] = 99
 
 
 def test_totals_outlive_their_homes(spool: Spool) -> None:
     """Retired or alive, everything counts once; gauges go with their process."""
-    homes = [spool.make_home() for _ in range(3)]
-    for home in homes:
-        give_up(home, accepted=10, stored=10)
+    process_spools = [spool.create_process_spool() for _ in range(3)]
+    for process_spool in process_spools:
+        give_up(process_spool, accepted=10, stored=10)
     before = balance(spool.totals())
-    for home in homes[:2]:
-        spool.retire(home)
+    for process_spool in process_spools[:2]:
+        spool.retire(process_spool)
     assert balance(spool.totals()) == before == (30, 30, 0, 0)
     assert spool.totals()[Field.QUEUE_DEPTH] == 99
-    assert [path for path in spool.root.iterdir() if len(path.name) == 32] == [homes[2].path]
-    homes[2].close()
+    assert [path for path in spool.root.iterdir() if len(path.name) == 32] == [
+        process_spools[2].path
+    ]
+    process_spools[2].close()
 
 
 def test_a_closed_home_has_no_idle_workers(spool: Spool) -> None:
     """What a process gave up still counts; what only a running process has does not."""
-    home = spool.make_home()
-    give_up(home, accepted=10, stored=4)
-    home.close()
+    process_spool = spool.create_process_spool()
+    give_up(process_spool, accepted=10, stored=4)
+    process_spool.close()
     totals = spool.totals()
     assert balance(totals) == (10, 4, 6, 0)
     assert totals[Field.QUEUE_DEPTH] == totals[Field.IDLE_WORKERS] == 0
@@ -224,14 +229,14 @@ def test_killed_while_retiring_nothing_counts_twice(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted but not removed, a home is not counted again, and goes with the next one."""
-    first, second = spool.make_home(), spool.make_home()
+    first, second = spool.create_process_spool(), spool.create_process_spool()
     give_up(first, accepted=10, stored=10)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", stay)
         spool.retire(first)
     assert first.path.exists()
     assert spool.totals()[Field.ACCEPTED] == 10
-    for adopted in spool.adopt_homes():
+    for adopted in spool.adopt_orphans():
         spool.retire(adopted)
     assert spool.totals()[Field.ACCEPTED] == 10
     spool.retire(second)
@@ -243,7 +248,7 @@ def test_a_home_with_segments_is_not_retired(make_bench: MakeBench) -> None:
     """Whatever the reason, files of payloads are never removed along with their home."""
     bench, other = make_bench(), make_bench()
     bench.accept(b"{}")
-    bench.spool.retire(bench.home)
+    bench.spool.retire(bench.process_spool)
     assert balance(other.totals()) == (1, 0, 1, 0)
     assert len(other.adopt()) == 1
 
@@ -251,16 +256,16 @@ def test_a_home_with_segments_is_not_retired(make_bench: MakeBench) -> None:
 @pytest.mark.parametrize("left", [None, 0, 100])
 def test_a_ledger_that_a_power_cut_took(spool: Spool, left: int | None) -> None:
     """A home without its ledger, or with a short one, stops neither the totals nor adoption."""
-    home = spool.make_home()
-    home.close()
-    ledger = home.path / "ledger"
+    process_spool = spool.create_process_spool()
+    process_spool.close()
+    ledger = process_spool.path / "ledger"
     if left is None:
         ledger.unlink()
     else:
         ledger.write_bytes(bytes(left))
     assert balance(spool.totals()) == (0, 0, 0, 0)
-    [adopted] = spool.adopt_homes()
-    assert adopted.path == home.path
+    [adopted] = spool.adopt_orphans()
+    assert adopted.path == process_spool.path
     adopted.close()
 
 
@@ -289,15 +294,15 @@ def test_the_books_are_made_to_agree(
     after: tuple[int, int, int],
 ) -> None:
     """Whatever a dead process had not counted yet, accepted = stored + pending + dead."""
-    board = Board.create(tmp_path / "ledger")
-    board.accept(payloads=accepted, size=1)
-    board[Field.STORED] = stored
-    board[Field.DURABLE] = durable
-    lost = reconcile(board, found=found, numbers=frozenset(), damaged=damaged)
-    assert (board[Field.ACCEPTED], board[Field.STORED], board[Field.DEAD]) == after
+    counters = Counters.create(tmp_path / "ledger")
+    counters.accept(payloads=accepted, size=1)
+    counters[Field.STORED] = stored
+    counters[Field.DURABLE] = durable
+    lost = reconcile(counters, found=found, numbers=frozenset(), damaged=damaged)
+    assert (counters[Field.ACCEPTED], counters[Field.STORED], counters[Field.DEAD]) == after
     assert lost == after[2]
-    assert Totals([board.snapshot()]).pending == found
-    board.close()
+    assert Totals([counters.snapshot()]).pending == found
+    counters.close()
 
 
 # --- What the dead left ---------------------------------------------------------------------------
@@ -311,16 +316,16 @@ def test_a_dead_process_s_segments_go_up(make_bench: MakeBench, bucket: DictBuck
     keys = [receipt.header.key for receipt in dead.accept(b'{"a":3}')]
     dead.die()
     assert living.totals().pending == 4
-    [home] = living.adopt()
-    assert home.board[Field.OLDEST_MICROSECONDS] == created_microseconds(
-        min(file.path.stem for file in home.segment_files())
+    [process_spool] = living.adopt()
+    assert process_spool.counters[Field.OLDEST_MICROSECONDS] == created_microseconds(
+        min(file.path.stem for file in process_spool.segment_files())
     )
     living.upload_all()
     assert balance(living.totals()) == (4, 4, 0, 0)
     assert bucket.objects[keys[0]][0] == b'{"a":1}\n{"a":2}\n{"a":3}\n'
     assert len(bucket.objects) == 2
-    assert living.adoption.homes == []
-    assert not home.path.exists()
+    assert living.adoption.process_spools == []
+    assert not process_spool.path.exists()
 
 
 def test_half_of_the_queue_is_left_for_what_comes_in(make_bench: MakeBench) -> None:
@@ -329,14 +334,14 @@ def test_half_of_the_queue_is_left_for_what_comes_in(make_bench: MakeBench) -> N
     for number in range(10):
         dead.accept(b'{"n":%d}' % number)
     dead.die()
-    [home] = living.adopt()
+    [process_spool] = living.adopt()
     living.adoption.feed()
     living.adoption.feed()
     assert living.jobs.qsize() == 4
-    assert len(home.backlog) == 6
+    assert len(process_spool.backlog) == 6
     names = [job.segment.name for job in (living.next_job() for _ in range(4))]
     assert names == sorted(names)
-    assert all(name < file.path.stem for name in names for file in home.backlog)
+    assert all(name < file.path.stem for name in names for file in process_spool.backlog)
 
 
 def test_the_oldest_go_first_whoever_left_them(make_bench: MakeBench) -> None:
@@ -361,15 +366,15 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(
     sick.die()
     well.die()
     living.adopt()
-    read_seal = SpoolFile.read_seal
+    read_seal = SegmentFile.read_seal
 
-    def fail(self: SpoolFile) -> tuple[int, int] | None:
-        if self.path.parent == sick.home.path:
+    def fail(self: SegmentFile) -> tuple[int, int] | None:
+        if self.path.parent == sick.process_spool.path:
             raise OSError(5, "Input/output error")
         return read_seal(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SpoolFile, "read_seal", fail)
+        patch.setattr(SegmentFile, "read_seal", fail)
         living.upload_all()
     assert list(bucket.objects) == [key]
     living.upload_all()
@@ -383,18 +388,18 @@ def test_one_bad_sector_hides_no_other_segment(
     dead, living = make_bench(OBJECT_MAX_PAYLOADS=1), make_bench()
     names = [dead.accept(b"{}")[0].header.name for _ in range(3)]
     dead.die()
-    read_seal = SpoolFile.read_seal
+    read_seal = SegmentFile.read_seal
 
-    def fail(self: SpoolFile) -> tuple[int, int] | None:
+    def fail(self: SegmentFile) -> tuple[int, int] | None:
         if self.path.stem == names[1]:
             raise OSError(5, "Input/output error")
         return read_seal(self)
 
-    monkeypatch.setattr(SpoolFile, "read_seal", fail)
+    monkeypatch.setattr(SegmentFile, "read_seal", fail)
     living.adopt()
     living.upload_all()
     assert len(bucket.objects) == 2
-    assert [path.stem for path in dead.home.path.glob("*.ready")] == [names[1]]
+    assert [path.stem for path in dead.process_spool.path.glob("*.ready")] == [names[1]]
     assert balance(living.totals()) == (3, 2, 0, 1)
 
 
@@ -404,7 +409,7 @@ def test_a_sealed_file_with_rot_is_counted_once(make_bench: MakeBench, bucket: D
     for number in range(3):
         dead.accept(b'{"n":%d}' % number)
     dead.age()
-    [path] = dead.home.path.glob("*.ready")
+    [path] = dead.process_spool.path.glob("*.ready")
     dead.die()
     path.write_bytes(path.read_bytes().replace(b'{"n":1}', b'{"n":?}'))
     path.rename(path.with_suffix(".open"))
@@ -422,8 +427,8 @@ def test_an_empty_home_is_retired(make_bench: MakeBench) -> None:
     dead.die()
     living.adopt()
     living.adoption.feed()
-    assert living.adoption.homes == []
-    assert not dead.home.path.exists()
+    assert living.adoption.process_spools == []
+    assert not dead.process_spool.path.exists()
     assert balance(living.totals()) == (1, 1, 0, 0)
 
 
@@ -434,7 +439,7 @@ def test_without_its_header_a_segment_is_quarantined(
     dead, living = make_bench(), make_bench()
     receipt = dead.accept(b'{"a":1}', b'{"a":2}')[0]
     dead.age()
-    [path] = dead.home.path.glob("*.ready")
+    [path] = dead.process_spool.path.glob("*.ready")
     dead.die()
     data = path.read_bytes()
     path.write_bytes(b"?" + data[1:])
@@ -451,8 +456,8 @@ def test_without_its_header_a_segment_is_quarantined(
 def test_memory_that_died_is_counted_dead(make_bench: MakeBench) -> None:
     """The books tell what was lost with a process in memory mode."""
     dead, living = make_bench(), make_bench()
-    dead.home.board[Field.DURABLE] = 0
-    dead.home.board.accept(payloads=3, size=9)
+    dead.process_spool.counters[Field.DURABLE] = 0
+    dead.process_spool.counters.accept(payloads=3, size=9)
     dead.die()
     living.adopt()
     assert balance(living.totals()) == (3, 0, 0, 3)

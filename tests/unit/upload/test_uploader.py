@@ -21,7 +21,7 @@ from workers.errors import (
 )
 from workers.segments.segment import Receipt
 from workers.spool.counters import Field
-from workers.spool.segment_file import SpoolFile
+from workers.spool.segment_file import SegmentFile
 from workers.upload import compression
 from workers.upload.compression import unpack
 from workers.upload.s3 import Bucket
@@ -44,7 +44,7 @@ def letters(bench: Bench) -> list[dict[str, Any]]:
 
 def spoil(bench: Bench, old: bytes, new: bytes) -> None:
     """Rot some bytes in every ready file of the bench's home."""
-    for path in bench.home.path.glob("*.ready"):
+    for path in bench.process_spool.path.glob("*.ready"):
         data = path.read_bytes()
         assert old in data
         path.write_bytes(data.replace(old, new))
@@ -68,7 +68,7 @@ def test_a_job_becomes_an_object(
     assert metadata["segment"] == receipt.header.name
     assert (metadata["payloads"], metadata["size"]) == ("3", "24")
     assert metadata["stored-size"] == str(len(body))
-    assert bench.home.segment_files() == []
+    assert bench.process_spool.segment_files() == []
     assert balance(bench.totals()) == (3, 3, 0, 0)
     totals = bench.totals()
     assert (totals[Field.STORED_OBJECTS], totals[Field.STORED_BYTES]) == (1, len(body))
@@ -93,8 +93,8 @@ def test_a_segment_without_lines_is_no_object(make_bench: MakeBench, bucket: Dic
     disk.full = False
     bench.upload_all()
     assert (bucket.puts, bucket.objects) == (0, {})
-    assert bench.home.empty
-    assert bench.home.board[Field.HELD_BYTES] == 0
+    assert bench.process_spool.empty
+    assert bench.process_spool.counters[Field.HELD_BYTES] == 0
 
 
 def test_what_may_pass_is_tried_again(bench: Bench, bucket: DictBucket) -> None:
@@ -103,7 +103,7 @@ def test_what_may_pass_is_tried_again(bench: Bench, bucket: DictBucket) -> None:
     receipt = bench.accept(b"{}")[0]
     bench.upload_all()
     assert lines_of(bucket, receipt) == [b"{}"]
-    assert bench.outage.attempts == [1, 2, 3]
+    assert bench.backoff.attempts == [1, 2, 3]
     assert bench.totals()[Field.PUT_FAILURES_THROTTLED] == 2
     assert bench.totals()[Field.PUT_FAILURES_DENIED] == 1
 
@@ -126,7 +126,7 @@ def test_another_version_s_compression_is_still_ours(
     bench, upgraded = make_bench(), make_bench()
     bucket.lost_answers.add(1)
     bench.accept(*[b'{"n":1}'] * 100)
-    bench.outage.patience = 0
+    bench.backoff.request_timeout = 0
     with pytest.raises(Abandoned):
         bench.upload_all()
     bench.die()
@@ -177,10 +177,10 @@ def test_a_stop_leaves_the_file(bench: Bench, bucket: DictBucket) -> None:
     bench.accept(b"{}")
     bench.age()
     job = bench.next_job()
-    bench.outage.give_up()
+    bench.backoff.give_up()
     with pytest.raises(Abandoned):
         bench.uploader.upload(job)
-    assert len(bench.home.segment_files()) == 1
+    assert len(bench.process_spool.segment_files()) == 1
     assert balance(bench.totals()) == (1, 0, 1, 0)
     assert bucket.puts == 0
 
@@ -195,7 +195,7 @@ def test_what_could_not_be_frozen_is_not_uploaded(make_bench: MakeBench) -> None
     with pytest.raises(Abandoned, match="frozen"):
         bench.uploader.upload(bench.next_job())
     assert bench.bucket.puts == 0
-    assert len(bench.home.segment_files()) == 1
+    assert len(bench.process_spool.segment_files()) == 1
 
 
 def test_a_file_that_cannot_be_read_is_let_be(
@@ -209,10 +209,10 @@ def test_a_file_that_cannot_be_read_is_let_be(
     bench.accept(b"{}")
     bench.age()
     with monkeypatch.context() as patch:
-        patch.setattr(SpoolFile, "read", fail)
+        patch.setattr(SegmentFile, "read", fail)
         with pytest.raises(Abandoned, match="disk"):
             bench.uploader.upload(bench.next_job())
-    assert len(bench.home.segment_files()) == 1
+    assert len(bench.process_spool.segment_files()) == 1
     assert balance(bench.totals()) == (1, 0, 1, 0)
 
 
@@ -224,16 +224,16 @@ def test_an_object_that_s3_refuses_is_a_dead_letter(bench: Bench, bucket: DictBu
     bucket.trouble.append(ObjectRejected("EntityTooLarge"))
     receipt = bench.accept(b'{"n":1}', b'{"n":2}')[0]
     bench.upload_all()
-    [letter] = letters(bench)
-    assert letter["reason"] == "EntityTooLarge"
-    assert (letter["payloads"], letter["key"]) == (2, receipt.header.key)
+    [dead_letter] = letters(bench)
+    assert dead_letter["reason"] == "EntityTooLarge"
+    assert (dead_letter["payloads"], dead_letter["key"]) == (2, receipt.header.key)
     lines = bench.spool.root / "dead" / f"{receipt.header.name}.ndjson"
     assert lines.read_bytes() == b'{"n":1}\n{"n":2}\n'
     assert balance(bench.totals()) == (2, 0, 0, 2)
     [(key, (note, _, _))] = bucket.objects.items()
     assert key == f"_dead/{receipt.header.name}.json"
     assert json.loads(note) == {"reason": "EntityTooLarge", "payloads": 2}
-    assert bench.home.empty
+    assert bench.process_spool.empty
 
 
 @pytest.mark.parametrize("error", [AWAY, ObjectExists("there"), ObjectRejected("no")])
@@ -246,7 +246,7 @@ def test_a_note_that_cannot_be_left_is_no_matter(
     bench.upload_all()
     assert len(letters(bench)) == 1
     assert balance(bench.totals()) == (1, 0, 0, 1)
-    assert bench.outage.attempts == []
+    assert bench.backoff.attempts == []
 
 
 @pytest.mark.parametrize("metadata", [{}, {"segment": "another"}])
