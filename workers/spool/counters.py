@@ -1,8 +1,8 @@
 """The ledger: accepted = stored + pending + dead. Counters in a file, so that they outlive a kill.
 
-Each process start has one `Counters`, a small shared mapping in its own directory; whoever holds that
-directory's lock writes it and everybody may read it. Pending is never counted, only derived, so the
-sum cannot fail to balance; `stored` and `dead` move together with the file that they speak of.
+Each process start has one `Counters`, a small shared mapping in its own directory. The process that
+holds that directory's lock writes it; any process may read it. Pending is derived, never counted,
+so the sum always balances; `stored` and `dead` change together with the file they speak of.
 """
 
 import mmap
@@ -16,7 +16,7 @@ PUT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Field(IntEnum):
-    """What a board holds: 64-bit integers. The order is the file's format: append only."""
+    """The fields of a counters file, 64-bit integers. Their order is its format: append only."""
 
     ACCEPTED = 0
     STORED = auto()
