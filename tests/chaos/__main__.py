@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.chaos.runs import RUNS, Figures, Terms
+from tests.chaos.harness.figures import Figures, Terms
+from tests.chaos.runs import all_runs
 
+RUNS = all_runs()
 # Seven of these, with starting, settling and judging, make about four minutes.
 DEFAULT_SECONDS = 25.0
 # A terminal has its line rewritten; a file gets a line now and then.

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import runs
-from tests.chaos.runs import Figures, Run, Siege, Terms
+from tests.chaos.harness.experiment import Experiment
+from tests.chaos.harness.figures import Figures, Run, Terms
+from tests.chaos.runs import full_disk, kills, outage, power_cuts, restarts
 
-# An abandoned home is found within 30 s, and a judge of a broken promise waits for four times that.
+# An abandoned spool is found within 30 s; the judgement of a broken promise waits four times that.
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
 SECONDS = 2.0
@@ -30,50 +31,50 @@ def survive(
 @both_engines
 def test_kill_9_of_random_processes_loses_nothing(tmp_path: Path, engine: str) -> None:
     """Whichever process dies, and whenever, what it answered 202 is stored once, by another."""
-    survive(runs.killed_processes, tmp_path, engine=engine)
+    survive(kills.killed_processes, tmp_path, engine=engine)
 
 
 @both_engines
 def test_kill_9_of_the_whole_group_loses_nothing(tmp_path: Path, engine: str) -> None:
     """All processes killed in the middle of a flood: the next start stores every 202, once."""
-    survive(runs.killed_group, tmp_path, engine=engine)
+    survive(kills.killed_group, tmp_path, engine=engine)
 
 
 def test_two_services_share_a_spool_and_each_others_death(tmp_path: Path) -> None:
     """Two services on one spool, killed and started again, adopt from each other, and once only."""
-    survive(runs.two_services, tmp_path)
+    survive(kills.two_services, tmp_path)
 
 
 @both_engines
 def test_a_rolling_restart_loses_nothing(tmp_path: Path, engine: str) -> None:
     """Old and new processes side by side, and changed settings, do no harm to what is spooled."""
-    survive(runs.rolling_restart, tmp_path, seconds=5, engine=engine)
+    survive(restarts.rolling_restart, tmp_path, seconds=5, engine=engine)
 
 
 def test_kills_during_an_outage_lose_nothing(tmp_path: Path) -> None:
     """Processes that die while S3 is away leave all they had to those that see it come back."""
-    survive(runs.backoff, tmp_path)
+    survive(outage.outage_with_kills, tmp_path)
 
 
 def test_a_full_disk_refuses_and_recovers_alone(tmp_path: Path) -> None:
     """A spool without space answers 503, loses nothing, and accepts again once S3 is back."""
-    survive(runs.full_disk, tmp_path)
+    survive(full_disk.full_disk, tmp_path)
 
 
 def test_the_power_cut_model_is_a_chaos_run(tmp_path: Path) -> None:
     """The model's figures arrive in the table's form."""
-    figures = survive(runs.power_cuts, tmp_path, seconds=0.1)
+    figures = survive(power_cuts.power_cuts, tmp_path, seconds=0.1)
     assert figures.faults > 0
 
 
 def test_a_broken_promise_is_seen(tmp_path: Path) -> None:
     """Payloads kept in memory die with their process, and the judge and the ledger say so."""
     terms = Terms(seconds=0, seed=1, workdir=tmp_path)
-    with Siege("memory", terms, DURABILITY="memory") as siege:
-        siege.s3.stop_listening()
-        siege.await_load()
-        siege.services[0].kill_and_start()
-        found = siege.figures()
+    with Experiment("memory", terms, DURABILITY="memory") as experiment:
+        experiment.s3.stop_listening()
+        experiment.await_load()
+        experiment.services[0].kill_and_start()
+        found = experiment.figures()
     assert found.lost > 0
     assert not found.ledger_ok
     assert not found.clean

@@ -1,0 +1,1 @@
+"""What the chaos runs share. Knows no run."""

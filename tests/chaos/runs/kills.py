@@ -1,0 +1,43 @@
+"""Runs that kill processes: one at a time, all at once, and those of two services on one spool."""
+
+from tests.chaos.harness.experiment import FAULTY, Experiment
+from tests.chaos.harness.figures import Figures, Terms, chaos_run
+
+
+@chaos_run("processes")
+def killed_processes(terms: Terms) -> Figures:
+    """Kill -9 one gunicorn process after another, at random, with an S3 that often fails."""
+    with Experiment("kill -9 of processes", terms, WEB_CONCURRENCY=3) as experiment:
+        experiment.s3.faults(*FAULTY)
+        for _ in experiment.rounds(0.05, 0.8):
+            experiment.services[0].kill_one(experiment.rng)
+        return experiment.figures()
+
+
+@chaos_run("group")
+def killed_group(terms: Terms) -> Figures:
+    """Kill -9 all processes at once under load, start again, and so on."""
+    with Experiment("kill -9 of the group", terms) as experiment:
+        experiment.s3.faults(*FAULTY)
+        for _ in experiment.rounds(0.0, 0.5):
+            experiment.await_load()
+            experiment.services[0].kill_group()
+            experiment.services[0].restart()
+        return experiment.figures()
+
+
+@chaos_run("two-services")
+def two_services(terms: Terms) -> Figures:
+    """Run two services on one spool, each killed and started again at random."""
+    with Experiment("two services, one spool", terms) as experiment:
+        experiment.s3.faults(*FAULTY)
+        experiment.add_service()
+        for _ in experiment.rounds(0.0, 0.5):
+            service = experiment.rng.choice(experiment.services)
+            if not service.processes():
+                service.restart()
+            elif experiment.rng.random() < 0.5:
+                service.kill_one(experiment.rng)
+            else:
+                service.kill_group()
+        return experiment.figures()
