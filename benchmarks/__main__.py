@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import latency, overload, soak, stages, sweep, table
-from benchmarks.bench import OUT
+from benchmarks.closer_looks import latency, overload, soak, sweep
+from benchmarks.comparison import table
+from benchmarks.harness.environment import OUT
+from benchmarks.stages import command as stages
 
 # Each has `add_arguments` and `run`.
 COMMANDS: dict[str, ModuleType] = {

@@ -5,11 +5,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from benchmarks import backlog
-from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import OURS, Contender, contender
-from benchmarks.load import CONNECTIONS, Demand
-from benchmarks.text import grid, head, save, show, title
+from benchmarks.closer_looks import backlog
+from benchmarks.harness.contenders import OURS, Contender, contender
+from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.load.closed_loop import CONNECTIONS, Demand
+from benchmarks.output.text import grid, head, save, show, title
 
 STREAMS = (1, 8, 64)
 CONNECTION_COUNTS = (1, 16, CONNECTIONS, 256, 1000)

@@ -4,7 +4,7 @@ import json
 import random
 import uuid
 
-from tests.support.s3 import LOOPBACK
+from benchmarks import LOOPBACK
 
 # Bodies are sent in turn, and must not come again within the 32 KiB that gzip looks back: objects
 # would then compress to nearly nothing.

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import OURS, Contender, Running, contender
-from benchmarks.openloop import OpenLoop, Pace, at_quantile
-from benchmarks.text import grid, head, save, show, title
+from benchmarks.harness.contenders import OURS, Contender, contender
+from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.harness.running import Running
+from benchmarks.load.open_loop import OpenLoop, Pace, at_quantile
+from benchmarks.output.text import grid, head, save, show, title
 from tests.support.s3 import FakeS3, Fault
 
 TIMES = (1.0, 1.5, 2.0, 3.0, 4.0)

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks import svg
-from benchmarks.text import grid, head, show, title
+from benchmarks.output import svg
+from benchmarks.output.text import grid, head, show, title
 
 # S3 Standard, us-east-1, PUT requests: https://aws.amazon.com/s3/pricing/
 DOLLARS_PER_PUT = 0.005 / 1000

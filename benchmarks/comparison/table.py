@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import report, targets
-from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.load import Demand
-from benchmarks.report import DOLLARS_PER_PUT, MIB, Cell
-from benchmarks.servers import build_original, lacking
-from benchmarks.text import head, save, show
+from benchmarks.comparison import report, targets
+from benchmarks.comparison.report import DOLLARS_PER_PUT, MIB, Cell
+from benchmarks.harness.contenders import CONTENDERS, Contender
+from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.harness.servers import build_original, lacking
+from benchmarks.load.closed_loop import Demand
+from benchmarks.output.text import head, save, show
 
 ALL_STORED_SECONDS = 20.0
 # What a short run is for: this service and the original, once each.

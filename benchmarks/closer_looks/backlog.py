@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench import Bench
-from benchmarks.contenders import Contender, Running, contender
-from benchmarks.load import Demand, Loaded
-from benchmarks.text import grid, show, title
+from benchmarks.harness.contenders import Contender, contender
+from benchmarks.harness.environment import Bench
+from benchmarks.harness.running import Running
+from benchmarks.load.closed_loop import Demand, Loaded
+from benchmarks.output.text import grid, show, title
 from tests.support.s3 import FakeS3, Fault
 from tests.support.service import free_port
 

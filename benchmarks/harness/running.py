@@ -1,6 +1,6 @@
-"""Who is measured: this service under several servers, the original in Go, the earlier designs.
+"""A contender at work: starts it, reads what it has stored, and what CPU and memory that took.
 
-Knows how to start one, what it has stored and what that cost; nothing of the load.
+Knows nothing of the load.
 """
 
 import contextlib
@@ -10,123 +10,20 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
+from benchmarks import ROOT
 from benchmarks.baselines.front import read_tallies
-from benchmarks.servers import CommandService, FluentBit, granian
-from tests.support.s3 import ROOT, FakeS3
+from benchmarks.harness.contenders import AGE_SECONDS, Contender
+from benchmarks.harness.fluent_bit import FluentBit
+from benchmarks.harness.servers import CommandService, granian
+from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 BASELINES = ROOT / "benchmarks" / "baselines"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 LOOK_SECONDS = 0.1
-# Short runs need young segments. The default, 10 s, makes a tenth of the objects where age seals.
-AGE_SECONDS = 1.0
-# It looks for objects that are old enough every six seconds (UPLOAD_TIMER_MIN_WAIT in its out_s3),
-# flushes its input every second, and tells its figures every second, which have to be the same
-# twice.
-FLUENT_BIT_WAITS_SECONDS = 9.0
-COMMON = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(ROOT)}
-GTHREAD = {"ENGINE": "gthread"}
-DISK, MEMORY = {"DURABILITY": "disk"}, {"DURABILITY": "memory"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A design to measure."""
-
-    name: str
-    about: str
-    settings: Mapping[str, str] = field(default_factory=dict)
-    server: Literal["gunicorn", "granian", "original", "fluent-bit"] = "gunicorn"
-    # A module of `benchmarks.baselines`; empty for the others.
-    baseline: str = ""
-
-    @property
-    def bare(self) -> bool:
-        """Whether it takes payloads for what they are only in a bare array."""
-        return self.server == "fluent-bit"
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is this service, making objects of many payloads, under whichever server."""
-        alone = self.baseline or self.settings.get("OBJECT_MAX_PAYLOADS") == "1"
-        return self.server in {"gunicorn", "granian"} and not alone
-
-    @property
-    def earlier(self) -> bool:
-        """Whether it is an earlier design in Python: far behind, so that one round tells enough."""
-        return self.server == "gunicorn" and not self.ours
-
-    @property
-    def waits_seconds(self) -> float:
-        """How long it holds a last payload on purpose, to fill an object."""
-        if self.server == "fluent-bit":
-            return FLUENT_BIT_WAITS_SECONDS
-        return AGE_SECONDS if self.ours else 0.0
-
-
-CONTENDERS = (
-    Contender(name="disk", about="this service; a 202 leaves after fsync", settings=DISK),
-    Contender(
-        name="memory",
-        about="this service; a 202 leaves when the payload is in memory",
-        settings=MEMORY,
-    ),
-    Contender(
-        name="disk-gthread",
-        about="disk, under gunicorn's threads as app.servers.gthread.worker has them",
-        settings={**DISK, **GTHREAD},
-    ),
-    Contender(
-        name="memory-gthread",
-        about="memory, under the same",
-        settings={**MEMORY, **GTHREAD},
-    ),
-    Contender(
-        name="granian-disk",
-        about="disk, under Granian alone, without gunicorn and its care",
-        settings=DISK,
-        server="granian",
-    ),
-    Contender(
-        name="granian-memory", about="memory, under the same", settings=MEMORY, server="granian"
-    ),
-    Contender(
-        name="go",
-        about="the original in Go: chan of chan, 100 workers, an object per payload, in memory",
-        server="original",
-    ),
-    Contender(
-        name="go-kept",
-        about="the same, with a kept-alive connection for each worker; AWS's SDK keeps two",
-        settings={"KEPT_CONNECTIONS": "100"},
-        server="original",
-    ),
-    Contender(
-        name="fluent-bit",
-        about="Fluent Bit, http to s3, gzip, buffered in memory; the same payloads in an array",
-        server="fluent-bit",
-    ),
-    Contender(name="handler", about="uploads inside the handler", baseline="handler"),
-    Contender(name="threads", about="an unbounded thread per payload", baseline="threads"),
-    Contender(name="consumer", about="a buffered queue with one consumer", baseline="consumer"),
-    Contender(
-        name="chan-of-chan",
-        about="the original's design in Python: this service in memory, an object per payload",
-        settings={**MEMORY, "OBJECT_MAX_PAYLOADS": "1", "COMPRESSION": "none"},
-    ),
-)
-
-# By name, what the closer looks are for.
-OURS = tuple(contender.name for contender in CONTENDERS if contender.ours)
-
-
-def contender(name: str) -> Contender:
-    """Return the contender of that name."""
-    return next(found for found in CONTENDERS if found.name == name)
 
 
 class Counts(NamedTuple):
@@ -151,7 +48,8 @@ class Running:
         settings: Mapping[str, str],
         original: Path | None = None,
     ) -> None:
-        given = {**COMMON, **settings, **contender.settings, "BASELINE": contender.baseline}
+        common = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(ROOT)}
+        given = {**common, **settings, **contender.settings, "BASELINE": contender.baseline}
         self._contender = contender
         self.service: Service
         match contender.server:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
+from benchmarks import LOOPBACK
 from tests.support import wait_until
-from tests.support.s3 import LOOPBACK, FakeS3
+from tests.support.s3 import FakeS3
 from tests.support.service import free_port
 
 NGINX_CONFIG = """\

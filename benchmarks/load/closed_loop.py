@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.bodies import make_bodies
+from benchmarks import LOOPBACK
+from benchmarks.load.bodies import make_bodies
 from tests.support.flood import Flood, Plan
-from tests.support.s3 import LOOPBACK
 
 CONNECTIONS = 64
 FLOOD_THREADS = 16

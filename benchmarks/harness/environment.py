@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import Contender, Running
-from benchmarks.load import Load, find_load
-from benchmarks.servers import lacking
-from benchmarks.sink import Sink, find_sink
-from tests.support.s3 import ROOT
+from benchmarks import ROOT
+from benchmarks.harness.contenders import Contender
+from benchmarks.harness.running import Running
+from benchmarks.harness.s3_sink import Sink, find_sink
+from benchmarks.harness.servers import lacking
+from benchmarks.load.closed_loop import Load, find_load
 
 OUT = ROOT / "build" / "bench"
 IN_MEMORY = ("tmpfs", "ramfs")

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.bodies import make_requests
-from tests.support.s3 import LOOPBACK
+from benchmarks import LOOPBACK
+from benchmarks.load.bodies import make_requests
 
 CONNECTIONS = 256
 DRAIN_SECONDS = 2.0
@@ -114,18 +114,13 @@ class Connection:
         end = self.answer.find(HEAD_END)
         if end < 0:
             return None
-        length = LENGTH.search(self.answer, 0, end)
-        if (
-            len(self.answer) < end + 4 + int(length[1])
-            if length
-            else (not self.answer.endswith(CHUNKS_END))
-        ):
+        if not self._whole(body=end + len(HEAD_END)):
             return None
         status, self.answer = int(self.answer[9:12]), b""
         return status
 
-    def _whole(self, body: int) -> bool:
-        """Whether all of the answer is here; its body begins at an offset."""
+    def _whole(self, *, body: int) -> bool:
+        """Whether all of the answer is here; its body begins at this offset."""
         length = LENGTH.search(self.answer, 0, body)
         if length is None:
             return self.answer.endswith(CHUNKS_END)

@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
-from benchmarks import svg
-from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import OURS, Contender, contender
-from benchmarks.load import Demand, Loaded
-from benchmarks.text import grid, head, save, show, title
+from benchmarks.harness.contenders import OURS, Contender, contender
+from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.load.closed_loop import Demand, Loaded
+from benchmarks.output import svg
+from benchmarks.output.text import grid, head, save, show, title
 
 PAYLOADS = 100
 MIB = 1 << 20

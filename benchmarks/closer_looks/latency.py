@@ -5,12 +5,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from benchmarks import svg
-from benchmarks.bench import Bench, open_bench
-from benchmarks.contenders import OURS, Contender, contender
-from benchmarks.load import CONNECTIONS, Demand
-from benchmarks.openloop import OpenLoop, Pace, Seen, at_quantile
-from benchmarks.text import grid, head, save, show, title
+from benchmarks.harness.contenders import OURS, Contender, contender
+from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.load.closed_loop import CONNECTIONS, Demand
+from benchmarks.load.open_loop import OpenLoop, Pace, Seen, at_quantile
+from benchmarks.output import svg
+from benchmarks.output.text import grid, head, save, show, title
 
 FRACTIONS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5)
 CLOSED_CONNECTIONS = (1, 4, 16, CONNECTIONS, 256)

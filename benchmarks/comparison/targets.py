@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.report import FLUENT_BIT, GO, Cell, rows_of, spread
-from benchmarks.text import grid, show, title
+from benchmarks.comparison.report import FLUENT_BIT, GO, Cell, rows_of, spread
+from benchmarks.output.text import grid, show, title
 
 CPU, REQUESTS, STORED = "cpu_us_per_payload", "requests_per_second", "stored_per_second"
 SAID = {CPU: "CPU per payload", REQUESTS: "requests/s", STORED: "payloads/s stored"}

@@ -1,8 +1,4 @@
-"""What single stages of the service are called with: its parts, and what clients send.
-
-Imports the service's modules only when they are asked for, so that one that has moved spoils no
-other.
-"""
+"""What the steps are called with: parts of the service, and what clients send."""
 
 import itertools
 from collections.abc import Callable
@@ -10,7 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bodies import make_bodies
+from app.ingest.formats import decode
+from benchmarks.load.bodies import make_bodies
+from workers.pipeline import Pipeline
+from workers.segments.naming import segment_name
+from workers.segments.segment import Header, Segment
+from workers.settings import load_settings
+from workers.spool.disk import Disk
+from workers.spool.segment_file import OPEN, SegmentFile
+from workers.upload.s3 import Bucket
+
+# What is timed: a call, and how many times it is called between two readings of the clock.
+Call = tuple[Callable[[], object], int]
 
 CONTENT_TYPE = "application/json"
 MEMORY_BYTES = 1 << 30
@@ -20,33 +27,23 @@ OBJECT_PAYLOADS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """What stages are called with: settings, a directory on the disk, an S3 that keeps nothing."""
+    """What steps are called with: settings, a directory on the disk, an S3 that keeps nothing."""
 
     directory: Path
     environ: dict[str, str]
 
     def settings(self, **more: str) -> Any:
         """Make the service's settings; the spool is in the lab's directory."""
-        from workers.settings import load_settings
-
         given = {"SPOOL_DIR": str(self.directory), "MEMORY_MAX_BYTES": str(MEMORY_BYTES)}
         return load_settings({**self.environ, **given, **more})
 
     def pipeline(self) -> Any:
         """Make a pipeline in memory mode that is not started: nothing leaves it."""
-        from workers.pipeline import Pipeline
-        from workers.upload.s3 import Bucket
-
         settings = self.settings(DURABILITY="memory")
         return Pipeline(settings, bucket=Bucket.connect(settings))
 
     def segment(self, number: int) -> Any:
         """Make a segment with a file that is not there yet."""
-        from workers.segments.naming import segment_name
-        from workers.segments.segment import Header, Segment
-        from workers.spool.disk import Disk
-        from workers.spool.segment_file import OPEN, SegmentFile
-
         name = segment_name(number)
         header = Header(name=name, stream="s", bucket="b", key="k", compression="gzip")
         return Segment(header, SegmentFile(self.directory / f"{name}{OPEN}", disk=Disk()))
@@ -59,8 +56,6 @@ def bodies(size: int) -> Callable[[], bytes]:
 
 def collections(size: int) -> list[bytes]:
     """Return every collection that is sent, as the decoder hands it on."""
-    from app.ingest.formats import decode
-
     sent = make_bodies(size)
     return [decode(body.encode(), content_type=CONTENT_TYPE).lines for body in sent]
 

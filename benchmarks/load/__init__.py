@@ -1,0 +1,1 @@
+"""Sends requests, in a closed or an open loop; knows HTTP and nothing of what answers."""

@@ -1,0 +1,1 @@
+"""Writes results as text and SVG; measures nothing."""

@@ -1,0 +1,62 @@
+"""The steps behind a 202: the committer's write and sync, and an object on its way to S3."""
+
+import itertools
+from collections.abc import Callable
+
+from benchmarks.stages.fixtures import Call, Lab, lines, whole_object
+from workers.segments.future import Run
+from workers.spool.committer import Committer
+from workers.spool.counters import Counters
+from workers.upload.compression import pack
+from workers.upload.s3 import Bucket
+
+
+def commit(group: int) -> Callable[[Lab, int], Call]:
+    """Make the stage that writes and syncs a group of so many collections."""
+
+    def stage(lab: Lab, size: int) -> Call:
+
+        committer = Committer(Counters.create(lab.directory / f"ledger-{group}-{size}"))
+        segment, given = lab.segment(group * 1000 + size), lines(size)
+
+        def call() -> None:
+            for _ in range(group):
+                segment.reserved_lines += size
+                first = segment.reserved_lines - size + 1
+                committer.append([Run(segment, first, given, size)])
+            committer.step()
+
+        return call, 10
+
+    return stage
+
+
+def seal(lab: Lab, size: int) -> Call:
+    """Write a segment's seal, sync and rename; a collection is in it."""
+    numbers = itertools.count(10**6 + size * 10**4)
+    made = [lab.segment(next(numbers)) for _ in range(100)]
+    for segment in made:
+        segment.body.append(segment.header, [(1, lines(size))])
+    ready = iter(made)
+    return lambda: next(ready).body.seal(lines=size, size=1), 10
+
+
+def read_back(lab: Lab, size: int) -> Call:
+    """Read an object's lines out of its segment file, which the system has in memory."""
+    segment = lab.segment(10**9 + size)
+    for first, run in enumerate(whole_object(size)):
+        segment.body.append(segment.header, [(first * size + 1, run)])
+    return lambda: sum(map(len, segment.body.read())), 1
+
+
+def compress(_: Lab, size: int) -> Call:
+    """Compress an object's lines, which came in collections of this size."""
+    runs = whole_object(size)
+    return lambda: pack(runs, compression="gzip"), 1
+
+
+def put(lab: Lab, size: int) -> Call:
+    """Put such an object into an S3 that keeps nothing."""
+    bucket = Bucket.connect(lab.settings())
+    body = pack(whole_object(size), compression="gzip").body
+    return lambda: bucket.put("bucket", "key", body, metadata={}, encoding="gzip"), 5

@@ -1,0 +1,53 @@
+"""The steps of a request up to its 202, in memory mode."""
+
+from app.factory import create_app
+from app.ingest.fast_path import FastPath
+from app.ingest.formats import decode
+from app.ingest.handler import IngestHandler
+from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, bodies, lines
+
+
+def decode_body(_: Lab, size: int) -> Call:
+    """Turn a request's body into checked lines."""
+    body = bodies(size)
+    return lambda: decode(body(), content_type=CONTENT_TYPE), 200
+
+
+def append(lab: Lab, size: int) -> Call:
+    """Place a collection in its segment, in memory."""
+    pipeline, given = lab.pipeline(), lines(size)
+    return lambda: pipeline.accept("s", given, count=size), 200
+
+
+def issue_receipt(lab: Lab, size: int) -> Call:
+    """Make a receipt's id."""
+    pipeline = lab.pipeline()
+    [receipt] = pipeline.accept("s", lines(size), count=size)
+    return lambda: pipeline.receipts.issue(receipt), 1000
+
+
+def write_answer(lab: Lab, size: int) -> Call:
+    """Make the 202: its receipts, and the document around them."""
+    pipeline = lab.pipeline()
+    receipts = pipeline.accept("s", lines(size), count=size)
+    handler = IngestHandler(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    return lambda: handler._accepted(receipts, pipeline), 1000
+
+
+def hot_route(lab: Lab, size: int) -> Call:
+    """Take a body in memory mode and answer, whoever speaks HTTP before it."""
+    pipeline, body = lab.pipeline(), bodies(size)
+    handler = IngestHandler(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    begin = FastPath(handler, largest=1 << 20).begin
+    send = lambda _: None  # noqa: E731
+    call = lambda: begin("s", body(), content_type=CONTENT_TYPE, sent_id=None, send=send)  # noqa: E731
+    return call, 200
+
+
+def application(lab: Lab, size: int) -> Call:
+    """Answer a request by Flask and its own client, without the hot route before it."""
+    pipeline, body = lab.pipeline(), bodies(size)
+    app = create_app(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    app.wsgi_app = app.wsgi_app.application  # type: ignore[method-assign, attr-defined]
+    client = app.test_client()
+    return lambda: client.post("/payloads", data=body(), content_type=CONTENT_TYPE), 100
