@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.model import Figures, MemoryS3, Trial, run_model
-from tests.chaos.simdisk import Died, SimDisk
+from tests.chaos.model.disk import SimDisk
+from tests.chaos.model.findings import Figures
+from tests.chaos.model.fuse import Died
+from tests.chaos.model.run import run_model
+from tests.chaos.model.s3 import MemoryS3
+from tests.chaos.model.trial import Trial
 from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
 from workers.spool import frames
 from workers.spool.segment_file import SegmentFile, Survey
@@ -68,7 +72,7 @@ class Scripted(Trial):
         self._fuse.left = None
         self._collect_answers()
         self._cut_power()
-        self._dead_letter(survivors=[])
+        self._end_processes(survivors=[])
 
 
 def test_a_power_cut_at_each_step_of_a_life() -> None:

@@ -1,7 +1,7 @@
 """The run of the model of power cuts."""
 
-from tests.chaos import model
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
+from tests.chaos.model.run import run_model
 
 MODEL_TRIALS_PER_SECOND = 120
 
@@ -11,7 +11,7 @@ def power_cuts(terms: Terms) -> Figures:
     """Run the power-cut model: a simulated disk that forgets what was not synced."""
     trials = round(terms.seconds * MODEL_TRIALS_PER_SECOND)
     progress = terms.progress
-    found = model.run_model(trials, terms.seed, progress and (lambda done: progress(done, None)))
+    found = run_model(trials, terms.seed, progress and (lambda done: progress(done, None)))
     return Figures(
         name="power cuts (model)",
         faults=found.cuts,

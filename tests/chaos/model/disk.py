@@ -1,0 +1,214 @@
+"""A file system in memory that keeps what is durable apart from what is only in its cache.
+
+The idea is that of SQLite's test6.c: a power cut leaves of everything that was not synced any state
+that a disk may leave. Knows the interface of `workers.spool.disk.Disk`, nothing of what is on it.
+"""
+
+import errno
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import BinaryIO
+
+from tests.chaos.model.files import (
+    Directory,
+    File,
+    Node,
+    add_name,
+    directories_of,
+    files_of,
+    move_name,
+    remove_name,
+)
+from tests.chaos.model.fuse import Fuse
+from tests.chaos.model.power_cut import PowerCut
+from workers.spool.disk import Disk
+
+# How much of what no longer belongs to any file is kept, to turn up in new ones.
+MAX_LITTER = 64
+
+
+class SimDisk(Disk):
+    """A disk of one directory tree below `root`. Faults are attributes, to be set at any time.
+
+    `room` is how many bytes still fit (None: enough); `failing` makes every sync end in EIO.
+    """
+
+    def __init__(self, root: Path, *, rng: Random, fuse: Fuse) -> None:
+        self.root = root
+        self.room: int | None = None
+        self.failing = False
+        self._rng = rng
+        self._fuse = fuse
+        self._top = Directory()
+        self._skip = len(str(root)) + 1
+        self._files: dict[int, File] = {}
+        self._open_directories: dict[int, Directory] = {}
+        self._last_file = 2
+        self._litter: list[bytes] = []
+
+    def create(self, path: Path) -> int:
+        self._fuse.burn()
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        directory, name = self._place(path)
+        if name in directory.names:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        directory.change(add_name(name, File()))
+        self._fuse.burn()
+        return self._open_file(path)
+
+    def reopen(self, path: Path) -> int:
+        return self._open_file(path)
+
+    def free_bytes(self, path: Path) -> int:
+        del path
+        # Another program may take the room between this answer and the write.
+        return 1 << 40 if self.room is None or self._rng.random() < 0.9 else self.room
+
+    def append(self, file: int, buffers: Sequence[bytes]) -> int:
+        self._fuse.burn()
+        node, data = self._files[file], b"".join(buffers)
+        fits = len(data) if self.room is None else min(len(data), self.room)
+        before = node.content
+        # A short write and the one that goes on from there: a process may die between the two.
+        node.write(before + data[: self._rng.randint(0, fits)])
+        self._fuse.burn()
+        node.write(before + data[:fits])
+        if self.room is not None:
+            self.room -= fits
+        if fits < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._fuse.burn()
+        return fits
+
+    def sync(self, file: int) -> None:
+        self._fuse.burn()
+        node = self._files[file]
+        if self.failing:
+            node.lies = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        node.sync()
+        self._fuse.burn()
+
+    def sync_everything(self, file: int) -> None:
+        del file
+        self._fuse.burn()
+        files = list(files_of(self._top))
+        if self.failing:
+            for node in files:
+                node.lies = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        for each in directories_of(self._top):
+            each.sync()
+        for node in files:
+            node.sync()
+        self._fuse.burn()
+
+    def truncate(self, file: int, length: int) -> None:
+        self._fuse.burn()
+        node = self._files[file]
+        node.write(node.content[:length])
+        self._fuse.burn()
+
+    def close(self, file: int) -> None:
+        if self._open_directories.pop(file, None) is None:
+            del self._files[file]
+
+    def sync_directory(self, path: Path) -> None:
+        self._fuse.burn()
+        self._directory(path).sync()
+        self._fuse.burn()
+
+    def open_directory(self, path: Path) -> int:
+        self._fuse.burn()
+        self._last_file += 1
+        self._open_directories[self._last_file] = self._directory(path)
+        return self._last_file
+
+    def sync_names(self, directory: int) -> None:
+        self._fuse.burn()
+        self._open_directories[directory].sync()
+        self._fuse.burn()
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._fuse.burn()
+        directory, name = self._place(old)
+        if name not in directory.names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(old))
+        directory.change(move_name(name, new.name))
+        self._fuse.burn()
+
+    def unlink(self, path: Path) -> None:
+        self._fuse.burn()
+        directory, name = self._place(path)
+        node = directory.names.get(name)
+        if isinstance(node, File):
+            self._litter = [*self._litter, node.content][-MAX_LITTER:]
+            directory.change(remove_name(name))
+        self._fuse.burn()
+
+    def open(self, path: Path) -> BinaryIO:
+        return io.BytesIO(self._find(path).content)
+
+    def size(self, path: Path) -> int:
+        return len(self._find(path).content)
+
+    def names(self, path: Path) -> list[str]:
+        try:
+            return sorted(self._directory(path).names)
+        except FileNotFoundError:
+            return []
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory; like any name it is there for good once its parent is synced."""
+        directory, name = self._place(path)
+        directory.change(add_name(name, Directory()))
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove a directory and what is in it."""
+        directory, name = self._place(path)
+        directory.change(remove_name(name))
+
+    def kill(self) -> None:
+        """End every process: their descriptors go, the cache stays."""
+        self._files, self._open_directories = {}, {}
+
+    def power_cut(self) -> None:
+        """Cut the power: what was synced is left, and of the rest what chance leaves."""
+        self.kill()
+        self.room, self.failing = None, False
+        PowerCut(rng=self._rng, litter=self._litter).cut(self._top)
+
+    def damage(self, path: Path, *, at: int) -> None:
+        """Let a bit rot: flip one in the byte at `at`, in the cache and on the medium."""
+        node = self._find(path)
+        content = bytearray(node.content)
+        content[at] ^= 1 << self._rng.randrange(8)
+        node.states = [bytes(content)]
+
+    def _place(self, path: Path) -> tuple[Directory, str]:
+        return self._directory(path.parent), path.name
+
+    def _directory(self, path: Path) -> Directory:
+        node: Node | None = self._top
+        for name in str(path)[self._skip :].split("/"):
+            if name and isinstance(node, Directory):
+                node = node.names.get(name)
+        if not isinstance(node, Directory):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return node
+
+    def _find(self, path: Path) -> File:
+        directory, name = self._place(path)
+        node = directory.names.get(name)
+        if not isinstance(node, File):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return node
+
+    def _open_file(self, path: Path) -> int:
+        self._last_file += 1
+        self._files[self._last_file] = self._find(path)
+        return self._last_file

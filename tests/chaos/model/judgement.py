@@ -1,0 +1,81 @@
+"""Holds what is in the bucket and in the counters against what clients were answered."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from tests.chaos.model.findings import Findings, Place
+from tests.chaos.model.process import Process, payload
+from tests.chaos.model.spool import SimSpool
+from workers.spool.counters import Field
+
+PAYLOAD = re.compile(rb'\{"id":(\d+),"pad":"(x*)"\}')
+
+
+def check_ledger(process: Process) -> None:
+    """Check that pending, which is not counted, is what the files and segments hold.
+
+    Raises:
+        AssertionError: it is not.
+    """
+    for process_spool in process.process_spools:
+        counted = (
+            process_spool.counters[Field.ACCEPTED]
+            - process_spool.counters[Field.STORED]
+            - process_spool.counters[Field.DEAD]
+        )
+        held = sum(segment.lines for segment in process_spool.unfinished())
+        held += sum(
+            (file.read_seal() or (file.survey().lines, 0))[0] for file in process_spool.backlog
+        )
+        assert counted == held, f"the ledger says {counted} pending, and there are {held}"
+
+
+def judge(
+    lines: Iterable[tuple[Place, bytes]],
+    *,
+    acknowledged: Mapping[int, Place],
+    refused: Collection[int],
+    spool: SimSpool,
+    cuts: int,
+    uncertain: bool,
+) -> Findings:
+    """Judge a trial by the lines in its bucket. `uncertain`: a sync has failed on the way."""
+    found: dict[int, list[Place]] = {}
+    strange = []
+    for place, line in lines:
+        match = PAYLOAD.fullmatch(line)
+        if match and payload(number := int(match[1])) == line + b"\n":
+            found.setdefault(number, []).append(place)
+        # After a failed sync a line that was refused may be half there; it is then left empty.
+        elif line or not uncertain:
+            strange.append(f"{place} is no payload that was sent: {line[:60]!r}")
+    misplaced = (
+        f"{number} is at {found[number]}, not at {place}"
+        for number, place in acknowledged.items()
+        if number in found and found[number] != [place]
+    )
+    stored = sum(map(len, found.values()))
+    return Findings(
+        lost=[number for number in acknowledged if number not in found],
+        twice=[number for number, places in found.items() if len(places) > 1],
+        faults=[
+            *strange,
+            *misplaced,
+            *(f"{number} was refused, and is stored" for number in set(refused) & set(found)),
+            *_judge_ledger(spool, stored=stored, cuts=cuts, uncertain=uncertain),
+        ],
+    )
+
+
+def _judge_ledger(spool: SimSpool, *, stored: int, cuts: int, uncertain: bool) -> Iterator[str]:
+    if not uncertain:
+        yield from (f"quarantined without damage: {name}" for name in spool.quarantined)
+        if spool.dead or spool.count(Field.DEAD):
+            yield f"the ledger: {spool.count(Field.DEAD)} dead, where there can be none"
+    accepted, dead = spool.count(Field.ACCEPTED), spool.count(Field.DEAD)
+    counted = spool.count(Field.STORED)
+    if accepted != counted + dead:
+        yield f"the ledger: accepted {accepted}, stored {counted}, dead {dead}"
+    # Only a power cut takes counters back; a kill does not.
+    if not cuts and counted != stored:
+        yield f"the ledger: {counted} stored, and in S3 there are {stored}"

@@ -1,0 +1,159 @@
+"""One process of the model: the real intake, committer, adoption and uploader, without threads."""
+
+import contextlib
+import dataclasses
+import queue
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workers.errors import (
+    Abandoned,
+)
+from workers.intake.intake import Intake
+from workers.segments.future import DurabilityFuture
+from workers.segments.ratios import Ratios
+from workers.segments.segment import Receipt
+from workers.settings import Settings, load_settings
+from workers.spool.adoption import Adoption
+from workers.spool.committer import FEW_FILES, Committer
+from workers.spool.counters import Field
+from workers.spool.process_spool import ProcessSpool
+from workers.upload.s3 import Bucket
+from workers.upload.uploader import Uploader
+
+if TYPE_CHECKING:
+    from workers.dispatch.jobs import JobQueue
+from tests.chaos.model.s3 import NoWaitBackoff
+from tests.chaos.model.spool import ROOT, SimSpool
+
+
+def _settings(compression: str) -> Settings:
+    given = load_settings(
+        {
+            "S3_BUCKET": "bucket",
+            "SPOOL_DIR": str(ROOT),
+            "COMPRESSION": compression,
+            "OBJECT_MAX_PAYLOADS": "12",
+            "OBJECT_TARGET_BYTES": "4096",
+            "MAX_QUEUE": "6",
+        }
+    )
+    # Every segment is old enough at once: the trial chooses when one is sealed.
+    return dataclasses.replace(given, object_max_age_seconds=0.0)
+
+
+SETTINGS = [_settings(compression) for compression in ("none", "gzip", "zstd")]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAnswer:
+    """One collection whose client waits for the answer."""
+
+    ids: list[int]
+    receipts: list[Receipt]
+    future: DurabilityFuture
+
+
+class SteppedCommitter(Committer):
+    """The committer, run step by step: there is one thread, and it cannot wait."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` would find something to do."""
+        return not self._inbox.empty()
+
+
+class Process:
+    """One process's pipeline without its threads: each thread's work is a method."""
+
+    def __init__(self, spool: SimSpool, *, bucket: Bucket, settings: Settings) -> None:
+        self.process_spool = spool.create_process_spool()
+        self.process_spool.counters[Field.DURABLE] = 1
+        self.process_spool.counters.flush()
+        self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
+        # Now and then any two files are many: they are synced all at once.
+        few = spool.chance((1, FEW_FILES))
+        self.committer = SteppedCommitter(
+            self.process_spool.counters, sync_all=self.process_spool.sync_all, few=few
+        )
+        self.asked: list[PendingAnswer] = []
+        self._spool = spool
+        ratios = Ratios(most=8)
+        self.intake = Intake(
+            settings,
+            process_spool=self.process_spool,
+            jobs=self.jobs,
+            committer=self.committer,
+            new_body=self.process_spool.new_file,
+            ratios=ratios,
+        )
+        self.adoption = Adoption(spool, self.intake)
+        self._uploader = Uploader(
+            bucket, spool=spool, backoff=NoWaitBackoff(), ratios=ratios, on_done=lambda: None
+        )
+        self.adopt()
+
+    @property
+    def process_spools(self) -> list[ProcessSpool]:
+        """The spool directories that this process owns."""
+        return [self.process_spool, *self.adoption.process_spools]
+
+    def accept(self, stream: str, ids: list[int]) -> None:
+        """Take a collection.
+
+        Raises:
+            Refusal: it was not taken.
+        """
+        lines = b"".join(map(payload, ids))
+        future = self.intake.take(stream, lines, count=len(ids))
+        self.asked.append(PendingAnswer(ids, future.receipts(), future))
+
+    def commit(self) -> None:
+        """Do the committer's work until none is left."""
+        while self.committer.has_work:
+            self.committer.step()
+
+    def adopt(self) -> None:
+        """Do the adopter's work: one look."""
+        self.adoption.look(stopping=lambda: False)
+
+    def seal(self) -> None:
+        """Do the sealer's work: one round."""
+        self.intake.seal_due()
+        self.adoption.feed()
+
+    def upload(self) -> bool:
+        """Do the work of dispatcher and worker for one job. False where there is none."""
+        try:
+            job = self.jobs.get_nowait()
+        except queue.Empty:
+            return False
+        self.intake.on_room()
+        assert job is not None
+        self.commit()
+        assert job.segment.frozen.is_set(), "a worker would wait without end"
+        with contextlib.suppress(Abandoned):
+            self._uploader.upload(job)
+        return True
+
+    def stop(self, uploads: int) -> None:
+        """Stop in the usual order, with time for so many uploads."""
+        self.intake.close()
+        jobs = self.intake.freeze_all()
+        self.commit()
+        for job in jobs:
+            with contextlib.suppress(queue.Full):
+                self.jobs.put_nowait(job)
+        while uploads and self.upload():
+            uploads -= 1
+        self.adoption.close()
+        if self.process_spool.unfinished():
+            self.process_spool.close()
+        else:
+            self._spool.retire(self.process_spool)
+
+
+def payload(number: int) -> bytes:
+    """Make a payload that shows whether it was altered; every fourth goes over sectors."""
+    pad = number * 7919 % (900 if number % 4 == 0 else 61)
+    return b'{"id":%d,"pad":"%b"}\n' % (number, b"x" * pad)

@@ -1,0 +1,128 @@
+"""S3 in the model: a bucket in memory that fails at random, and a backoff that does not wait."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.model.findings import Place
+from tests.chaos.model.fuse import Fuse
+from workers.dispatch.backoff import Backoff
+from workers.errors import (
+    ObjectExists,
+    ObjectMissing,
+    StoreUnavailable,
+)
+from workers.operate.receipts import DEAD_PREFIX
+from workers.upload.compression import unpack
+from workers.upload.s3 import REASONS, Bucket, Stored
+
+# With a third of all PUTs failing, this many failures in a row mean that none will get through.
+MAX_ATTEMPTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    body: bytes
+    metadata: dict[str, str]
+    encoding: str | None
+    etag: str
+
+
+class MemoryS3(Bucket):
+    """A bucket in memory that fails, loses answers, and now and then keeps half a body.
+
+    Of all calls 20 % fail with nothing done; of those that do something 15 % lose their answer.
+    """
+
+    def __init__(self, *, rng: Random, fuse: Fuse, conditional: bool = True) -> None:
+        super().__init__(None, conditional=conditional)
+        self.objects: dict[str, _Object] = {}
+        self._rng = rng
+        self._fuse = fuse
+        self._puts = 0
+
+    def put(
+        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], encoding: str | None
+    ) -> None:
+        del bucket
+        self._begin()
+        if self._conditional and key in self.objects:
+            raise ObjectExists(key)
+        if self._rng.random() < 0.03:
+            # S3 does no such thing; some that speak its protocol have.
+            self._keep(key, body[: self._rng.randint(0, len(body))], metadata, encoding)
+            raise StoreUnavailable("cut off", reason="network")
+        self._keep(key, body, metadata, encoding)
+        self._end()
+
+    def replace(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        etag: str,
+        metadata: dict[str, str],
+        encoding: str | None,
+    ) -> None:
+        del bucket
+        self._begin()
+        if self._get(key).etag != etag:
+            raise StoreUnavailable("changed meanwhile", reason="other")
+        self._keep(key, body, metadata, encoding)
+        self._end()
+
+    def head(self, bucket: str, key: str) -> Stored:
+        del bucket
+        self._begin()
+        found = self._get(key)
+        return Stored(size=len(found.body), metadata=found.metadata, etag=found.etag, modified=0.0)
+
+    def lines(self) -> Iterator[tuple[Place, bytes]]:
+        """Yield every line that is stored, and where.
+
+        Raises:
+            AssertionError: an object is not whole.
+        """
+        for key, found in self.objects.items():
+            if key.startswith(DEAD_PREFIX):
+                continue
+            try:
+                text = unpack(found.body, compression=found.encoding)
+            except Exception as error:
+                raise AssertionError(f"{key} is not whole") from error
+            for number, line in enumerate(text.split(b"\n")[:-1], 1):
+                yield Place(key, number), line
+
+    def _begin(self) -> None:
+        self._fuse.burn()
+        if self._rng.random() < 0.2:
+            raise StoreUnavailable("not now", reason=self._rng.choice(REASONS))
+
+    def _end(self) -> None:
+        self._fuse.burn()
+        if self._rng.random() < 0.15:
+            raise StoreUnavailable("the answer is lost", reason="network")
+
+    def _get(self, key: str) -> _Object:
+        if key not in self.objects:
+            raise ObjectMissing(key)
+        return self.objects[key]
+
+    def _keep(self, key: str, body: bytes, metadata: dict[str, str], encoding: str | None) -> None:
+        self._puts += 1
+        self.objects[key] = _Object(body, metadata, encoding, str(self._puts))
+
+
+class NeverThroughError(Exception):
+    """S3 has refused the same object again and again."""
+
+
+class NoWaitBackoff(Backoff):
+    """A backoff without waits."""
+
+    def wait(self, attempt: int) -> None:
+        """Return at once; raise where another attempt is pointless."""
+        if attempt > MAX_ATTEMPTS:
+            raise NeverThroughError(f"failed {attempt} times in a row")
+        self.check()
