@@ -126,7 +126,7 @@ class DictBucket(Bucket):
         key: str,
         body: bytes,
         *,
-        etag: str,
+        etag: str | None,
         metadata: dict[str, str],
         encoding: str | None,
     ) -> None:

@@ -54,7 +54,7 @@ class StoreError(BucketBrigadeError):
 
 
 class StoreUnavailable(StoreError):
-    """The failure may pass. `reason` is a word from `workers.upload.s3.REASONS`."""
+    """The failure may pass. `reason` is a word from `workers.upload.s3_errors.REASONS`."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)

@@ -1,54 +1,31 @@
-"""The one place that talks to boto3: four calls on a bucket, and what their failures mean."""
+"""Objects in a bucket: what the service asks of S3, through one shared client."""
 
-import logging
+import base64
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
-import botocore.exceptions
 from botocore import handlers
 from botocore.config import Config
 
-from workers.errors import (
-    ObjectExists,
-    ObjectMissing,
-    ObjectRejected,
-    StoreError,
-    StoreUnavailable,
-)
+from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.settings import Settings
-
-log = logging.getLogger(__name__)
-
-# Words for why a PUT failed, as in the metrics.
-REASONS = ("throttled", "denied", "bucket", "server", "network", "other")
-# S3's error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-# Only these condemn the object itself; an operator can mend anything else.
-_REJECTED = frozenset({"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidURI"})
-_THROTTLED = frozenset({"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests"})
-_BUCKET = frozenset({"NoSuchBucket", "PermanentRedirect", "IllegalLocationConstraintException"})
-_NETWORK = (
-    botocore.exceptions.HTTPClientError,
-    botocore.exceptions.ConnectionError,
-    botocore.exceptions.ReadTimeoutError,
-    OSError,
-)
-_BROKEN_READ = (
-    *_NETWORK,
-    botocore.exceptions.ResponseStreamingError,
-    botocore.exceptions.IncompleteReadError,
-)
+from workers.upload.s3_errors import meaning
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What HEAD says of an object. `modified` is seconds since 1970."""
+    """What HEAD says of an object; None where the store, or a proxy before it, does not say.
 
-    size: int
+    Names of metadata are in lower case. `modified` is seconds since 1970.
+    """
+
+    size: int | None
     metadata: dict[str, str]
-    etag: str
-    modified: float
+    etag: str | None
+    modified: float | None
 
 
 class Bucket:
@@ -87,12 +64,8 @@ class Bucket:
         Raises:
             ObjectExists, ObjectRejected: see there.
         """
-        extra: dict[str, str] = {}
-        if encoding:
-            extra["ContentEncoding"] = encoding
-        if self._conditional:
-            extra["IfNoneMatch"] = "*"
-        self._put(bucket, key, body, metadata=metadata, extra=extra)
+        condition = {"IfNoneMatch": "*"} if self._conditional else {}
+        self._put(bucket, key, body, metadata=metadata, encoding=encoding, condition=condition)
 
     def replace(
         self,
@@ -100,14 +73,14 @@ class Bucket:
         key: str,
         body: bytes,
         *,
-        etag: str,
+        etag: str | None,
         metadata: dict[str, str],
         encoding: str | None,
     ) -> None:
-        """Overwrite the very object that has `etag`."""
-        extra = {"ContentEncoding": encoding} if encoding else {}
+        """Overwrite the very object that has `etag`, or any if the store knows no conditions."""
+        condition = {"IfMatch": etag} if self._conditional and etag else {}
         try:
-            self._put(bucket, key, body, metadata=metadata, extra={**extra, "IfMatch": etag})
+            self._put(bucket, key, body, metadata=metadata, encoding=encoding, condition=condition)
         except ObjectExists as error:
             raise StoreUnavailable(f"changed meanwhile: {error}", reason="other") from error
 
@@ -118,11 +91,13 @@ class Bucket:
             ObjectMissing: there is none.
         """
         answer = self._call("head_object", Bucket=bucket, Key=key)
+        modified = answer.get("LastModified")
         return Stored(
-            size=answer["ContentLength"],
-            metadata=answer["Metadata"],
-            etag=answer["ETag"],
-            modified=answer["LastModified"].timestamp(),
+            size=answer.get("ContentLength"),
+            # Header names have no case: Go's proxies, and stores, send `X-Amz-Meta-Segment`.
+            metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+            etag=answer.get("ETag"),
+            modified=modified.timestamp() if modified else None,
         )
 
     def get(self, bucket: str, key: str, *, most: int = 0) -> tuple[bytes, str | None]:
@@ -135,8 +110,8 @@ class Bucket:
         answer = self._call("get_object", Bucket=bucket, Key=key, **extra)
         try:
             return answer["Body"].read(), answer.get("ContentEncoding")
-        except _BROKEN_READ as error:
-            raise StoreUnavailable(str(error), reason="network") from error
+        except Exception as error:
+            raise meaning(error) from error
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object."""
@@ -154,8 +129,16 @@ class Bucket:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _put(
-        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], extra: dict[str, str]
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        metadata: dict[str, str],
+        encoding: str | None,
+        condition: dict[str, str],
     ) -> None:
+        extra = {"ContentEncoding": encoding} if encoding else {}
         try:
             self._call(
                 "put_object",
@@ -165,42 +148,25 @@ class Bucket:
                 Metadata=metadata,
                 ContentType="application/x-ndjson",
                 **extra,
+                **condition,
+                **self._checksum(body),
             )
         except ObjectMissing as error:
             raise StoreUnavailable(str(error), reason="bucket") from error
 
+    def _checksum(self, body: bytes) -> dict[str, str]:
+        """Return the parameter by which S3 checks what arrives.
+
+        Without it botocore would send the body in chunks of its own format over TLS, with a trailer
+        (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html), which many
+        stores refuse, and some store as it is.
+        """
+        if self._client.meta.config.request_checksum_calculation == "when_required":
+            return {}
+        return {"ChecksumCRC32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()}
+
     def _call(self, method: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, method)(**arguments)
-        except botocore.exceptions.ClientError as error:
-            raise _meaning(error) from error
-        except botocore.exceptions.ParamValidationError as error:
-            # Of what we hand it only the bucket's name comes from outside.
-            raise StoreUnavailable(str(error), reason="bucket") from error
-        except botocore.exceptions.NoCredentialsError as error:
-            raise StoreUnavailable(str(error), reason="denied") from error
-        except _NETWORK as error:
-            raise StoreUnavailable(str(error), reason="network") from error
         except Exception as error:
-            # botocore parses what any server sends: no answer of one may end a worker.
-            raise StoreUnavailable(f"{type(error).__name__}: {error}", reason="other") from error
-
-
-def _meaning(error: botocore.exceptions.ClientError) -> StoreError:
-    """Tell what an error answer means for the object. HEAD answers have a status and no code."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    text = str(error)
-    if code in _BUCKET:
-        return StoreUnavailable(text, reason="bucket")
-    if code == "PreconditionFailed" or status == 412:
-        return ObjectExists(text)
-    if code in ("NoSuchKey", "NotFound", "404") or status == 404:
-        return ObjectMissing(text)
-    if code in _REJECTED:
-        return ObjectRejected(text)
-    if code in _THROTTLED or status == 429:
-        return StoreUnavailable(text, reason="throttled")
-    if status in (401, 403):
-        return StoreUnavailable(text, reason="denied")
-    return StoreUnavailable(text, reason="server" if status >= 500 else "other")
+            raise meaning(error) from error

@@ -14,7 +14,8 @@ from workers.errors import (
 )
 from workers.operate.receipts import DEAD_PREFIX
 from workers.upload.compression import unpack
-from workers.upload.s3 import REASONS, Bucket, Stored
+from workers.upload.s3 import Bucket, Stored
+from workers.upload.s3_errors import REASONS
 
 # With a third of all PUTs failing, this many failures in a row mean that none will get through.
 MAX_ATTEMPTS = 200
@@ -61,7 +62,7 @@ class MemoryS3(Bucket):
         key: str,
         body: bytes,
         *,
-        etag: str,
+        etag: str | None,
         metadata: dict[str, str],
         encoding: str | None,
     ) -> None:

@@ -18,7 +18,7 @@ from workers.pipeline import Pipeline
 from workers.segments.naming import default_template
 from workers.settings import SettingsSchema
 from workers.spool.counters import Field
-from workers.upload.s3 import REASONS
+from workers.upload.s3_errors import REASONS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = {

@@ -14,7 +14,7 @@ from workers.spool.counters import (
     Totals,
     segment_number,
 )
-from workers.upload.s3 import REASONS
+from workers.upload.s3_errors import REASONS
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
 """The uploader: a job becomes exactly one object, whatever S3 answers, or a dead letter."""
 
 import json
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import EndpointConnectionError
-from botocore.stub import Stubber
 
 from tests.conftest import BadDisk, Bench, DictBucket, balance
 from workers.errors import (
@@ -24,7 +19,6 @@ from workers.spool.counters import Field
 from workers.spool.segment_file import SegmentFile
 from workers.upload import compression
 from workers.upload.compression import unpack
-from workers.upload.s3 import Bucket
 
 MakeBench = Callable[..., Bench]
 AWAY = StoreUnavailable("SlowDown", reason="throttled")
@@ -312,148 +306,3 @@ def test_damaged_and_refused(bench: Bench, bucket: DictBucket) -> None:
     lines = bench.spool.root / "dead" / f"{receipt.header.name}.ndjson"
     assert lines.read_bytes() == b'\n{"n":2}\n'
     assert balance(bench.totals()) == (2, 0, 0, 2)
-
-
-# --- What S3's answers mean, through a real client ------------------------------------------------
-
-
-@pytest.fixture
-def client() -> Any:
-    """Make a real client that never gets to connect."""
-    return boto3.client(
-        "s3",
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
-    )
-
-
-@pytest.fixture
-def stub(client: Any) -> Iterator[Stubber]:
-    """Answer for S3 from a script; parameters that S3 does not know are errors."""
-    with Stubber(client) as stub:
-        yield stub
-        stub.assert_no_pending_responses()
-
-
-def put(client: Any, *, conditional: bool = True, encoding: str | None = "gzip") -> None:
-    """Put an object."""
-    Bucket(client, conditional=conditional).put(
-        "b", "k", b"body", metadata={"segment": "n"}, encoding=encoding
-    )
-
-
-PUT = {
-    "Bucket": "b",
-    "Key": "k",
-    "Body": b"body",
-    "Metadata": {"segment": "n"},
-    "ContentType": "application/x-ndjson",
-}
-
-
-@pytest.mark.parametrize(
-    ("conditional", "encoding", "extra"),
-    [
-        (True, "gzip", {"IfNoneMatch": "*", "ContentEncoding": "gzip"}),
-        (True, None, {"IfNoneMatch": "*"}),
-        (False, "zstd", {"ContentEncoding": "zstd"}),
-    ],
-)
-def test_what_a_put_says(
-    client: Any, stub: Stubber, *, conditional: bool, encoding: str, extra: dict[str, str]
-) -> None:
-    """Type and encoding are set; the condition is there unless it is switched off."""
-    stub.add_response("put_object", {}, {**PUT, **extra})
-    put(client, conditional=conditional, encoding=encoding)
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "kind", "reason"),
-    [
-        ("SlowDown", 503, StoreUnavailable, "throttled"),
-        ("TooManyRequests", 429, StoreUnavailable, "throttled"),
-        ("Whatever", 429, StoreUnavailable, "throttled"),
-        ("InternalError", 500, StoreUnavailable, "server"),
-        ("ServiceUnavailable", 503, StoreUnavailable, "server"),
-        ("AccessDenied", 403, StoreUnavailable, "denied"),
-        ("InvalidAccessKeyId", 403, StoreUnavailable, "denied"),
-        ("Unauthorized", 401, StoreUnavailable, "denied"),
-        ("NoSuchBucket", 404, StoreUnavailable, "bucket"),
-        ("PermanentRedirect", 301, StoreUnavailable, "bucket"),
-        ("NoSuchKey", 404, StoreUnavailable, "bucket"),
-        ("ConditionalRequestConflict", 409, StoreUnavailable, "other"),
-        ("RequestTimeout", 400, StoreUnavailable, "other"),
-        ("BadDigest", 400, StoreUnavailable, "other"),
-        ("NeverSeenBefore", 418, StoreUnavailable, "other"),
-        ("PreconditionFailed", 412, ObjectExists, None),
-        ("EntityTooLarge", 400, ObjectRejected, None),
-        ("KeyTooLongError", 400, ObjectRejected, None),
-    ],
-)
-def test_what_a_refused_put_means(
-    client: Any,
-    stub: Stubber,
-    *,
-    code: str,
-    status: int,
-    kind: type[StoreError],
-    reason: str | None,
-) -> None:
-    """Only what condemns the object itself makes a dead letter; anything else may pass."""
-    stub.add_client_error("put_object", service_error_code=code, http_status_code=status)
-    with pytest.raises(kind) as caught:
-        put(client)
-    assert type(caught.value) is kind
-    assert getattr(caught.value, "reason", None) == reason
-
-
-def test_a_replacement_is_of_the_object_that_was_seen(client: Any, stub: Stubber) -> None:
-    """An object that changed meanwhile is looked at again and not overwritten."""
-    expected = {**PUT, "IfMatch": '"e"', "ContentEncoding": "gzip"}
-    stub.add_response("put_object", {}, expected)
-    stub.add_client_error("put_object", service_error_code="PreconditionFailed")
-    bucket = Bucket(client)
-    changes: dict[str, Any] = {"etag": '"e"', "metadata": {"segment": "n"}, "encoding": "gzip"}
-    bucket.replace("b", "k", b"body", **changes)
-    with pytest.raises(StoreUnavailable, match="changed meanwhile"):
-        bucket.replace("b", "k", b"body", **changes)
-
-
-def test_a_parameter_that_botocore_would_not_send(client: Any) -> None:
-    """A wrong bucket is for an operator to mend: it condemns no object."""
-    with pytest.raises(StoreUnavailable) as caught:
-        Bucket(client).put("no bucket's name", "k", b"", metadata={}, encoding=None)
-    assert caught.value.reason == "bucket"
-
-
-def test_no_answer_of_a_server_ends_a_worker(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever botocore makes of what some server sent is worth another try."""
-    errors = iter([EndpointConnectionError(endpoint_url="u"), KeyError("no such field"), OSError()])
-
-    def fail(**_: Any) -> None:
-        raise next(errors)
-
-    monkeypatch.setattr(client, "put_object", fail)
-    reasons = []
-    for _ in range(3):
-        with pytest.raises(StoreUnavailable) as caught:
-            put(client)
-        reasons.append(caught.value.reason)
-    assert reasons == ["network", "other", "network"]
-
-
-def test_listing_goes_through_all_pages(client: Any, stub: Stubber) -> None:
-    """A bucket of many thousand objects is listed to its end."""
-    moment = datetime.fromtimestamp(1, UTC)
-    first = {
-        "Contents": [{"Key": "a", "LastModified": moment}],
-        "IsTruncated": True,
-        "NextContinuationToken": "t",
-    }
-    stub.add_response("list_objects_v2", first, {"Bucket": "b", "Prefix": ""})
-    expected = {"Bucket": "b", "Prefix": "", "ContinuationToken": "t"}
-    last = {"Contents": [{"Key": "b", "LastModified": moment}], "IsTruncated": False}
-    stub.add_response("list_objects_v2", last, expected)
-    assert list(Bucket(client).list("b")) == [("a", 1.0), ("b", 1.0)]
