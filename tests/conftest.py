@@ -268,7 +268,6 @@ class Bench:
         self.uploader = Uploader(
             bucket,
             spool=self.spool,
-            backoff=self.backoff,
             ratios=self.ratios,
             on_done=lambda: self.done.append(1),
         )
@@ -293,12 +292,23 @@ class Bench:
         assert job is not None
         return job
 
+    def upload(self, job: Job) -> None:
+        """Try a job again and again until it is stored or dead."""
+        for attempt in itertools.count(1):
+            self.backoff.check()
+            try:
+                self.uploader.upload(job)
+            except StoreUnavailable:
+                self.backoff.wait(attempt)
+            else:
+                return
+
     def upload_all(self) -> None:
         """Seal and upload everything, adopted homes' segments too."""
         self.age()
         self.adoption.feed()
         while not self.jobs.empty():
-            self.uploader.upload(self.next_job())
+            self.upload(self.next_job())
             self.adoption.feed()
 
     def totals(self) -> Totals:

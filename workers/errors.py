@@ -3,11 +3,12 @@
 BucketBrigadeError
 ├── SettingsError        the operator, before a port opens
 ├── SpoolError           the operator: the spool directory cannot be used
-├── Refusal              the client: nothing of its collection was kept
+├── Refusal              the client: nothing of its collection was kept, unless it says so
 │   ├── TooManyPayloads    …and it would never fit: send less at once
 │   ├── Full               …there is no room now: come back later
 │   ├── Draining           …this process is stopping: come back, another will answer
-│   └── NotDurable         …the disk did not take it: come back later
+│   ├── NotDurable         …the disk did not take it: come back later
+│   └── NotConfirmed       …it may be kept all the same: the disk failed before it said so
 ├── StoreError           the worker that talks to S3
 │   ├── StoreUnavailable   may pass: try again, for ever
 │   ├── ObjectExists       the key is taken: look whether it is ours
@@ -30,7 +31,7 @@ class SpoolError(BucketBrigadeError):
 
 
 class Refusal(BucketBrigadeError):
-    """A collection was not accepted, and no part of it was kept."""
+    """A collection was not accepted, and no part of it was kept (but see `NotConfirmed`)."""
 
 
 class TooManyPayloads(Refusal):
@@ -46,7 +47,11 @@ class Draining(Refusal):
 
 
 class NotDurable(Refusal):
-    """The collection could not be made durable."""
+    """The collection could not be made durable; nothing of it was kept."""
+
+
+class NotConfirmed(Refusal):
+    """Whether the collection is durable is unknown: it may be stored all the same."""
 
 
 class StoreError(BucketBrigadeError):

@@ -76,7 +76,6 @@ class Pipeline:
         uploader = Uploader(
             bucket,
             spool=self.spool,
-            backoff=self._backoff,
             ratios=ratios,
             on_done=lambda: self._finished.append(time.monotonic()),
         )

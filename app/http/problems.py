@@ -8,9 +8,11 @@ Problem
 ├── UnsupportedType      415: another media type or content coding, please
 ├── WrongShape           422: it is JSON, but not a collection of payloads
 └── Unavailable          503: not now; come back after `Retry-After` seconds
+    └── NotConfirmed       …and the payloads of this request may be stored all the same
 
-The type of every problem is "about:blank": the status says the kind, `detail` and `errors` say the
-rest, and there is no page behind a type URI to look up (RFC 9457 section 4.2.1).
+The type of every problem but `NotConfirmed` is "about:blank": the status says the kind, `detail`
+and `errors` say the rest, and there is no page behind a type URI to look up (RFC 9457 section
+4.2.1).
 """
 
 import json
@@ -49,6 +51,7 @@ class Problem(Exception):
     """
 
     default_status = HTTPStatus.INTERNAL_SERVER_ERROR
+    type = "about:blank"
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class Problem(Exception):
     def body(self) -> bytes:
         """Return the application/problem+json document (RFC 9457 section 3). Does not block."""
         document: dict[str, object] = {
-            "type": "about:blank",
+            "type": self.type,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -129,9 +132,18 @@ class WrongShape(Problem):
 
 
 class Unavailable(Problem):
-    """There is no room now, or the process is stopping; `retry_after` is in seconds."""
+    """There is no room now, or the process is stopping; `retry_after` is in seconds.
+
+    Nothing was kept, unless it is `NotConfirmed`.
+    """
 
     default_status = HTTPStatus.SERVICE_UNAVAILABLE
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail, headers={"Retry-After": str(max(1, retry_after))})
+
+
+class NotConfirmed(Unavailable):
+    """Whether the payloads are kept is unknown: a client that sends them again may double them."""
+
+    type = "urn:bucket-brigade:not-confirmed"

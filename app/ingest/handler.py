@@ -13,11 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from app.http.content_encoding import inflate
-from app.http.problems import Problem, TooLarge, Unavailable
+from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
 from app.http.responses import COUNTERS, JSON, Answer
 from app.ingest.formats import Collection, decode
 from app.ingest.schemas import load_payload_schema
 from app.logs import request_id
+from workers import errors
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
 from workers.segments.future import DurabilityFuture
@@ -145,6 +146,8 @@ class IngestHandler:
         if isinstance(refusal, TooManyPayloads):
             return TooLarge(str(refusal))
         retry_after = self._pipeline().retry_after()
+        if isinstance(refusal, errors.NotConfirmed):
+            return NotConfirmed(f"Not confirmed: {refusal}.", retry_after=retry_after)
         return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
 
     def count(self, status: int) -> None:

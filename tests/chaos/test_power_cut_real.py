@@ -23,7 +23,14 @@ from typing import Any, Self
 import pytest
 
 from tests.support import wait_until
-from workers.errors import Full, NotDurable, ObjectExists, ObjectMissing, StoreUnavailable
+from workers.errors import (
+    Full,
+    NotConfirmed,
+    NotDurable,
+    ObjectExists,
+    ObjectMissing,
+    StoreUnavailable,
+)
 from workers.pipeline import Pipeline
 from workers.settings import load_settings
 from workers.spool.counters import Field
@@ -186,7 +193,7 @@ def _post(pipeline: Pipeline, ids: Iterator[int]) -> None:
         lines = b"".join(b'{"id":%d,"pad":"%b"}\n' % (n, b"x" * (n % 300)) for n in numbers)
         try:
             receipts = pipeline.accept("s", lines, count=len(numbers))
-        except NotDurable:
+        except (NotConfirmed, NotDurable):
             return
         except Full:
             time.sleep(0.001)

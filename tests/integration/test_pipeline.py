@@ -21,7 +21,7 @@ from tests.support import wait_until
 from tests.support.s3 import LOOPBACK, FakeS3, Fault
 from workers import pipeline as pipeline_module
 from workers.dispatch import backoff
-from workers.errors import Draining, Full, NotDurable
+from workers.errors import Draining, Full, NotConfirmed, NotDurable
 from workers.pipeline import FIRST_RETRY_AFTER, MAX_RETRY_AFTER, Pipeline
 from workers.segments.naming import created_microseconds
 from workers.segments.segment import Receipt
@@ -320,7 +320,7 @@ def test_a_failed_sync_ends_acceptance(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
-        with pytest.raises(NotDurable):
+        with pytest.raises(NotConfirmed):
             accept(pipeline, b'{"n":2}')
     with pytest.raises(NotDurable, match="restart"):
         accept(pipeline, b'{"n":3}')

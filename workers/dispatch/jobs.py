@@ -8,11 +8,23 @@ from workers.spool.process_spool import ProcessSpool
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job's lines; once it is known, only the removal is left to do."""
+
+    stored: int
+    dead: int
+
+
+@dataclass(slots=True, eq=False)
 class Job:
-    """A sealed segment on its way to S3, and the home that its lines are in."""
+    """A sealed segment on its way to S3, and the directory that its lines are in.
+
+    One thread at a time has it. `outcome` is set once its object is verified.
+    """
 
     segment: Segment
     process_spool: ProcessSpool
+    outcome: Outcome | None = None
 
 
 # None is the STOP behind the last job.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from workers.dispatch.backoff import Backoff
 from workers.dispatch.jobs import Channel, Job, Pool
-from workers.errors import Abandoned
+from workers.errors import Abandoned, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,24 @@ class Worker:
         try:
             while True:
                 try:
+                    self._backoff.check()
                     self._upload(job)
                 except Abandoned:
                     raise
+                except StoreUnavailable as error:
+                    failures += 1
+                    level = logging.WARNING if failures > 1 else logging.INFO
+                    about = {"failures": failures, "reason": error.reason}
+                    about |= {"segment": job.segment.name, "error": str(error)[:300]}
+                    log.log(level, "put failed", extra=about)
+                    self._backoff.wait(failures)
                 except Exception:
                     failures += 1
                     log.exception("upload failed", extra={"segment": job.segment.name})
                     self._backoff.wait(failures)
                 else:
+                    if job.outcome and job.outcome.stored:
+                        self._backoff.record_success()
                     return
         except Abandoned:
             log.warning("upload given up for now", extra={"segment": job.segment.name})

@@ -8,7 +8,7 @@ import queue
 from collections.abc import Callable
 from typing import Protocol
 
-from workers.errors import NotDurable
+from workers.errors import NotConfirmed, NotDurable
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.segment import MemoryBody, Segment
 from workers.spool.counters import Counters, Field
@@ -212,7 +212,7 @@ class Committer:
         for future in futures:
             for run in future.runs:
                 _file(run.segment).cut_back()
-            future.set_exception(NotDurable(self.broken))
+            future.set_exception(NotConfirmed(self.broken))
 
     def _freeze(self, segment: Segment) -> None:
         try:

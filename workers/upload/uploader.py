@@ -1,6 +1,6 @@
-"""Takes one job to S3: compress, PUT, be sure, let go. Retries for ever; runs in a worker's thread.
+"""Takes one job to S3: compress, PUT, verify, finish. One attempt; runs in a worker's thread.
 
-Knows the bucket, the spool and the ledger; no queue and no thread.
+Knows the bucket, the spool and the ledger; no queue, no thread and no retry.
 """
 
 import errno
@@ -9,8 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from workers.dispatch.backoff import Backoff
-from workers.dispatch.jobs import Job
+from workers.dispatch.jobs import Job, Outcome
 from workers.errors import (
     Abandoned,
     ObjectExists,
@@ -44,27 +43,32 @@ class Uploader:
         bucket: Bucket,
         *,
         spool: Spool,
-        backoff: Backoff,
         ratios: Ratios,
         on_done: Callable[[], None],
     ) -> None:
         self._bucket = bucket
         self._spool = spool
-        self._backoff = backoff
         self._ratios = ratios
         self._on_done = on_done
 
     def upload(self, job: Job) -> None:
-        """Block until the job's payloads are stored or dead, however long S3 is away.
+        """Make one attempt to store the job's payloads, or to make a dead letter of them. Blocks.
+
+        After a verified PUT the next attempt only repeats the removal.
 
         Raises:
-            Abandoned: the service stops; the lines stay where they are.
+            StoreUnavailable: S3 did not take them; it may later.
+            OSError: the spool could not be read or written.
+            Abandoned: the lines stay where they are until the next start.
         """
         segment = job.segment
         segment.frozen.wait()
-        self._backoff.check()
+        if job.outcome is not None:
+            self._finish(job)
+            return
         if not segment.lines:
-            job.process_spool.finish(segment)
+            job.outcome = Outcome(stored=0, dead=0)
+            self._finish(job)
             return
         if isinstance(segment.body, SegmentFile) and segment.body.path.suffix == OPEN:
             raise Abandoned("its file could not be frozen; it stays for the next start")
@@ -76,10 +80,19 @@ class Uploader:
             except ObjectRejected as error:
                 self._dead_letter(job, reason=str(error))
                 return
-        self._spool.drop_dead(segment.name)
-        job.process_spool.finish(segment, stored=segment.lines - dead, dead=dead)
-        self._on_done()
+        job.outcome = Outcome(stored=segment.lines - dead, dead=dead)
+        self._finish(job)
         log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
+
+    def _finish(self, job: Job) -> None:
+        """Count what became of the job's lines and remove them; repeatable until it succeeds."""
+        outcome = job.outcome
+        assert outcome is not None
+        if outcome.stored:
+            self._spool.drop_dead(job.segment.name)
+        job.process_spool.finish(job.segment, stored=outcome.stored, dead=outcome.dead)
+        if job.segment.lines:
+            self._on_done()
 
     def _pack(self, job: Job) -> tuple[Packed, Lost]:
         """Compress the lines; damage in their file costs the lines it hit and moves no other."""
@@ -105,26 +118,19 @@ class Uploader:
         return packed, lost
 
     def _store(self, job: Job, packed: Packed, lost: Lost) -> None:
-        """Try until the object is there. Each try has a PUT at its heart."""
-        metadata = _metadata(job.segment, packed, lost)
-        failures = 0
-        while True:
-            try:
-                self._put(job, packed, metadata)
-            except StoreUnavailable as error:
-                failures += 1
-                job.process_spool.counters.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
-                level = logging.WARNING if failures > 1 else logging.INFO
-                log.log(level, "put failed", extra=_about(
-                    job.segment, failures=failures, reason=error.reason, error=str(error)[:300]
-                ))  # fmt: skip
-                self._backoff.wait(failures)
-            else:
-                counters = job.process_spool.counters
-                counters.add(Field.STORED_OBJECTS)
-                counters.add(Field.STORED_BYTES, len(packed.body))
-                self._backoff.record_success()
-                return
+        """Put the object and verify it.
+
+        Raises:
+            StoreUnavailable, ObjectRejected: see there.
+        """
+        counters = job.process_spool.counters
+        try:
+            self._put(job, packed, _metadata(job.segment, packed, lost))
+        except StoreUnavailable as error:
+            counters.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
+            raise
+        counters.add(Field.STORED_OBJECTS)
+        counters.add(Field.STORED_BYTES, len(packed.body))
 
     def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
         header = job.segment.header
@@ -175,8 +181,8 @@ class Uploader:
         else:
             runs = segment.body.read()
         self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
-        job.process_spool.finish(segment, dead=segment.lines)
-        self._on_done()
+        job.outcome = Outcome(stored=0, dead=segment.lines)
+        self._finish(job)
         log.error("dead letter", extra=_about(segment, reason=reason))
         note = json.dumps({"reason": reason, "payloads": segment.lines}).encode() + b"\n"
         try:

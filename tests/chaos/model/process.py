@@ -6,9 +6,7 @@ import queue
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers.errors import (
-    Abandoned,
-)
+from workers.errors import Abandoned, StoreUnavailable
 from workers.intake.intake import Intake
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Ratios
@@ -23,7 +21,7 @@ from workers.upload.uploader import Uploader
 
 if TYPE_CHECKING:
     from workers.dispatch.jobs import JobQueue
-from tests.chaos.model.s3 import NoWaitBackoff
+from tests.chaos.model.s3 import MAX_ATTEMPTS, NeverThroughError
 from tests.chaos.model.spool import ROOT, SimSpool
 
 
@@ -88,9 +86,7 @@ class Process:
             ratios=ratios,
         )
         self.adoption = Adoption(spool, self.intake)
-        self._uploader = Uploader(
-            bucket, spool=spool, backoff=NoWaitBackoff(), ratios=ratios, on_done=lambda: None
-        )
+        self._uploader = Uploader(bucket, spool=spool, ratios=ratios, on_done=lambda: None)
         self.adopt()
 
     @property
@@ -132,9 +128,12 @@ class Process:
         assert job is not None
         self.commit()
         assert job.segment.frozen.is_set(), "a worker would wait without end"
-        with contextlib.suppress(Abandoned):
-            self._uploader.upload(job)
-        return True
+        for _ in range(MAX_ATTEMPTS):
+            with contextlib.suppress(StoreUnavailable):
+                with contextlib.suppress(Abandoned):
+                    self._uploader.upload(job)
+                return True
+        raise NeverThroughError(f"failed {MAX_ATTEMPTS} times in a row")
 
     def stop(self, uploads: int) -> None:
         """Stop in the usual order, with time for so many uploads."""

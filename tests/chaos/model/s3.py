@@ -6,7 +6,6 @@ from random import Random
 
 from tests.chaos.model.findings import Place
 from tests.chaos.model.fuse import Fuse
-from workers.dispatch.backoff import Backoff
 from workers.errors import (
     ObjectExists,
     ObjectMissing,
@@ -117,13 +116,3 @@ class MemoryS3(Bucket):
 
 class NeverThroughError(Exception):
     """S3 has refused the same object again and again."""
-
-
-class NoWaitBackoff(Backoff):
-    """A backoff without waits."""
-
-    def wait(self, attempt: int) -> None:
-        """Return at once; raise where another attempt is pointless."""
-        if attempt > MAX_ATTEMPTS:
-            raise NeverThroughError(f"failed {attempt} times in a row")
-        self.check()

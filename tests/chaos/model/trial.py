@@ -15,6 +15,7 @@ from tests.chaos.model.process import SETTINGS, PendingAnswer, Process
 from tests.chaos.model.s3 import MemoryS3, NeverThroughError
 from tests.chaos.model.spool import ROOT, SimSpool
 from workers.errors import (
+    NotConfirmed,
     NotDurable,
     Refusal,
 )
@@ -182,10 +183,11 @@ class Trial:
     def _take_answer(self, asked: PendingAnswer) -> None:
         try:
             asked.future.result()
+        except NotConfirmed:
+            # After a failed sync the collection may be on the disk, and the answer says so.
+            return
         except NotDurable:
-            # After a failed sync the collection may be on the disk, and the refusal cannot help it.
-            if not self._uncertain:
-                self.refused.update(asked.ids)
+            self.refused.update(asked.ids)
             return
         places = (
             Place(receipt.header.key, receipt.first_line + n)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import BadDisk, Bench, DictBucket, balance
-from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
+from workers.errors import Draining, Full, NotConfirmed, NotDurable, Refusal, TooManyPayloads
 from workers.intake import intake
 from workers.intake.intake import FULL_ENOUGH
 from workers.segments.ratios import Ratios
@@ -316,7 +316,7 @@ def test_a_broken_spool_refuses(make_bench: MakeBench) -> None:
     disk = BadDisk()
     bench = make_bench(disk)
     disk.failing = True
-    with pytest.raises(NotDurable):
+    with pytest.raises(NotConfirmed):
         bench.accept(b"{}")
     disk.failing = False
     with pytest.raises(NotDurable, match="restart"):

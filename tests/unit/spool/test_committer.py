@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BadDisk
-from workers.errors import NotDurable
+from workers.errors import NotConfirmed, NotDurable
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, MemoryBody, Segment
@@ -138,7 +138,7 @@ def test_a_failed_sync_of_everything_ends_acceptance(
     futures = [append(sweeping, each) for each in many]
     sweeping.step()
     for future in futures:
-        with pytest.raises(NotDurable):
+        with pytest.raises(NotConfirmed):
             future.result()
     assert sweeping.broken
     assert [path_of(each).stat().st_size for each in many] == [0, 0, 0]
@@ -265,8 +265,8 @@ def test_a_failed_sync_ends_acceptance_for_good(
     segments.disk.failing = False
     futures.append(append(committer, segments.new()))
     committer.step()
-    for future in futures:
-        with pytest.raises(NotDurable, match="spool failed"):
+    for future, error in zip(futures, (NotConfirmed, NotDurable), strict=True):
+        with pytest.raises(error, match="spool failed"):
             future.result()
     assert committer.broken is not None
     assert "restart" in committer.broken

@@ -165,18 +165,16 @@ def test_without_conditions_a_second_put_is_right_too(make_bench: MakeBench) -> 
 # --- Given up -------------------------------------------------------------------------------------
 
 
-def test_a_stop_leaves_the_file(bench: Bench, bucket: DictBucket) -> None:
-    """At the stop's deadline the job is given up, and its file is there for the next start."""
+def test_a_failed_attempt_leaves_the_file(bench: Bench, bucket: DictBucket) -> None:
+    """A job whose attempt failed keeps its file, for another attempt or the next start."""
     bucket.trouble.append(AWAY)
     bench.accept(b"{}")
     bench.age()
-    job = bench.next_job()
-    bench.backoff.give_up()
-    with pytest.raises(Abandoned):
-        bench.uploader.upload(job)
+    with pytest.raises(StoreUnavailable):
+        bench.uploader.upload(bench.next_job())
     assert len(bench.process_spool.segment_files()) == 1
     assert balance(bench.totals()) == (1, 0, 1, 0)
-    assert bucket.puts == 0
+    assert bucket.puts == 1
 
 
 def test_what_could_not_be_frozen_is_not_uploaded(make_bench: MakeBench) -> None:
