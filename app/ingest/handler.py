@@ -3,6 +3,7 @@
 Knows no Flask, so that any HTTP layer can stand in front of it and answer the same bytes.
 """
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ import msgspec
 from app.http.content_encoding import inflate
 from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
 from app.http.responses import COUNTERS, JSON, Answer
-from app.ingest.formats import Collection, decode
+from app.ingest.collection import Collection
+from app.ingest.formats import decode
 from app.ingest.schemas import load_payload_schema
 from app.logs import request_id
 from workers import errors
@@ -170,7 +172,7 @@ class IngestHandler:
             "version": collection.version,
             "request_id": request_id.get(),
         }
-        opening = _encode(envelope)[:-1] + b',"payload":'
+        opening = _encoded(envelope)[:-1] + b',"payload":'
         limit = self._settings.max_body_bytes * MAX_ENVELOPE_GROWTH
         if len(collection.lines) + collection.count * len(opening) > limit:
             raise TooLarge(f"With their envelopes the payloads are larger than {limit} bytes.")
@@ -189,3 +191,11 @@ class IngestHandler:
         accepted = sum(receipt.count for receipt in receipts)
         body = _encode(Accepted(accepted, self._settings.durability, issued))
         return Answer(202, [JSON, ("Location", f"/receipts/{issued[0].id}")], body)
+
+
+def _encoded(envelope: dict[str, str | None]) -> bytes:
+    try:
+        return _encode(envelope)
+    except UnicodeEncodeError:
+        # a lone surrogate in the version
+        return json.dumps(envelope, separators=(",", ":")).encode()

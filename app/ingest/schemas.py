@@ -5,6 +5,7 @@ Turns what marshmallow says into faults with JSON pointers. Knows neither Flask 
 
 import importlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from app.http.problems import Fault, pointer
 from workers.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 MAX_VERSION: Final = 64
 MAX_TOKEN: Final = 512
@@ -69,11 +72,21 @@ def validate_payloads(
     """Validate payloads, each one JSON object, one after the other; yield every fault.
 
     Lazy, so that a million faults cost no memory. Of a member that a payload has twice the last is
-    checked. `at` is the pointer to the array. What the schema itself raises, other than
-    ValidationError, passes through.
+    checked. `at` is the pointer to the array. Whatever else the schema raises is a fault of that
+    payload too, and a WARNING in the log: marshmallow's own fields leak errors of Python's.
     """
+    failed = False
     for index, payload in enumerate(payloads):
-        yield from faults(_complaints(schema, payload), at=at + pointer(index))
+        try:
+            found = _complaints(schema, payload)
+        except Exception as error:  # noqa: BLE001 (the schema is the operator's: it raises anything)
+            # The error's text may hold what the payload holds.
+            kind = type(error).__name__
+            if not failed:
+                log.warning("schema failed", extra={"error": kind})
+            failed = True
+            found = f"Cannot be validated: {kind}."
+        yield from faults(found, at=at + pointer(index))
 
 
 def _complaints(schema: Schema, payload: bytes) -> Any:

@@ -10,7 +10,9 @@ from marshmallow import Schema, fields
 
 from app.http.problems import Fault, NotJson, Problem, TooLarge, UnsupportedType, WrongShape
 from app.ingest import formats as decoding
-from app.ingest.formats import ACCEPT, MAX_COMMAS, PART_BYTES, Collection, decode
+from app.ingest import json_format
+from app.ingest.collection import PART_BYTES, Collection
+from app.ingest.formats import ACCEPT, MAX_COMMAS, decode
 from app.ingest.schemas import MAX_TOKEN, MAX_VERSION, EnvelopeSchema
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -106,7 +108,7 @@ def test_space_around_a_body_is_nothing(space: bytes) -> None:
 )
 def test_a_compact_body_is_looked_at_once(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     """Where no member can hide, the names are not read a second time."""
-    monkeypatch.setattr(decoding, "_members", None)
+    monkeypatch.setattr(json_format, "_members", None)
     assert from_json(body + b"\n").count >= 1
 
 
@@ -218,7 +220,6 @@ def test_content_types_refused(content_type: str) -> None:
         b'[{"a":Infinity}]',
         b'[{"a":"\n"}]',
         b'[{"a":"\\q"}]',
-        b'[{"a":"\\ud800"}]',
         b"[{'a':1}]",
         b"[{1:1}]",
         b"{}\n{}",

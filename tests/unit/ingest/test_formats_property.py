@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from app.http.content_encoding import inflate
 from app.http.problems import Corrupt, Problem, TooLarge
-from app.ingest.formats import Collection, decode
+from app.ingest.collection import Collection
+from app.ingest.formats import decode
 from app.ingest.schemas import MAX_TOKEN, MAX_VERSION
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

@@ -170,3 +170,20 @@ def test_a_wrong_path_is_said(path: str, message: str) -> None:
     """A path that names no schema class is an error that says what is wrong with it."""
     with pytest.raises(SettingsError, match=f"PAYLOAD_SCHEMA: .*{message}"):
         load_payload_schema(path)
+
+
+class Leaking(Schema):
+    """marshmallow's own field raises OverflowError for what no clock can show."""
+
+    at = fields.DateTime(format="timestamp")
+
+
+def test_whatever_a_schema_raises_is_the_payload_s_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """It is named by the payload's index, and logged once, by its kind alone."""
+    line = b'{"at":' + b"9" * 310 + b"}"
+    found = list(validate_payloads(Leaking(), [b"{}", line, line]))
+    assert found == [
+        Fault("/1", "Cannot be validated: OverflowError."),
+        Fault("/2", "Cannot be validated: OverflowError."),
+    ]
+    assert [record.message for record in caplog.records] == ["schema failed"]
