@@ -34,7 +34,8 @@ from workers.spool.counters import Field, Totals
 from workers.spool.disk import Disk
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
-from workers.upload.s3 import Bucket, Stored
+from workers.upload.body import ObjectBody
+from workers.upload.s3 import Bucket, PutAnswer, Stored
 from workers.upload.uploader import Uploader
 
 # --- The rules ------------------------------------------------------------------------------------
@@ -106,8 +107,14 @@ class DictBucket(Bucket):
         self.puts = 0
 
     def put(
-        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], encoding: str | None
-    ) -> None:
+        self,
+        bucket: str,
+        key: str,
+        body: ObjectBody,
+        *,
+        metadata: dict[str, str],
+        encoding: str | None,
+    ) -> PutAnswer:
         del bucket
         self.puts += 1
         error = self.trouble.popleft() if self.trouble else None
@@ -115,23 +122,27 @@ class DictBucket(Bucket):
             raise error
         if self._conditional and key in self.objects:
             raise ObjectExists(key)
-        kept = body[: len(body) // 2] if self.puts in self.keeps_half else body
+        sent = b"".join(body.chunks())
+        kept = sent[: len(sent) // 2] if self.puts in self.keeps_half else sent
         self.objects[key] = kept, metadata, encoding
         if self.puts in self.lost_answers:
             raise StoreUnavailable("reset", reason="network")
+        return PutAnswer(etag=str(hash(kept)), checksum=ObjectBody.of(kept).checksum)
 
     def replace(
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: ObjectBody,
         *,
         etag: str | None,
         metadata: dict[str, str],
         encoding: str | None,
-    ) -> None:
+    ) -> PutAnswer:
         assert etag == self.head(bucket, key).etag
-        self.objects[key] = body, metadata, encoding
+        sent = b"".join(body.chunks())
+        self.objects[key] = sent, metadata, encoding
+        return PutAnswer(etag=str(hash(sent)), checksum=body.checksum)
 
     def head(self, bucket: str, key: str) -> Stored:
         body, encoding = self.get(bucket, key)
@@ -269,6 +280,7 @@ class Bench:
             bucket,
             spool=self.spool,
             ratios=self.ratios,
+            memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=lambda: self.done.append(1),
         )
         self.receipts = Receipts(

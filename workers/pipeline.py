@@ -77,6 +77,7 @@ class Pipeline:
             bucket,
             spool=self.spool,
             ratios=ratios,
+            memory_bytes=settings.object_target_bytes * 3 // 2,
             on_done=lambda: self._finished.append(time.monotonic()),
         )
         self._workers = [

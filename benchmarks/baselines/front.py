@@ -18,6 +18,7 @@ import msgspec
 
 from workers.errors import BucketBrigadeError
 from workers.settings import load_settings
+from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Store:
         """Upload a payload; blocks. One that fails is logged, and lost."""
         try:
             key = f"{uuid.uuid4().hex}.json"
-            self._bucket.put(self._name, key, payload, metadata={}, encoding=None)
+            self._bucket.put(self._name, key, ObjectBody.of(payload), metadata={}, encoding=None)
         except BucketBrigadeError:
             log.exception("lost a payload")
         else:

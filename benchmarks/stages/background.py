@@ -52,11 +52,12 @@ def read_back(lab: Lab, size: int) -> Call:
 def compress(_: Lab, size: int) -> Call:
     """Compress an object's lines, which came in collections of this size."""
     runs = whole_object(size)
-    return lambda: pack(runs, compression="gzip"), 1
+    return lambda: pack(lambda: runs, compression="gzip", memory_bytes=1 << 30), 1
 
 
 def put(lab: Lab, size: int) -> Call:
     """Put such an object into an S3 that keeps nothing."""
     bucket = Bucket.connect(lab.settings())
-    body = pack(whole_object(size), compression="gzip").body
+    runs = whole_object(size)
+    body = pack(lambda: runs, compression="gzip", memory_bytes=1 << 30).body
     return lambda: bucket.put("bucket", "key", body, metadata={}, encoding="gzip"), 5

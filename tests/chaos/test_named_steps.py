@@ -28,6 +28,7 @@ from workers.spool.disk import Disk
 from workers.spool.segment_file import OPEN, READY
 from workers.spool.spool import Spool
 from workers.upload.compression import unpack
+from workers.upload.s3 import PutAnswer
 
 pytestmark = pytest.mark.chaos
 
@@ -140,13 +141,14 @@ class KeptBucket(DictBucket):
         if path.exists():
             self.objects = pickle.loads(path.read_bytes())
 
-    def put(self, bucket: str, key: str, *args: Any, **kwargs: Any) -> None:
+    def put(self, bucket: str, key: str, *args: Any, **kwargs: Any) -> PutAnswer:
         with self._steps.step("put"):
             if not self.refusing or key.startswith(DEAD_PREFIX):
-                super().put(bucket, key, *args, **kwargs)
+                answer = super().put(bucket, key, *args, **kwargs)
                 self._path.write_bytes(pickle.dumps(self.objects))
         if self.refusing and not key.startswith(DEAD_PREFIX):
             raise ObjectRejected("not this one")
+        return answer
 
 
 class Connections:

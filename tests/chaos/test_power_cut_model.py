@@ -20,6 +20,7 @@ from tests.chaos.model.trial import Trial
 from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
 from workers.spool import frames
 from workers.spool.segment_file import SegmentFile, Survey
+from workers.upload.s3 import PutAnswer
 from workers.upload.uploader import Uploader
 
 pytestmark = pytest.mark.chaos
@@ -145,19 +146,19 @@ class DirectoryForgotten(SimDisk):
 class Trusting(MemoryS3):
     """Says 412 as S3 does; the uploader is told that all is well."""
 
-    def put(self, *args: Any, **kwargs: Any) -> None:
+    def put(self, *args: Any, **kwargs: Any) -> PutAnswer:
         try:
-            super().put(*args, **kwargs)
+            return super().put(*args, **kwargs)
         except ObjectExists:
-            return
+            return PutAnswer(etag="e")
 
 
 class Hopeless(MemoryS3):
     """A 412 is taken for one more failure to retry."""
 
-    def put(self, *args: Any, **kwargs: Any) -> None:
+    def put(self, *args: Any, **kwargs: Any) -> PutAnswer:
         try:
-            super().put(*args, **kwargs)
+            return super().put(*args, **kwargs)
         except ObjectExists as error:
             raise StoreUnavailable(str(error), reason="other") from error
 
@@ -165,9 +166,9 @@ class Hopeless(MemoryS3):
 class Offended(MemoryS3):
     """A 412 is taken for a refusal of the object."""
 
-    def put(self, *args: Any, **kwargs: Any) -> None:
+    def put(self, *args: Any, **kwargs: Any) -> PutAnswer:
         try:
-            super().put(*args, **kwargs)
+            return super().put(*args, **kwargs)
         except ObjectExists as error:
             raise ObjectRejected(str(error)) from error
 

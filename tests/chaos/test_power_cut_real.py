@@ -35,7 +35,8 @@ from workers.pipeline import Pipeline
 from workers.settings import load_settings
 from workers.spool.counters import Field
 from workers.spool.segment_file import OPEN, READY
-from workers.upload.s3 import Bucket, Stored
+from workers.upload.body import ObjectBody
+from workers.upload.s3 import Bucket, PutAnswer, Stored
 
 pytestmark = pytest.mark.chaos
 
@@ -114,13 +115,19 @@ class DirectoryBucket(Bucket):
         self._rng = random.Random(os.getpid())
 
     def put(
-        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], encoding: str | None
-    ) -> None:
+        self,
+        bucket: str,
+        key: str,
+        body: ObjectBody,
+        *,
+        metadata: dict[str, str],
+        encoding: str | None,
+    ) -> PutAnswer:
         del bucket, encoding
         if self._rng.random() < 0.05:
             raise StoreUnavailable("not now", reason="server")
         new = self._path / f".{os.getpid()}-{threading.get_ident()}"
-        new.write_bytes(json.dumps(metadata).encode() + b"\n" + body)
+        new.write_bytes(json.dumps(metadata).encode() + b"\n" + b"".join(body.chunks()))
         try:
             # What `If-None-Match: *` is for: of two, one gets the name.
             os.link(new, self._file(key))
@@ -130,6 +137,7 @@ class DirectoryBucket(Bucket):
             new.unlink()
         if self._rng.random() < 0.1:
             raise StoreUnavailable("the answer is lost", reason="network")
+        return PutAnswer(etag="e", checksum=body.checksum)
 
     def head(self, bucket: str, key: str) -> Stored:
         del bucket

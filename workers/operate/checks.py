@@ -9,6 +9,7 @@ from workers.errors import BucketBrigadeError, ObjectExists, ObjectMissing, Stor
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.settings import Settings
 from workers.spool.spool import Spool
+from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket
 
 
@@ -39,7 +40,7 @@ def _bucket_steps(settings: Settings, bucket: Bucket, *, name: str, key: str) ->
     place = settings.s3_bucket
 
     def put() -> None:
-        bucket.put(place, key, b"{}\n", metadata={"segment": name}, encoding=None)
+        bucket.put(place, key, ObjectBody.of(b"{}\n"), metadata={"segment": name}, encoding=None)
 
     def put_again() -> None:
         with contextlib.suppress(ObjectExists):

@@ -1,37 +1,56 @@
-"""Compresses a segment's lines into an object's body, with the GIL released while it does."""
+"""Compresses a segment's lines into an object's body, with the GIL released meanwhile."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import zstandard
 from isal import isal_zlib
 
-# Runs are joined to about this much before each call: few calls, and memory for one piece only.
+from workers.upload.body import ObjectBody
+
+# Lines go to the compressor in pieces of about this size: few calls, and little memory for each.
 PIECE_BYTES = 1 << 17
 # ISA-L's level 1 is about five times as fast as zlib's, at no worse a ratio on JSON lines.
 GZIP_LEVEL, ZSTD_LEVEL = 1, 1
 CONTENT_ENCODINGS = {"gzip": "gzip", "zstd": "zstd", "none": None}
 _GZIP_WBITS = 31
 
+# Returns the runs of lines, from the first, at each call.
+ReadRuns = Callable[[], Iterable[bytes]]
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An object's body, and what went into it: bytes and their CRC-32."""
+    """An object's body, and what went into it: lines, their bytes and their CRC-32."""
 
-    body: bytes
+    body: ObjectBody
+    lines: int
     size: int
     crc: int
 
 
 class _Plain:
-    """The compressor that does not."""
+    """A compressor that leaves the data as it is."""
 
     def compress(self, data: bytes) -> bytes:
         return data
 
     def flush(self) -> bytes:
         return b""
+
+
+class _Lines:
+    """What went into a compressor so far."""
+
+    def __init__(self) -> None:
+        self.count = self.size = self.crc = 0
+
+    def add(self, piece: bytes) -> None:
+        self.count += piece.count(b"\n")
+        self.size += len(piece)
+        self.crc = isal_zlib.crc32(piece, self.crc)
 
 
 _COMPRESSORS: dict[str, Callable[[], Any]] = {
@@ -41,17 +60,28 @@ _COMPRESSORS: dict[str, Callable[[], Any]] = {
 }
 
 
-def pack(runs: Iterable[bytes], *, compression: str) -> Packed:
-    """Compress runs of lines into one body; the same lines give the same body."""
-    compressor = _COMPRESSORS[compression]()
-    parts: list[bytes] = []
-    size = crc = 0
-    for piece in _pieces(iter(runs)):
-        parts.append(compressor.compress(piece))
-        size += len(piece)
-        crc = isal_zlib.crc32(piece, crc)
-    parts.append(compressor.flush())
-    return Packed(b"".join(parts), size, crc)
+def pack(read: ReadRuns, *, compression: str, memory_bytes: int) -> Packed:
+    """Compress runs of lines into one body; the same runs give the same body.
+
+    A body of more than `memory_bytes` is measured and not kept: each send reads the runs again and
+    compresses them on the way, so that memory does not grow with the segment. Blocks on the disk if
+    `read` does.
+    """
+    lines, kept = _Lines(), bytearray()
+    length = crc = 0
+    for data in _compressed(read, compression, lines):
+        length, crc = length + len(data), isal_zlib.crc32(data, crc)
+        if length <= memory_bytes:
+            kept += data
+        elif kept:
+            kept = bytearray()
+    body = ObjectBody(
+        bytes(kept) if length <= memory_bytes else None,
+        chunks=partial(_compressed, read, compression, _Lines()),
+        length=length,
+        crc32=crc,
+    )
+    return Packed(body, lines.count, lines.size, lines.crc)
 
 
 def unpack(body: bytes, *, compression: str | None) -> bytes:
@@ -63,13 +93,24 @@ def unpack(body: bytes, *, compression: str | None) -> bytes:
     return body
 
 
-def _pieces(runs: Iterator[bytes]) -> Iterator[bytes]:
+def _compressed(read: ReadRuns, compression: str, lines: _Lines) -> Iterator[bytes]:
+    compressor = _COMPRESSORS[compression]()
+    for piece in _pieces(read()):
+        lines.add(piece)
+        yield compressor.compress(piece)
+    yield compressor.flush()
+
+
+def _pieces(runs: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small runs, and cut large ones, into pieces of about `PIECE_BYTES`."""
     piece: list[bytes] = []
     size = 0
     for run in runs:
-        piece.append(run)
-        size += len(run)
-        if size >= PIECE_BYTES:
-            yield b"".join(piece)
-            piece, size = [], 0
+        for start in range(0, len(run), PIECE_BYTES):
+            part = run[start : start + PIECE_BYTES]
+            piece.append(part)
+            size += len(part)
+            if size >= PIECE_BYTES:
+                yield b"".join(piece)
+                piece, size = [], 0
     yield b"".join(piece)

@@ -1,7 +1,5 @@
 """Objects in a bucket: what the service asks of S3, through one shared client."""
 
-import base64
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from botocore.config import Config
 
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.settings import Settings
+from workers.upload.body import ObjectBody
 from workers.upload.s3_errors import meaning
 
 
@@ -26,6 +25,19 @@ class Stored:
     metadata: dict[str, str]
     etag: str | None
     modified: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutAnswer:
+    """What a store said to a PUT that it answered with success; all of it may be missing.
+
+    `checksum` is the base64 CRC-32 of what it stored. `has_content`: S3's own answer is empty, that
+    of a captive portal is a page.
+    """
+
+    etag: str = ""
+    checksum: str = ""
+    has_content: bool = False
 
 
 class Bucket:
@@ -57,30 +69,40 @@ class Bucket:
         return cls(client, conditional=settings.s3_conditional_put)
 
     def put(
-        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], encoding: str | None
-    ) -> None:
+        self,
+        bucket: str,
+        key: str,
+        body: ObjectBody,
+        *,
+        metadata: dict[str, str],
+        encoding: str | None,
+    ) -> PutAnswer:
         """Store an object, unless the key is taken.
 
         Raises:
             ObjectExists, ObjectRejected: see there.
         """
         condition = {"IfNoneMatch": "*"} if self._conditional else {}
-        self._put(bucket, key, body, metadata=metadata, encoding=encoding, condition=condition)
+        return self._put(
+            bucket, key, body, metadata=metadata, encoding=encoding, condition=condition
+        )
 
     def replace(
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: ObjectBody,
         *,
         etag: str | None,
         metadata: dict[str, str],
         encoding: str | None,
-    ) -> None:
+    ) -> PutAnswer:
         """Overwrite the very object that has `etag`, or any if the store knows no conditions."""
         condition = {"IfMatch": etag} if self._conditional and etag else {}
         try:
-            self._put(bucket, key, body, metadata=metadata, encoding=encoding, condition=condition)
+            return self._put(
+                bucket, key, body, metadata=metadata, encoding=encoding, condition=condition
+            )
         except ObjectExists as error:
             raise StoreUnavailable(f"changed meanwhile: {error}", reason="other") from error
 
@@ -132,19 +154,19 @@ class Bucket:
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: ObjectBody,
         *,
         metadata: dict[str, str],
         encoding: str | None,
         condition: dict[str, str],
-    ) -> None:
+    ) -> PutAnswer:
         extra = {"ContentEncoding": encoding} if encoding else {}
         try:
-            self._call(
+            answer = self._call(
                 "put_object",
                 Bucket=bucket,
                 Key=key,
-                Body=body,
+                Body=body.open(),
                 Metadata=metadata,
                 ContentType="application/x-ndjson",
                 **extra,
@@ -153,8 +175,14 @@ class Bucket:
             )
         except ObjectMissing as error:
             raise StoreUnavailable(str(error), reason="bucket") from error
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return PutAnswer(
+            etag=answer.get("ETag", ""),
+            checksum=answer.get("ChecksumCRC32", ""),
+            has_content=headers.get("content-length", "0") != "0",
+        )
 
-    def _checksum(self, body: bytes) -> dict[str, str]:
+    def _checksum(self, body: ObjectBody) -> dict[str, str]:
         """Return the parameter by which S3 checks what arrives.
 
         Without it botocore would send the body in chunks of its own format over TLS, with a trailer
@@ -163,7 +191,7 @@ class Bucket:
         """
         if self._client.meta.config.request_checksum_calculation == "when_required":
             return {}
-        return {"ChecksumCRC32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()}
+        return {"ChecksumCRC32": body.checksum}
 
     def _call(self, method: str, **arguments: Any) -> Any:
         try:

@@ -7,7 +7,8 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from workers.dispatch.jobs import Job, Outcome
 from workers.errors import (
@@ -25,7 +26,8 @@ from workers.spool.counters import Field
 from workers.spool.frames import Damaged
 from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
-from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
+from workers.upload.body import ObjectBody
+from workers.upload.compression import CONTENT_ENCODINGS, Packed, ReadRuns, pack
 from workers.upload.s3 import Bucket
 
 log = logging.getLogger(__name__)
@@ -44,11 +46,13 @@ class Uploader:
         *,
         spool: Spool,
         ratios: Ratios,
+        memory_bytes: int,
         on_done: Callable[[], None],
     ) -> None:
         self._bucket = bucket
         self._spool = spool
         self._ratios = ratios
+        self._memory_bytes = memory_bytes
         self._on_done = on_done
 
     def upload(self, job: Job) -> None:
@@ -82,7 +86,7 @@ class Uploader:
                 return
         job.outcome = Outcome(stored=segment.lines - dead, dead=dead)
         self._finish(job)
-        log.info("stored", extra=_about(segment, stored_bytes=len(packed.body)))
+        log.info("stored", extra=_about(segment, stored_bytes=packed.body.length))
 
     def _finish(self, job: Job) -> None:
         """Count what became of the job's lines and remove them; repeatable until it succeeds."""
@@ -97,10 +101,9 @@ class Uploader:
     def _pack(self, job: Job) -> tuple[Packed, Lost]:
         """Compress the lines; damage in their file costs the lines it hit and moves no other."""
         segment = job.segment
-        compression = segment.header.compression
         lost: Lost = []
         try:
-            packed = pack(segment.body.read(), compression=compression)
+            packed = self._compress(segment, segment.body.read)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
@@ -111,11 +114,14 @@ class Uploader:
         except Damaged as damage:
             assert isinstance(segment.body, SegmentFile)
             self._spool.quarantine(segment.body, reason=str(damage))
-            lines = segment.body.read_damaged(segment.lines, lost)
-            packed = pack(lines, compression=compression)
+            packed = self._compress(segment, partial(_readable, segment.body, segment.lines, lost))
             log.exception("segment damaged", extra=_about(segment, lost_lines=lost))
-        self._ratios.learn(segment.header.stream, size=packed.size, stored=len(packed.body))
+        self._ratios.learn(segment.header.stream, size=packed.size, stored=packed.body.length)
         return packed, lost
+
+    def _compress(self, segment: Segment, read: ReadRuns) -> Packed:
+        compression = segment.header.compression
+        return pack(read, compression=compression, memory_bytes=self._memory_bytes)
 
     def _store(self, job: Job, packed: Packed, lost: Lost) -> None:
         """Put the object and verify it.
@@ -130,7 +136,7 @@ class Uploader:
             counters.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
             raise
         counters.add(Field.STORED_OBJECTS)
-        counters.add(Field.STORED_BYTES, len(packed.body))
+        counters.add(Field.STORED_BYTES, packed.body.length)
 
     def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
         header = job.segment.header
@@ -187,9 +193,16 @@ class Uploader:
         note = json.dumps({"reason": reason, "payloads": segment.lines}).encode() + b"\n"
         try:
             marker = dead_marker(segment.name)
-            self._bucket.put(segment.header.bucket, marker, note, metadata={}, encoding=None)
+            self._bucket.put(
+                segment.header.bucket, marker, ObjectBody.of(note), metadata={}, encoding=None
+            )
         except StoreError as error:
             log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
+
+
+def _readable(file: SegmentFile, lines: int, lost: Lost) -> Iterator[bytes]:
+    lost.clear()
+    return file.read_damaged(lines, lost)
 
 
 def _metadata(segment: Segment, packed: Packed, lost: Lost) -> dict[str, str]:
@@ -199,7 +212,7 @@ def _metadata(segment: Segment, packed: Packed, lost: Lost) -> dict[str, str]:
         "payloads": str(segment.lines),
         "size": str(packed.size),
         "crc32": f"{packed.crc:08x}",
-        "stored-size": str(len(packed.body)),
+        "stored-size": str(packed.body.length),
     }
     if lost:
         # S3 takes 2 KB of metadata: rather say too much than nothing.

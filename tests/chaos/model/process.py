@@ -86,7 +86,14 @@ class Process:
             ratios=ratios,
         )
         self.adoption = Adoption(spool, self.intake)
-        self._uploader = Uploader(bucket, spool=spool, ratios=ratios, on_done=lambda: None)
+        self._uploader = Uploader(
+            bucket,
+            spool=spool,
+            ratios=ratios,
+            # Now and then no body fits into memory, and all are made again for each send.
+            memory_bytes=spool.chance((0, 1 << 20)),
+            on_done=lambda: None,
+        )
         self.adopt()
 
     @property

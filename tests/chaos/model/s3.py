@@ -12,8 +12,9 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.operate.receipts import DEAD_PREFIX
+from workers.upload.body import ObjectBody
 from workers.upload.compression import unpack
-from workers.upload.s3 import Bucket, Stored
+from workers.upload.s3 import Bucket, PutAnswer, Stored
 from workers.upload.s3_errors import REASONS
 
 # With a third of all PUTs failing, this many failures in a row mean that none will get through.
@@ -42,35 +43,44 @@ class MemoryS3(Bucket):
         self._puts = 0
 
     def put(
-        self, bucket: str, key: str, body: bytes, *, metadata: dict[str, str], encoding: str | None
-    ) -> None:
+        self,
+        bucket: str,
+        key: str,
+        body: ObjectBody,
+        *,
+        metadata: dict[str, str],
+        encoding: str | None,
+    ) -> PutAnswer:
         del bucket
         self._begin()
         if self._conditional and key in self.objects:
             raise ObjectExists(key)
         if self._rng.random() < 0.03:
             # S3 does no such thing; some that speak its protocol have.
-            self._keep(key, body[: self._rng.randint(0, len(body))], metadata, encoding)
+            sent = b"".join(body.chunks())
+            self._keep(key, sent[: self._rng.randint(0, len(sent))], metadata, encoding)
             raise StoreUnavailable("cut off", reason="network")
-        self._keep(key, body, metadata, encoding)
+        answer = self._keep(key, b"".join(body.chunks()), metadata, encoding)
         self._end()
+        return answer
 
     def replace(
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: ObjectBody,
         *,
         etag: str | None,
         metadata: dict[str, str],
         encoding: str | None,
-    ) -> None:
+    ) -> PutAnswer:
         del bucket
         self._begin()
         if self._get(key).etag != etag:
             raise StoreUnavailable("changed meanwhile", reason="other")
-        self._keep(key, body, metadata, encoding)
+        answer = self._keep(key, b"".join(body.chunks()), metadata, encoding)
         self._end()
+        return answer
 
     def head(self, bucket: str, key: str) -> Stored:
         del bucket
@@ -109,9 +119,12 @@ class MemoryS3(Bucket):
             raise ObjectMissing(key)
         return self.objects[key]
 
-    def _keep(self, key: str, body: bytes, metadata: dict[str, str], encoding: str | None) -> None:
+    def _keep(
+        self, key: str, body: bytes, metadata: dict[str, str], encoding: str | None
+    ) -> PutAnswer:
         self._puts += 1
         self.objects[key] = _Object(body, metadata, encoding, str(self._puts))
+        return PutAnswer(etag=str(self._puts), checksum=ObjectBody.of(body).checksum)
 
 
 class NeverThroughError(Exception):

@@ -10,6 +10,7 @@ from tests.conftest import BadDisk, Bench, DictBucket, settings_for
 from workers.errors import BucketBrigadeError, ObjectMissing, StoreUnavailable
 from workers.operate.checks import run_checks
 from workers.spool.spool import Spool
+from workers.upload.body import ObjectBody
 
 MakeBench = Callable[..., Bench]
 
@@ -111,7 +112,7 @@ def test_metadata_that_does_not_come_back(
     """Without its metadata no object can be told from somebody else's."""
     put = DictBucket.put
 
-    def forgetful(self: DictBucket, bucket: str, key: str, body: bytes, **_: object) -> None:
+    def forgetful(self: DictBucket, bucket: str, key: str, body: ObjectBody, **_: object) -> None:
         put(self, bucket, key, body, metadata={}, encoding=None)
 
     monkeypatch.setattr(DictBucket, "put", forgetful)

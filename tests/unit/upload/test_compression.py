@@ -2,17 +2,29 @@
 
 import gzip
 import zlib
+from collections.abc import Iterable
 
 import pytest
 import zstandard
 
 from workers.segments.naming import EXTENSIONS
-from workers.upload import compression
-from workers.upload.compression import CONTENT_ENCODINGS, pack, unpack
+from workers.upload import compression as compression_module
+from workers.upload.compression import CONTENT_ENCODINGS, Packed, unpack
 
 RUNS = [b'{"n":%d}\n' % number for number in range(5000)]
 TEXT = b"".join(RUNS)
 KINDS = sorted(CONTENT_ENCODINGS)
+
+
+def pack(runs: Iterable[bytes], *, compression: str, memory_bytes: int = 1 << 30) -> Packed:
+    """Pack runs that can be read again."""
+    kept = list(runs)
+    return compression_module.pack(lambda: kept, compression=compression, memory_bytes=memory_bytes)
+
+
+def sent(packed: Packed) -> bytes:
+    """Return the bytes of an object's body."""
+    return b"".join(packed.body.chunks())
 
 
 def anybody_s(body: bytes, kind: str) -> bytes:
@@ -31,31 +43,32 @@ def test_lines_come_out_as_they_went_in(
     kind: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the runs are joined, the object is whole, and counted."""
-    monkeypatch.setattr(compression, "PIECE_BYTES", piece)
+    monkeypatch.setattr(compression_module, "PIECE_BYTES", piece)
     packed = pack(iter(RUNS), compression=kind)
-    assert anybody_s(packed.body, kind) == TEXT
-    assert unpack(packed.body, compression=CONTENT_ENCODINGS[kind]) == TEXT
-    assert (packed.size, packed.crc) == (len(TEXT), zlib.crc32(TEXT))
+    assert anybody_s(sent(packed), kind) == TEXT
+    assert unpack(sent(packed), compression=CONTENT_ENCODINGS[kind]) == TEXT
+    assert (packed.lines, packed.size, packed.crc) == (5000, len(TEXT), zlib.crc32(TEXT))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_lines_make_the_same_body(kind: str) -> None:
     """A second try puts the same bytes, so that a plain PUT of them is right, too."""
-    assert pack(RUNS, compression=kind) == pack(RUNS, compression=kind)
+    first, second = pack(RUNS, compression=kind), pack(RUNS, compression=kind)
+    assert sent(first) == sent(second)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_packed_too(kind: str) -> None:
     """No lines are a valid, empty object."""
     packed = pack([], compression=kind)
-    assert unpack(packed.body, compression=CONTENT_ENCODINGS[kind]) == b""
+    assert unpack(sent(packed), compression=CONTENT_ENCODINGS[kind]) == b""
     assert (packed.size, packed.crc) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_lines_become_much_less(kind: str) -> None:
     """Compression does compress."""
-    assert len(pack(RUNS, compression=kind).body) * 3 < len(TEXT)
+    assert pack(RUNS, compression=kind).body.length * 3 < len(TEXT)
 
 
 def test_every_compression_has_its_extension() -> None:

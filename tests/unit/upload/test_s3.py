@@ -13,6 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 from workers.errors import StoreUnavailable
+from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket, Stored
 
 
@@ -44,7 +45,7 @@ def stub(client: Any) -> Iterator[Stubber]:
 def put(client: Any, *, conditional: bool = True, encoding: str | None = "gzip") -> None:
     """Put an object."""
     Bucket(client, conditional=conditional).put(
-        "b", "k", b"body", metadata={"segment": "n"}, encoding=encoding
+        "b", "k", ObjectBody.of(b"body"), metadata={"segment": "n"}, encoding=encoding
     )
 
 
@@ -93,9 +94,9 @@ def test_a_replacement_is_of_the_object_that_was_seen(client: Any, stub: Stubber
     stub.add_client_error("put_object", service_error_code="PreconditionFailed")
     bucket = Bucket(client)
     changes: dict[str, Any] = {"etag": '"e"', "metadata": {"segment": "n"}, "encoding": "gzip"}
-    bucket.replace("b", "k", b"body", **changes)
+    bucket.replace("b", "k", ObjectBody.of(b"body"), **changes)
     with pytest.raises(StoreUnavailable, match="changed meanwhile"):
-        bucket.replace("b", "k", b"body", **changes)
+        bucket.replace("b", "k", ObjectBody.of(b"body"), **changes)
 
 
 @pytest.mark.parametrize(("conditional", "etag"), [(False, '"e"'), (True, None)])
@@ -105,7 +106,9 @@ def test_a_replacement_without_conditions(
     """A store without conditions, or without ETags, gets a plain PUT: Swift refuses `If-Match`."""
     stub.add_response("put_object", {}, CHECKED)
     bucket = Bucket(client, conditional=conditional)
-    bucket.replace("b", "k", b"body", etag=etag, metadata={"segment": "n"}, encoding=None)
+    bucket.replace(
+        "b", "k", ObjectBody.of(b"body"), etag=etag, metadata={"segment": "n"}, encoding=None
+    )
 
 
 @pytest.mark.parametrize("name", ["segment", "Segment", "SEGMENT"])
@@ -131,7 +134,7 @@ def test_a_head_that_says_nothing(client: Any, stub: Stubber) -> None:
 def test_a_parameter_that_botocore_would_not_send(client: Any) -> None:
     """A wrong bucket is for an operator to mend: it condemns no object."""
     with pytest.raises(StoreUnavailable) as caught:
-        Bucket(client).put("no bucket's name", "k", b"", metadata={}, encoding=None)
+        Bucket(client).put("no bucket's name", "k", ObjectBody.of(b""), metadata={}, encoding=None)
     assert caught.value.reason == "bucket"
 
 
