@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bench, DictBucket, balance, settings_for
 from tests.support import wait_until
+from tests.support.bench import Bench, balance, settings_for
+from tests.support.doubles import DictBucket
 from workers.errors import NotDurable, ObjectRejected
 from workers.operate.receipts import DEAD_PREFIX
 from workers.pipeline import Pipeline

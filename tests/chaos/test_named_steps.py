@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bench, DictBucket, balance
+from tests.support.bench import Bench, balance
+from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected
 from workers.operate.receipts import DEAD_PREFIX
 from workers.segments.segment import Receipt
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.chaos
 
 # A process that no thread has ever run in forks the others, and has imported all they need.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.conftest"])
+CONTEXT.set_forkserver_preload(["tests.support.bench"])
 PATIENCE_SECONDS = 30
 
 # Of each life: a step's name, and which time it is taken. `accept` counts what is durable.

@@ -19,8 +19,8 @@ from werkzeug.test import TestResponse
 
 from app.factory import create_app
 from app.routes import receipts
-from tests.conftest import settings_for
 from tests.support import wait_until
+from tests.support.bench import settings_for
 from tests.support.s3 import FakeS3, Fault
 from workers.dispatch import backoff
 from workers.pipeline import Pipeline

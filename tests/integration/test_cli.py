@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from flask.cli import FlaskGroup
 
 from app.factory import create_app
-from tests.conftest import settings_for
 from tests.support import wait_until
+from tests.support.bench import settings_for
 from tests.support.s3 import FakeS3, Fault
 from workers import pipeline as pipeline_module
 from workers.dispatch import backoff

@@ -16,8 +16,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import Bench, DictBucket, balance, settings_for
 from tests.support import wait_until
+from tests.support.bench import Bench, balance, settings_for
+from tests.support.doubles import DictBucket
 from tests.support.s3 import LOOPBACK, FakeS3, Fault
 from workers import pipeline as pipeline_module
 from workers.dispatch import backoff

@@ -1,4 +1,4 @@
-"""Real small doubles and probes that whole processes are tested with. Knows no module of ours."""
+"""What the tests share: working doubles, a fake S3, load, the service as a process, a judge."""
 
 import time
 from collections.abc import Callable

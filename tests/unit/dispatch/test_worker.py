@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.conftest import NoPause
+from tests.support.bench import NoPause
 from workers.dispatch.jobs import Job
 from workers.dispatch.worker import Worker
 from workers.errors import Abandoned

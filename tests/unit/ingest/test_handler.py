@@ -15,7 +15,8 @@ from app.http.problems import NotJson, Problem, TooLarge, Unavailable, Unsupport
 from app.ingest import handler as handler_module
 from app.ingest.handler import LARGE_BODY_BYTES, IngestHandler
 from app.logs import request_id
-from tests.conftest import DictBucket, settings_for
+from tests.support.bench import settings_for
+from tests.support.doubles import DictBucket
 from workers.errors import SettingsError
 from workers.pipeline import Pipeline
 

@@ -9,7 +9,8 @@ from app.http.problems import NotJson, WrongShape
 from app.ingest.formats import decode
 from app.ingest.handler import IngestHandler
 from app.ingest.surrogates import Masked
-from tests.conftest import DictBucket, settings_for
+from tests.support.bench import settings_for
+from tests.support.doubles import DictBucket
 from workers.pipeline import Pipeline
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

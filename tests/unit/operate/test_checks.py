@@ -1,18 +1,16 @@
 """The check: it does what the service does, leaves nothing behind, and names what is missing."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import BadDisk, Bench, DictBucket, settings_for
+from tests.support.bench import settings_for
+from tests.support.doubles import BadDisk, DictBucket
 from workers.errors import BucketBrigadeError, ObjectMissing, StoreUnavailable
 from workers.operate.checks import run_checks
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
-
-MakeBench = Callable[..., Bench]
 
 
 def check(root: Path, bucket: DictBucket, *, disk: BadDisk | None = None, **environ: str) -> str:

@@ -1,16 +1,13 @@
 """Dead letters: listed, read, and given back to the service without a payload lost or doubled."""
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.conftest import Bench, DictBucket, balance
+from tests.support.bench import Bench, balance
+from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected, StoreUnavailable
 from workers.operate.dead_letters import DeadLetters, NoSuchDeadLetter
 from workers.segments.segment import Receipt
 from workers.upload.compression import unpack
-
-MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture

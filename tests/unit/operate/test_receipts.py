@@ -2,20 +2,19 @@
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.conftest import Bench, DictBucket, settings_for
+from tests.support.bench import Bench, MakeBench, settings_for
+from tests.support.doubles import DictBucket
 from workers.errors import ObjectMissing, ObjectRejected, StoreUnavailable
 from workers.operate.receipts import Claim, Receipts, Status, UnknownReceipt, dead_marker
 from workers.segments.segment import Header, Receipt
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
 
-MakeBench = Callable[..., Bench]
 # Fixed, so that every process of a test run has the same names for its tests.
 NAME = "19700101T000000000001Z-0123456789abcdef"
 

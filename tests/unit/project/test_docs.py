@@ -13,7 +13,8 @@ from marshmallow import fields
 
 from app.cli import commands as cli
 from app.factory import create_app
-from tests.conftest import DictBucket, settings_for
+from tests.support.bench import settings_for
+from tests.support.doubles import DictBucket
 from workers.pipeline import Pipeline
 from workers.segments.naming import default_template
 from workers.settings import SettingsSchema

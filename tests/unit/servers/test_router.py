@@ -13,7 +13,8 @@ from app.ingest.fast_path import FastPath
 from app.ingest.handler import IngestHandler
 from app.servers.granian import router as module
 from app.servers.granian.router import RequestRouter
-from tests.conftest import DictBucket, settings_for
+from tests.support.bench import settings_for
+from tests.support.doubles import DictBucket
 from workers.pipeline import Pipeline
 
 PATIENCE = 10.0

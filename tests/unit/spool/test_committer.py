@@ -1,84 +1,14 @@
-"""The journals: nothing is answered before it is safe, and a failure is never half a promise."""
-
-import os
-from pathlib import Path
+"""The committers: nothing is answered before it is safe."""
 
 import pytest
 
-from tests.conftest import BadDisk
-from workers.errors import NotConfirmed, NotDurable
-from workers.segments.future import DurabilityFuture, Run
-from workers.segments.naming import segment_name
+from tests.unit.spool.segments import Segments, append, path_of, settled
+from workers.errors import NotConfirmed
+from workers.segments.future import Run
 from workers.segments.segment import Header, MemoryBody, Segment
 from workers.spool.committer import MAX_GROUP, Committer, MemoryCommitter
 from workers.spool.counters import Counters, Field
-from workers.spool.segment_file import OPEN, READY, SegmentFile
-
-
-@pytest.fixture
-def counters(tmp_path: Path) -> Counters:
-    """Make a board of zeroes."""
-    return Counters.create(tmp_path / "ledger")
-
-
-@pytest.fixture
-def disk() -> BadDisk:
-    """Make a disk that works until it is told not to."""
-    return BadDisk()
-
-
-@pytest.fixture
-def committer(counters: Counters) -> Committer:
-    """Make a journal whose groups are committed when `step` is called."""
-    return Committer(counters)
-
-
-class Segments:
-    """Makes segments with files on one disk."""
-
-    def __init__(self, directory: Path, disk: BadDisk) -> None:
-        self.directory = directory
-        self.disk = disk
-        self.made = 0
-
-    def sync_all(self) -> None:
-        """Sync the file system they are on."""
-        directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            self.disk.sync_everything(directory)
-        finally:
-            os.close(directory)
-
-    def new(self) -> Segment:
-        """Make one more."""
-        self.made += 1
-        name = segment_name(self.made)
-        header = Header(name=name, stream="s", bucket="b", key="k", compression="none")
-        return Segment(header, SegmentFile(self.directory / (name + OPEN), disk=self.disk))
-
-
-@pytest.fixture
-def segments(tmp_path: Path, disk: BadDisk) -> Segments:
-    """Make segments beside the board."""
-    return Segments(tmp_path, disk)
-
-
-def append(committer: Committer, *segments: Segment) -> DurabilityFuture:
-    """Append one collection, a line to each segment, as the intake does."""
-    for segment in segments:
-        segment.reserved_lines += 1
-    return committer.append([Run(each, each.reserved_lines, b"{}\n", 1) for each in segments])
-
-
-def settled(future: DurabilityFuture) -> bool:
-    """Whether whoever waits for the ticket has been woken."""
-    return future.done
-
-
-def path_of(segment: Segment) -> Path:
-    """Return where a segment's file is now."""
-    assert isinstance(segment.body, SegmentFile)
-    return segment.body.path
+from workers.spool.segment_file import READY, SegmentFile
 
 
 def test_a_group_is_one_sync(committer: Committer, segments: Segments, counters: Counters) -> None:
@@ -95,12 +25,6 @@ def test_a_group_is_one_sync(committer: Committer, segments: Segments, counters:
     assert counters[Field.ACCEPTED_BYTES] == 18
     assert counters[Field.COMMITS] == 1
     assert counters[Field.COMMITTED_COLLECTIONS] == 6
-
-
-@pytest.fixture
-def sweeping(counters: Counters, segments: Segments) -> Committer:
-    """Make a journal to which more than two files are many."""
-    return Committer(counters, sync_all=segments.sync_all, few=2)
 
 
 def test_many_files_are_one_sync(sweeping: Committer, segments: Segments) -> None:
@@ -194,103 +118,6 @@ def test_stop_is_behind_everything(committer: Committer, segments: Segments) -> 
     committer.run()
     future.result()
     assert segment.frozen.is_set()
-
-
-def test_a_full_disk_refuses_the_group(
-    committer: Committer, segments: Segments, counters: Counters
-) -> None:
-    """None of the group is kept, what was there before is, and the next segment works again."""
-    segment = segments.new()
-    before = append(committer, segment)
-    committer.step()
-    segments.disk.full = True
-    futures = [append(committer, segment), append(committer, segments.new())]
-    committer.step()
-    for future in futures:
-        with pytest.raises(NotDurable, match="No space"):
-            future.result()
-    assert committer.broken is None
-    segments.disk.full = False
-    committer.seal(segment)
-    after = append(committer, segments.new())
-    committer.step()
-    before.result()
-    after.result()
-    assert counters[Field.ACCEPTED] == 2
-    assert list(segment.body.read()) == [b"{}\n"]
-
-
-def test_what_was_behind_lost_lines_is_refused(committer: Committer, segments: Segments) -> None:
-    """Lines that were given numbers behind lines that never came are not kept under them."""
-    segment = segments.new()
-    segments.disk.full = True
-    first = append(committer, segment)
-    committer.step()
-    segments.disk.full = False
-    second = append(committer, segment)
-    committer.step()
-    for future in (first, second):
-        with pytest.raises(NotDurable):
-            future.result()
-    assert segment.write_failed
-    assert segment.lines == 0
-
-
-def test_a_refused_collection_spoils_all_its_segments(
-    committer: Committer, segments: Segments
-) -> None:
-    """Refused for one of its segments, a collection leaves a gap in the other one, too."""
-    one, two = segments.new(), segments.new()
-    segments.disk.full = True
-    append(committer, one)
-    committer.step()
-    segments.disk.full = False
-    spanning = append(committer, one, two)
-    behind = append(committer, two)
-    committer.step()
-    for future in (spanning, behind):
-        with pytest.raises(NotDurable):
-            future.result()
-    assert two.write_failed
-    assert two.lines == 0
-
-
-def test_a_failed_sync_ends_acceptance_for_good(
-    committer: Committer, segments: Segments, counters: Counters
-) -> None:
-    """After EIO nobody can tell what is on the disk: no answer, now or later."""
-    segments.disk.failing = True
-    futures = [append(committer, segments.new())]
-    committer.step()
-    segments.disk.failing = False
-    futures.append(append(committer, segments.new()))
-    committer.step()
-    for future, error in zip(futures, (NotConfirmed, NotDurable), strict=True):
-        with pytest.raises(error, match="spool failed"):
-            future.result()
-    assert committer.broken is not None
-    assert "restart" in committer.broken
-    assert counters[Field.ACCEPTED] == 0
-    assert segments.disk.log.count("sync") == 1
-
-
-@pytest.mark.parametrize("when", ["with lines", "at its seal", "behind another"])
-def test_nobody_waits_for_ever_for_a_broken_spool(
-    committer: Committer, segments: Segments, when: str
-) -> None:
-    """Every sealed segment is let go, unready: its worker gives it up, and the file stays."""
-    segment = segments.new()
-    append(committer, segment)
-    if when != "with lines":
-        committer.step()
-    segments.disk.failing = True
-    if when == "behind another":
-        append(committer, segments.new())
-    committer.seal(segment)
-    committer.step()
-    assert segment.frozen.is_set()
-    assert path_of(segment).suffix == OPEN
-    assert path_of(segment).exists()
 
 
 def test_memory_keeps_at_once(counters: Counters) -> None:

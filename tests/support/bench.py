@@ -1,0 +1,164 @@
+"""One process's pipeline in pieces, without a thread: each thread's work is done by a call."""
+
+import itertools
+import os
+import queue
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.doubles import DictBucket, QuickDisk
+from workers.dispatch.backoff import Backoff
+from workers.dispatch.jobs import Job, JobQueue
+from workers.errors import StoreUnavailable
+from workers.intake.intake import Intake
+from workers.operate.receipts import Receipts
+from workers.segments.future import DurabilityFuture, Run
+from workers.segments.ratios import Ratios
+from workers.segments.segment import Receipt, Segment
+from workers.settings import Settings, load_settings
+from workers.spool.adoption import Adoption
+from workers.spool.committer import Committer
+from workers.spool.counters import Field, Totals
+from workers.spool.disk import Disk
+from workers.spool.process_spool import ProcessSpool
+from workers.spool.spool import Spool
+from workers.upload.uploader import Uploader
+
+
+class PromptJournal(Committer):
+    """The real committer, run to the end of its inbox as soon as anything is in there."""
+
+    def append(self, runs: list[Run]) -> DurabilityFuture:
+        future = super().append(runs)
+        self.step()
+        return future
+
+    def seal(self, segment: Segment) -> None:
+        super().seal(segment)
+        self.step()
+
+
+class NoPause(Backoff):
+    """An outage that nobody waits through, and a stop in the middle of it if `patience` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts: list[int] = []
+        self.request_timeout = 1000
+
+    def wait(self, attempt: int) -> None:
+        self.attempts.append(attempt)
+        if len(self.attempts) > self.request_timeout:
+            self.give_up()
+        self.check()
+
+
+def settings_for(spool_dir: Path, **environ: object) -> Settings:
+    """Make settings out of environment variables, on a spool of the test's own."""
+    given = {"S3_BUCKET": "bucket", "SPOOL_DIR": spool_dir, **environ}
+    return load_settings({name: str(value) for name, value in given.items()})
+
+
+class Bench:
+    """One process's pipeline in pieces: what its threads would do is done when it is called for.
+
+    `committed=False` leaves collections in the journal's inbox until `journal.step()`.
+    """
+
+    def __init__(
+        self, root: Path, *, bucket: DictBucket, disk: Disk | None = None, **environ: object
+    ) -> None:
+        self.settings = settings_for(root, **environ)
+        self.bucket = bucket
+        self.disk = disk or QuickDisk()
+        self.spool = Spool(root, disk=self.disk)
+        self.spool.prepare()
+        self.process_spool = self.spool.create_process_spool()
+        self.process_spool.counters[Field.DURABLE] = 1
+        self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
+        self.committer = PromptJournal(self.process_spool.counters)
+        self.ratios = Ratios(most=8)
+        self.backoff = NoPause()
+        self.done: list[int] = []
+        self.intake = Intake(
+            self.settings,
+            process_spool=self.process_spool,
+            jobs=self.jobs,
+            committer=self.committer,
+            new_body=self.process_spool.new_file,
+            ratios=self.ratios,
+        )
+        self.adoption = Adoption(self.spool, self.intake)
+        self.uploader = Uploader(
+            bucket,
+            spool=self.spool,
+            ratios=self.ratios,
+            memory_bytes=self.settings.object_target_bytes * 3 // 2,
+            on_done=lambda: self.done.append(1),
+        )
+        self.receipts = Receipts(
+            self.settings, bucket=bucket, spool=self.spool, held=self.process_spool.held
+        )
+
+    def accept(self, *payloads: bytes, stream: str = "s") -> list[Receipt]:
+        """Accept payloads as one collection."""
+        lines = b"".join(payload + b"\n" for payload in payloads)
+        return self.intake.accept(stream, lines, count=len(payloads))
+
+    def age(self) -> None:
+        """Make every open segment older than anybody's patience, and seal what is due."""
+        for segment in self.process_spool.unfinished():
+            segment.created_at -= 1e6
+        self.intake.seal_due()
+
+    def next_job(self) -> Job:
+        """Take the next job out of the queue."""
+        job = self.jobs.get_nowait()
+        assert job is not None
+        return job
+
+    def upload(self, job: Job) -> None:
+        """Try a job again and again until it is stored or dead."""
+        for attempt in itertools.count(1):
+            self.backoff.check()
+            try:
+                self.uploader.upload(job)
+            except StoreUnavailable:
+                self.backoff.wait(attempt)
+            else:
+                return
+
+    def upload_all(self) -> None:
+        """Seal and upload everything, adopted homes' segments too."""
+        self.age()
+        self.adoption.feed()
+        while not self.jobs.empty():
+            self.upload(self.next_job())
+            self.adoption.feed()
+
+    def totals(self) -> Totals:
+        """Return the figures of the whole spool."""
+        return self.spool.totals()
+
+    def die(self) -> None:
+        """Leave everything as a kill would: the kernel closes the files and frees the lock."""
+        for segment in self.process_spool.unfinished():
+            file = getattr(segment.body, "_file", None)
+            if file is not None:
+                os.close(file)
+        self.process_spool.counters.close()
+        os.close(self.process_spool._lock_file)
+
+    def adopt(self) -> list[ProcessSpool]:
+        """Look for dead processes' homes once; return those that are ours now."""
+        self.adoption.look(stopping=lambda: False)
+        return self.adoption.process_spools
+
+
+def balance(totals: Totals) -> tuple[int, int, int, int]:
+    """Return accepted, stored, pending and dead."""
+    stored, dead = totals[Field.STORED], totals[Field.DEAD]
+    return totals[Field.ACCEPTED], stored, totals.pending, dead
+
+
+MakeBench = Callable[..., Bench]

@@ -1,0 +1,32 @@
+"""Short ways to decode a body and to read the faults of a refusal."""
+
+import pytest
+from marshmallow import Schema, fields
+
+from app.http.problems import Problem
+from app.ingest.collection import Collection
+from app.ingest.formats import decode
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+DEEP = 100_000
+
+
+class OneSchema(Schema):
+    """What an operator might plug in."""
+
+    a = fields.Integer(required=True)
+
+
+def pointers(refusal: pytest.ExceptionInfo[Problem]) -> list[str]:
+    """Return where the faults of a refusal are."""
+    return [fault.pointer for fault in refusal.value.errors]
+
+
+def from_json(body: bytes) -> Collection:
+    """Decode JSON without a schema."""
+    return decode(body, content_type=JSON)
+
+
+def from_ndjson(body: bytes) -> Collection:
+    """Decode NDJSON without a schema."""
+    return decode(body, content_type=NDJSON)

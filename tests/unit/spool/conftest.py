@@ -1,0 +1,57 @@
+"""Fixtures of the spool's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.doubles import BadDisk
+from tests.unit.spool.samples import NAME
+from tests.unit.spool.segments import Segments
+from workers.spool.committer import Committer
+from workers.spool.counters import Counters
+from workers.spool.segment_file import OPEN, SegmentFile
+from workers.spool.spool import Spool
+
+
+@pytest.fixture
+def disk() -> BadDisk:
+    """Make a disk that works until it is told not to."""
+    return BadDisk()
+
+
+@pytest.fixture
+def file(tmp_path: Path, disk: BadDisk) -> SegmentFile:
+    """Make a segment's file; nothing is on the disk yet."""
+    return SegmentFile(tmp_path / (NAME + OPEN), disk=disk)
+
+
+@pytest.fixture
+def counters(tmp_path: Path) -> Counters:
+    """Make a board of zeroes."""
+    return Counters.create(tmp_path / "ledger")
+
+
+@pytest.fixture
+def committer(counters: Counters) -> Committer:
+    """Make a journal whose groups are committed when `step` is called."""
+    return Committer(counters)
+
+
+@pytest.fixture
+def sweeping(counters: Counters, segments: Segments) -> Committer:
+    """Make a journal to which more than two files are many."""
+    return Committer(counters, sync_all=segments.sync_all, few=2)
+
+
+@pytest.fixture
+def segments(tmp_path: Path, disk: BadDisk) -> Segments:
+    """Make segments beside the board."""
+    return Segments(tmp_path, disk)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """Make a spool."""
+    spool = Spool(tmp_path / "spool")
+    spool.prepare()
+    return spool

@@ -1,0 +1,53 @@
+"""Segments on one disk, and how a collection is appended to them."""
+
+import os
+from pathlib import Path
+
+from tests.support.doubles import BadDisk
+from workers.segments.future import DurabilityFuture, Run
+from workers.segments.naming import segment_name
+from workers.segments.segment import Header, Segment
+from workers.spool.committer import Committer
+from workers.spool.segment_file import OPEN, SegmentFile
+
+
+class Segments:
+    """Makes segments with files on one disk."""
+
+    def __init__(self, directory: Path, disk: BadDisk) -> None:
+        self.directory = directory
+        self.disk = disk
+        self.made = 0
+
+    def sync_all(self) -> None:
+        """Sync the file system they are on."""
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            self.disk.sync_everything(directory)
+        finally:
+            os.close(directory)
+
+    def new(self) -> Segment:
+        """Make one more."""
+        self.made += 1
+        name = segment_name(self.made)
+        header = Header(name=name, stream="s", bucket="b", key="k", compression="none")
+        return Segment(header, SegmentFile(self.directory / (name + OPEN), disk=self.disk))
+
+
+def append(committer: Committer, *segments: Segment) -> DurabilityFuture:
+    """Append one collection, a line to each segment, as the intake does."""
+    for segment in segments:
+        segment.reserved_lines += 1
+    return committer.append([Run(each, each.reserved_lines, b"{}\n", 1) for each in segments])
+
+
+def settled(future: DurabilityFuture) -> bool:
+    """Whether whoever waits for the ticket has been woken."""
+    return future.done
+
+
+def path_of(segment: Segment) -> Path:
+    """Return where a segment's file is now."""
+    assert isinstance(segment.body, SegmentFile)
+    return segment.body.path
