@@ -12,11 +12,13 @@ from types import ModuleType
 from benchmarks.closer_looks import latency, overload, soak, sweep
 from benchmarks.comparison import table
 from benchmarks.harness.environment import OUT
+from benchmarks.pairs import command as pairs
 from benchmarks.stages import command as stages
 
 # Each has `add_arguments` and `run`.
 COMMANDS: dict[str, ModuleType] = {
     "table": table,
+    "pairs": pairs,
     "latency": latency,
     "overload": overload,
     "sweep": sweep,

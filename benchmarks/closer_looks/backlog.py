@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.harness.contenders import Contender, contender
 from benchmarks.harness.environment import Bench
 from benchmarks.harness.running import Running
+from benchmarks.load.bodies import Body
 from benchmarks.load.closed_loop import Demand, Loaded
 from benchmarks.output.text import grid, show, title
 from tests.support.s3 import FakeS3, Fault
@@ -20,7 +21,7 @@ from tests.support.service import free_port
 
 GB = 10**9
 MICRO, MILLI = 1e6, 1e3
-FILL = Demand(seconds=2, payloads=100)
+FILL = Demand(seconds=2, body=Body(payloads=100))
 # Some 20 MB/s, the least that a disk fills at before this gives up.
 FILL_BYTES_A_SECOND = 20 * 10**6
 SLOW_PUT_SECONDS = 0.5

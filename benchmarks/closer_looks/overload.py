@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.harness.contenders import OURS, Contender, contender
 from benchmarks.harness.environment import Bench, open_bench
 from benchmarks.harness.running import Running
+from benchmarks.load.bodies import Body
 from benchmarks.load.open_loop import OpenLoop, Pace, at_quantile
 from benchmarks.output.text import grid, head, save, show, title
 from tests.support.s3 import FakeS3, Fault
@@ -17,6 +18,7 @@ from tests.support.s3 import FakeS3, Fault
 TIMES = (1.0, 1.5, 2.0, 3.0, 4.0)
 PROCESSES, WORKERS, QUEUE, OBJECT_PAYLOADS, PUT_SECONDS = 2, 2, 4, 100, 0.1
 PAYLOADS = 10
+BODY = Body(payloads=PAYLOADS)
 # What S3 takes: each worker stores an object in the time of a PUT, and a request is part of one.
 CAPACITY = PROCESSES * WORKERS * OBJECT_PAYLOADS / PUT_SECONDS / PAYLOADS
 # Long enough for the queue to fill at the least of the loads above capacity.
@@ -49,8 +51,8 @@ class Step:
 
 def measure(bench: Bench, found: Contender, *, times: float, seconds: float) -> Step:
     """Offer so many times the capacity to a service with a slow S3 behind it."""
-    pace = Pace(rate=CAPACITY * times, seconds=seconds, payloads=PAYLOADS)
-    warm = Pace(rate=pace.rate, seconds=WARM_SECONDS, payloads=PAYLOADS)
+    pace = Pace(rate=CAPACITY * times, seconds=seconds, body=BODY)
+    warm = Pace(rate=pace.rate, seconds=WARM_SECONDS, body=BODY)
     with FakeS3() as s3, tempfile.TemporaryDirectory(dir=bench.workdir) as directory:
         s3.faults(Fault(kind="slow", seconds=PUT_SECONDS))
         with Running(found, s3=s3, workdir=Path(directory), settings=SETTINGS) as running:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 
 from benchmarks.harness.contenders import OURS, Contender, contender
 from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.load.bodies import Body
 from benchmarks.load.closed_loop import Demand, Loaded
 from benchmarks.output import svg
 from benchmarks.output.text import grid, head, save, show, title
@@ -45,7 +46,7 @@ def soak(bench: Bench, found: Contender, *, seconds: int) -> tuple[list[Sample],
         concurrent.futures.ThreadPoolExecutor(1) as pool,
     ):
         begun = time.monotonic()
-        demand = Demand(seconds=seconds, payloads=PAYLOADS)
+        demand = Demand(seconds=seconds, body=Body(payloads=PAYLOADS))
         flood = pool.submit(bench.load.run, running.port, demand)
         accepted = stored = 0
         while not flood.done():

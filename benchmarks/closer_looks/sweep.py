@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.closer_looks import backlog
 from benchmarks.harness.contenders import OURS, Contender, contender
 from benchmarks.harness.environment import Bench, open_bench
+from benchmarks.load.bodies import Body
 from benchmarks.load.closed_loop import CONNECTIONS, Demand
 from benchmarks.output.text import grid, head, save, show, title
 
@@ -45,7 +46,7 @@ def measure(bench: Bench, found: Contender, demand: Demand, *, knob: str) -> Poi
         contender=found.name,
         knob=knob,
         value=getattr(demand, knob),
-        payloads_per_request=demand.payloads,
+        payloads_per_request=demand.body.payloads,
         requests_per_second=seen.accepted / seen.seconds,
         cpu_us_per_payload=cpu / stored * MICRO if stored else None,
         p50_ms=seen.p50 * MILLI,
@@ -57,9 +58,10 @@ def measure(bench: Bench, found: Contender, demand: Demand, *, knob: str) -> Poi
 
 def demands(knob: str, *, payloads: int, seconds: int) -> list[Demand]:
     """Return what is sent at each place of a knob."""
+    body = Body(payloads=payloads)
     if knob == "streams":
-        return [Demand(seconds=seconds, payloads=payloads, streams=n) for n in STREAMS]
-    return [Demand(seconds=seconds, payloads=payloads, connections=n) for n in CONNECTION_COUNTS]
+        return [Demand(seconds=seconds, body=body, streams=n) for n in STREAMS]
+    return [Demand(seconds=seconds, body=body, connections=n) for n in CONNECTION_COUNTS]
 
 
 def progress(point: Point) -> str:

@@ -4,17 +4,17 @@ import csv
 import dataclasses
 import io
 import json
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.comparison.forms import PLAIN
+from benchmarks.comparison.measurement import Cell
 from benchmarks.output import svg
+from benchmarks.output.spread import Spread, spread
 from benchmarks.output.text import grid, head, show, title
 
 # S3 Standard, us-east-1, PUT requests: https://aws.amazon.com/s3/pricing/
 DOLLARS_PER_PUT = 0.005 / 1000
-MIB = 1 << 20
-MICRO = 1e6
 GO = "go"
 FLUENT_BIT = "fluent-bit"
 # Where it cannot be run: by payloads per request, what of the Go original's CPU it took when both
@@ -23,45 +23,8 @@ FLUENT_BIT_OF_GO = {1: 0.21, 10: 0.077, 100: 0.062}
 FLUENT_BIT_NOTE = "not run here: a fraction of the go row, from an earlier side-by-side run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One run of one contender. `None` where nothing was stored to divide by, or not measured."""
-
-    contender: str
-    payloads_per_request: int
-    round: int = 0
-    requests_per_second: float | None = None
-    accepted_per_second: float | None = None
-    stored_per_second: float | None = None
-    cpu_us_per_payload: float | None = None
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    peak_rss_mib: float | None = None
-    puts_per_million: float | None = None
-    # Requests answered otherwise than 202, and those without an answer.
-    refused: int = 0
-    broken: int = 0
-    # Accepted and not stored when the wait ended; below 0: stored, of requests yet unanswered.
-    unstored: int = 0
-    note: str = ""
-
-
 # The rounds of each contender, in the order they ran.
 Rows = Mapping[str, Sequence[Cell]]
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A figure over several rounds."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return show(self.median)
-        return f"{show(self.median)} ({show(self.low)}-{show(self.high)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +35,16 @@ class Column:
     text: Callable[[Sequence[Cell], Rows], str]
 
 
-def spread(cells: Sequence[Cell], name: str) -> Spread | None:
+def median_of(cells: Sequence[Cell], name: str) -> Spread | None:
     """Return the median and the extremes of a field; None if no round has it."""
-    values = [value for cell in cells if (value := getattr(cell, name)) is not None]
-    return Spread(statistics.median(values), min(values), max(values)) if values else None
+    return spread(getattr(cell, name) for cell in cells)
 
 
 def figure(name: str, *, whole: bool = True) -> Callable[[Sequence[Cell], Rows], str]:
     """Make a column of a field: median and extremes, or the median alone."""
 
     def text(cells: Sequence[Cell], _: Rows) -> str:
-        found = spread(cells, name)
+        found = median_of(cells, name)
         if found is None:
             return "-"
         return str(found) if whole else show(found.median)
@@ -94,15 +56,15 @@ def ratio(name: str, *, to: str = "") -> Callable[[Sequence[Cell], Rows], str]:
     """Make a column of a field's median over that of another row, or of the first."""
 
     def text(cells: Sequence[Cell], rows: Rows) -> str:
-        found = spread(cells, name)
-        base = spread(rows.get(to or next(iter(rows)), ()), name)
+        found = median_of(cells, name)
+        base = median_of(rows.get(to or next(iter(rows)), ()), name)
         return f"{show(found.median / base.median)}x" if found and base and base.median else "-"
 
     return text
 
 
 def _dollars(cells: Sequence[Cell], _: Rows) -> str:
-    puts = spread(cells, "puts_per_million")
+    puts = median_of(cells, "puts_per_million")
     return f"{puts.median * DOLLARS_PER_PUT:.4f}" if puts else "-"
 
 
@@ -149,16 +111,16 @@ def table(cells: Sequence[Cell]) -> str:
 
 def sizes(cells: Sequence[Cell]) -> list[int]:
     """Return the numbers of payloads per request that were measured."""
-    return sorted({cell.payloads_per_request for cell in cells})
+    return sorted({cell.payloads_per_request for cell in cells if cell.form == PLAIN})
 
 
 def rows_of(cells: Sequence[Cell], size: int) -> Rows:
     """Gather the rounds of each contender; Fluent Bit's figure is computed where it was not run."""
     rows: dict[str, list[Cell]] = {}
     for cell in cells:
-        if cell.payloads_per_request == size:
+        if cell.payloads_per_request == size and cell.form == PLAIN:
             rows.setdefault(cell.contender, []).append(cell)
-    go, fraction = spread(rows.get(GO, ()), "cpu_us_per_payload"), FLUENT_BIT_OF_GO.get(size)
+    go, fraction = median_of(rows.get(GO, ()), "cpu_us_per_payload"), FLUENT_BIT_OF_GO.get(size)
     if go and fraction and FLUENT_BIT not in rows:
         computed = Cell(
             contender=f"{FLUENT_BIT}*",
@@ -190,7 +152,7 @@ def plot(cells: Sequence[Cell]) -> str:
     lines: dict[str, list[tuple[float, float]]] = {}
     for size in sizes(cells):
         for name, row in rows_of(cells, size).items():
-            if found := spread(row, "cpu_us_per_payload"):
+            if found := median_of(row, "cpu_us_per_payload"):
                 lines.setdefault(name, []).append((size, found.median))
     return svg.plot(
         lines,

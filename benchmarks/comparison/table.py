@@ -7,12 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.comparison import report, targets
-from benchmarks.comparison.report import DOLLARS_PER_PUT, MIB, Cell
+from benchmarks.comparison import forms, report, targets
+from benchmarks.comparison.forms import FORMS, LARGE, PLAIN, Form
+from benchmarks.comparison.measurement import Cell, measure
+from benchmarks.comparison.report import DOLLARS_PER_PUT
 from benchmarks.harness.contenders import CONTENDERS, Contender
 from benchmarks.harness.environment import Bench, open_bench
 from benchmarks.harness.servers import build_original, lacking
-from benchmarks.load.closed_loop import Demand
+from benchmarks.load.bodies import CHUNK_BYTES, GZIP_LEVEL, ZSTD_LEVEL
 from benchmarks.output.text import head, save, show
 
 ALL_STORED_SECONDS = 20.0
@@ -21,16 +23,48 @@ QUICK = ("disk", "memory", "disk-gthread", "memory-gthread", "granian-disk", "gr
 QUICK_WAIT_SECONDS = 2.5
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a programme."""
+
+    contender: Contender
+    form: Form
+    payloads: int
+
+    def __str__(self) -> str:
+        return f"x{self.payloads}  {self.contender.name}  {self.form.name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programme:
     """What is run, and for how long at most: no round begins that would end after the budget."""
 
     contenders: Sequence[Contender]
     sizes: Sequence[int]
+    forms: Sequence[Form]
     rounds: int
     load_seconds: int
     wait_seconds: float
     budget_seconds: float
+
+    def round(self, number: int) -> Sequence[Run]:
+        """Return a round's runs, backwards in every second, so that none always follows another."""
+        runs = [
+            *(Run(one, FORMS[0], size) for size in self.sizes for one in self.contenders),
+            *(
+                Run(one, form, size)
+                for one in self.contenders
+                for form in self.forms
+                for size in form.sizes.get(one.name, ())
+                if size in (*self.sizes, *LARGE)
+            ),
+        ]
+        # Stable: what is compared with each other runs close together.
+        runs = sorted(
+            (run for run in runs if number == 1 or not run.contender.earlier),
+            key=lambda run: run.payloads,
+        )
+        return runs if number % 2 else runs[::-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +79,27 @@ class Table:
     begun: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
-        """Run all rounds that there is time for, saying how it goes."""
+        """Run all rounds that there is time for, and print each run's result."""
         longest = 0.0
         for number in range(1, self.programme.rounds + 1):
             round_begun = time.monotonic()
             if round_begun - self.begun + longest > self.programme.budget_seconds:
                 print(f"No time for round {number} in {self.programme.budget_seconds:g} s.")
                 break
-            for size in self.programme.sizes:
-                for contender in in_turn(self.programme.contenders, number):
-                    self._try(contender, size=size, number=number)
+            for run in self.programme.round(number):
+                self._try(run, number)
             longest = max(longest, time.monotonic() - round_begun)
 
-    def _try(self, contender: Contender, *, size: int, number: int) -> None:
-        """Measure; where a contender breaks, say so and go on with the others."""
+    def _try(self, run: Run, number: int) -> None:
+        """Measure; where a contender breaks, report it and go on with the others."""
+        seconds, wait_seconds = self.programme.load_seconds, self.programme.wait_seconds
+        demand = run.form.demand(run.payloads, seconds=seconds, bare=run.contender.bare)
         try:
-            cell = measure(self.bench, contender, size=size, programme=self.programme)
+            cell = measure(
+                self.bench, run.contender, demand, form=run.form.name, wait_seconds=wait_seconds
+            )
         except (AssertionError, OSError, subprocess.SubprocessError) as error:
-            failure = f"FAILED  round {number}  x{size}  {contender.name}: {error}"
+            failure = f"FAILED  round {number}  {run}: {error}"
             self.failures.append(failure.splitlines()[0])
             print(failure, flush=True)
         else:
@@ -70,46 +107,11 @@ class Table:
             print(progress(self.cells[-1], time.monotonic() - self.begun), flush=True)
 
 
-def measure(bench: Bench, contender: Contender, *, size: int, programme: Programme) -> Cell:
-    """Start a contender, load it, wait until everything is stored, and kill it."""
-    with bench.running(contender) as running:
-        cpu, begun = running.cpu_seconds(), time.monotonic()
-        demand = Demand(payloads=size, seconds=programme.load_seconds, bare=contender.bare)
-        seen = bench.load.run(running.port, demand)
-        loaded = time.monotonic()
-        counts = running.wait_stored(timeout=programme.wait_seconds)
-        # What it holds back on purpose, to fill an object, is not work left over.
-        tail = max(0.0, time.monotonic() - loaded - contender.waits_seconds)
-        cpu = running.cpu_seconds() - cpu
-        stored = counts.stored
-        return Cell(
-            contender=contender.name,
-            payloads_per_request=size,
-            requests_per_second=seen.accepted / seen.seconds,
-            accepted_per_second=counts.accepted / (loaded - begun),
-            stored_per_second=stored / (loaded - begun + tail),
-            cpu_us_per_payload=cpu / stored * report.MICRO if stored else None,
-            p50_ms=seen.p50 * 1e3 if seen.accepted else None,
-            p99_ms=seen.p99 * 1e3 if seen.accepted else None,
-            peak_rss_mib=running.peak_rss_bytes() / MIB,
-            puts_per_million=bench.sink.puts() / stored * report.MICRO if stored else None,
-            refused=seen.refused,
-            broken=seen.broken,
-            unstored=counts.accepted - stored,
-        )
-
-
-def in_turn(contenders: Sequence[Contender], number: int) -> Sequence[Contender]:
-    """Return a round's contenders, backwards in every second: none is always the one after."""
-    present = [contender for contender in contenders if number == 1 or not contender.earlier]
-    return present if number % 2 else present[::-1]
-
-
 def progress(cell: Cell, seconds: float) -> str:
     """Say in a line how a run went."""
     return (
-        f"{seconds:4.0f} s  round {cell.round}  x{cell.payloads_per_request:<4}"
-        f"{cell.contender:15} {show(cell.stored_per_second):>11} payloads/s stored,"
+        f"{seconds:4.0f} s  round {cell.round}  x{cell.payloads_per_request:<6}"
+        f"{cell.contender:15}{cell.form:8} {show(cell.stored_per_second):>11} payloads/s stored,"
         f" {show(cell.cpu_us_per_payload):>6} us CPU each"
         + (f", {cell.unstored:,} not stored" if cell.unstored > 0 else "")
     )
@@ -125,6 +127,8 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
         "figures": "median (lowest-highest) of rounds; /first, /go, /fluent-bit: over that row",
         "price": f"${DOLLARS_PER_PUT * 1000:g} per 1,000 PUTs: S3 Standard, us-east-1,"
         " aws.amazon.com/s3/pricing",
+        "forms": f"gzip at level {GZIP_LEVEL}, zstd at level {ZSTD_LEVEL}, chunks of"
+        f" {CHUNK_BYTES:,} bytes; 16 connections for 1 MB, 4 for 10 MB",
         **{f"  {contender.name}": contender.about for contender in programme.contenders},
     }
 
@@ -135,10 +139,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each run")
-    parser.add_argument("--budget", type=float, default=700, help="seconds for all rounds")
+    parser.add_argument("--budget", type=float, default=1500, help="seconds for all rounds")
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="CONTENDER")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100], metavar="N")
+    kinds = [*(form.name for form in FORMS if form.name != PLAIN), "large"]
+    about = "of bodies beside the plain ones; large: 1 and 10 MB; none: --forms without a name"
+    parser.add_argument("--forms", nargs="*", choices=kinds, default=kinds, help=about)
 
 
 def plan(options: argparse.Namespace) -> Programme:
@@ -148,11 +155,29 @@ def plan(options: argparse.Namespace) -> Programme:
     return Programme(
         contenders=[contender for contender in CONTENDERS if contender.name in names],
         sizes=options.sizes,
+        forms=chosen_forms(options.forms),
         rounds=1 if quick else options.rounds,
         load_seconds=1 if quick else options.seconds,
         wait_seconds=QUICK_WAIT_SECONDS if quick else ALL_STORED_SECONDS,
         budget_seconds=options.budget,
     )
+
+
+def chosen_forms(names: Sequence[str]) -> list[Form]:
+    """Return the forms of these names; large sizes only if `large` is one of them."""
+    kept = [form for form in FORMS if form.name in (PLAIN, *names)]
+    if "large" in names:
+        return kept
+    return [
+        dataclasses.replace(
+            form,
+            sizes={
+                name: [size for size in sizes if size not in LARGE]
+                for name, sizes in form.sizes.items()
+            },
+        )
+        for form in kept
+    ]
 
 
 def prepare(bench: Bench, programme: Programme) -> tuple[Bench, Programme]:
@@ -180,6 +205,7 @@ def run(options: argparse.Namespace) -> None:
         done = Table(bench=bench, programme=programme)
         done.run()
     about["failed"] = done.failures
-    text = f"{report.table(done.cells)}\n\n{targets.table(done.cells)}"
+    tables = (report.table(done.cells), forms.table(done.cells), targets.table(done.cells))
+    text = "\n\n".join(filter(None, tables))
     print("", text, "", *done.failures, sep="\n")
     save(options.out, report.files(done.cells, about=about, text=text))

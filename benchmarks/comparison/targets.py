@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.comparison.report import FLUENT_BIT, GO, Cell, rows_of, spread
+from benchmarks.comparison.measurement import Cell
+from benchmarks.comparison.report import FLUENT_BIT, GO, median_of, rows_of
 from benchmarks.output.text import grid, show, title
 
-CPU, REQUESTS, STORED = "cpu_us_per_payload", "requests_per_second", "stored_per_second"
-SAID = {CPU: "CPU per payload", REQUESTS: "requests/s", STORED: "payloads/s stored"}
+CPU, STORED = "cpu_us_per_payload", "stored_per_second"
+FIELDS = {CPU: "CPU per payload", STORED: "payloads/s stored"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,6 @@ TARGETS = (
     Target("memory", FLUENT_BIT, CPU, {1: 1.0, 10: 0.5, 100: 0.2}),
     Target("disk", FLUENT_BIT, CPU, {1: 2.5, 10: 0.8, 100: 0.25}),
     Target("disk", GO, CPU, {1: 0.5, 10: 0.06, 100: 0.015}),
-    Target("disk-gthread", GO, CPU, {1: 1.2, 10: 0.12, 100: 0.025}),
-    Target("disk-gthread", "memory-gthread", CPU, {10: 1.3, 100: 1.3}),
-    Target(
-        "disk-gthread", "memory-gthread", REQUESTS, {1: 0.85, 10: 0.85, 100: 0.85}, at_least=True
-    ),
     # With a payload a request, payloads stored are requests accepted, durable and stored.
     Target("disk", "", STORED, {1: 1e6 / 60}, at_least=True, about="a million requests a minute"),
     Target("memory", "", STORED, {100: 1e6}, at_least=True, about="a million payloads a second"),
@@ -52,10 +48,10 @@ def table(cells: Sequence[Cell]) -> str:
 def measured(target: Target, size: int, cells: Sequence[Cell]) -> float | None:
     """Return what a run has for a target; None if it did not measure that."""
     rows = rows_of(cells, size)
-    found = spread(rows.get(target.contender, ()), target.field)
+    found = median_of(rows.get(target.contender, ()), target.field)
     if not target.to:
         return found.median if found else None
-    base = spread(rows.get(target.to, ()), target.field)
+    base = median_of(rows.get(target.to, ()), target.field)
     return found.median / base.median if found and base and base.median else None
 
 
@@ -65,10 +61,10 @@ def _row(target: Target, size: int, bound: float, cells: Sequence[Cell]) -> Sequ
     # A row that was computed and not run has a name of its own.
     to = next((cell.contender for cell in rows_of(cells, size).get(target.to, ())), target.to)
     what = f"{target.contender} / {to}" if to else target.contender
-    said = f"{what}, {SAID[target.field]}" + (f": {target.about}" if target.about else "")
+    name = f"{what}, {FIELDS[target.field]}" + (f": {target.about}" if target.about else "")
     if value is None:
         verdict = "not measured"
     else:
         met = value >= bound if target.at_least else value <= bound
         verdict = "met" if met else "NOT MET"
-    return said, str(size), f"{sign} {show(bound)}", show(value), verdict
+    return name, str(size), f"{sign} {show(bound)}", show(value), verdict

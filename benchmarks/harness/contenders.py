@@ -5,7 +5,10 @@ Data only: `running` starts them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+from benchmarks import ROOT
 
 # Runs are short, so segments are sealed early. At the default of 10 s, a tenth of the objects are
 # made wherever age and not size seals them.
@@ -28,6 +31,8 @@ class Contender:
     server: Literal["gunicorn", "granian", "original", "fluent-bit"] = "gunicorn"
     # A module of `benchmarks.baselines`; empty for the others.
     baseline: str = ""
+    # The checkout of this project that it is started from.
+    root: Path = ROOT
 
     @property
     def bare(self) -> bool:

@@ -1,11 +1,10 @@
-"""The place of every run: where its files go, who loads, what stands for S3, and how it is started.
+"""Where a run's files go, who sends the load, what stands for S3, and how a contender is started.
 
-Everything is on loopback. Knows the contenders, and not what is asked of them.
+Everything is on loopback. Knows nothing of what is measured.
 """
 
 import contextlib
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,19 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import ROOT
+from benchmarks.harness import conditions
 from benchmarks.harness.contenders import Contender
 from benchmarks.harness.running import Running
 from benchmarks.harness.s3_sink import Sink, find_sink
-from benchmarks.harness.servers import lacking
-from benchmarks.load.closed_loop import Load, find_load
+from benchmarks.load.closed_loop import Load
+from benchmarks.load.python_loop import PythonLoop
+from benchmarks.load.wrk import Wrk
 
 OUT = ROOT / "build" / "bench"
-IN_MEMORY = ("tmpfs", "ramfs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """The two ends, and where files go: `workdir` for a run's, `out` for what stays."""
+    """The load and the S3 sink, and where files go: `workdir` for a run's, `out` for results."""
 
     load: Load
     sink: Sink
@@ -58,14 +58,13 @@ class Bench:
 
     def about(self) -> dict[str, object]:
         """Say under which conditions runs are made here."""
-        kind = file_system(self.workdir)
-        warning = ": fsync costs nothing there, so that disk looks like memory"
         return {
-            "cores": len(os.sched_getaffinity(0)),
-            "python": platform.python_version(),
+            "cores": f"{len(os.sched_getaffinity(0))} of {conditions.processor()}",
+            "load average before": conditions.load_average(),
+            "python": conditions.python_build(),
             "load": self.load.about,
             "s3": self.sink.about,
-            "spool on": kind + (warning if kind in IN_MEMORY else ""),
+            "spool on": conditions.spool_file_system(self.workdir),
         }
 
 
@@ -73,9 +72,9 @@ class Bench:
 def open_bench(out: Path) -> Iterator[Bench]:
     """Find the tools that are installed, say which are not, and make room for the runs' files."""
     out.mkdir(parents=True, exist_ok=True)
-    # A result is of the machine that it was made on.
+    # Results belong to the machine that they were made on.
     (out / ".gitignore").write_text("*\n")
-    if missing := lacking_tools():
+    if missing := conditions.lacking_tools():
         print(missing, flush=True)
     # The spool must be on a disk like the one it is for; /tmp is often memory.
     with tempfile.TemporaryDirectory(dir=out, prefix="run-") as directory:
@@ -83,27 +82,7 @@ def open_bench(out: Path) -> Iterator[Bench]:
         yield Bench(load=find_load(workdir), sink=find_sink(workdir), workdir=workdir, out=out)
 
 
-def lacking_tools() -> str:
-    """Say in a line which programs would make the bench better, or nothing."""
-    packages = {"wrk": shutil.which("wrk"), "nginx-light": shutil.which("nginx", path=_path())}
-    missing = [name for name, found in packages.items() if not found]
-    if lacking("original"):
-        missing += ["golang-go", "golang-github-aws-aws-sdk-go-dev"]
-    if not missing:
-        return ""
-    return f"The bench says more with: apt-get install -y {' '.join(missing)}. It goes on without."
-
-
-def file_system(path: Path) -> str:
-    """Return the type of the file system that a path is on (proc(5), mountinfo)."""
-    found = {"/": "unknown"}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        found[left.split()[4]] = right.split()[0]
-    within = (str(at) for at in (path.resolve(), *path.resolve().parents))
-    return next(found[at] for at in within if at in found)
-
-
-def _path() -> str:
-    # Debian has nginx in /usr/sbin, which is not on everybody's path.
-    return f"{os.environ.get('PATH', '')}:/usr/sbin"
+def find_load(workdir: Path) -> Load:
+    """Return the best sender that is installed."""
+    program = shutil.which("wrk")
+    return Wrk(workdir, program=program) if program else PythonLoop()

@@ -14,6 +14,8 @@ from tests.support.service import Service, free_port
 PROGRAM = "fluent-bit"
 # An object of as many lines as one of ours at its default size: gzip makes them six times smaller.
 OBJECT_BYTES = "48M"
+# The largest body it takes; 4 MB unless told otherwise.
+BODY_BYTES = "16M"
 # Its monitor publishes new figures this often.
 MONITOR_SECONDS = 1.2
 
@@ -32,7 +34,7 @@ class FluentBit(Service):
 
     def command(self) -> Sequence[str]:
         """Return what is executed, and its arguments."""
-        taken = {"listen": LOOPBACK, "port": self.port}
+        taken = {"listen": LOOPBACK, "port": self.port, "buffer_max_size": BODY_BYTES}
         given = {
             "match": "*",
             "bucket": self._s3.bucket,

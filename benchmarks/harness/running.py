@@ -48,13 +48,13 @@ class Running:
         settings: Mapping[str, str],
         original: Path | None = None,
     ) -> None:
-        common = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(ROOT)}
+        common = {"OBJECT_MAX_AGE_SECONDS": str(AGE_SECONDS), "PYTHONPATH": str(contender.root)}
         given = {**common, **settings, **contender.settings, "BASELINE": contender.baseline}
         self._contender = contender
         self.service: Service
         match contender.server:
             case "gunicorn":
-                root = BASELINES if contender.baseline else ROOT
+                root = BASELINES if contender.baseline else contender.root
                 self.service = Service(workdir, s3, settings=given, root=root)
             case "granian":
                 self.service = CommandService(workdir, s3, settings=given, command=granian)

@@ -1,28 +1,53 @@
 """What clients send in every run: page views of about 430 bytes, the same ones each time."""
 
+import gzip
 import json
 import random
 import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import zstandard
 
 from benchmarks import LOOPBACK
 
 # Bodies are sent in turn, and must not come again within the 32 KiB that gzip looks back: objects
 # would then compress to nearly nothing.
-BODIES, PAYLOADS = 64, 6400
+PAYLOADS = 6400
 SEED = 430
+# The levels that clients take unless told otherwise.
+GZIP_LEVEL, ZSTD_LEVEL = 6, 3
+# As long as the pieces that HTTP clients commonly stream a body in.
+CHUNK_BYTES = 1 << 14
 AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
     " Chrome/120.0 Safari/537.36"
 )
 
+Coding = Literal["", "gzip", "zstd"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What each request carries, and how: its Content-Encoding, and whether it comes chunked.
+
+    `bare` payloads are an array, the others a collection: an object around that.
+    """
+
+    payloads: int = 1
+    bare: bool = False
+    coding: Coding = ""
+    chunked: bool = False
+
+
+SINGLE = Body()
+
 
 def make_bodies(payloads: int, *, bare: bool = False) -> list[str]:
-    """Make requests of so many payloads of about 430 B, the same ones at every call.
-
-    `bare` ones are an array, the others a collection: an object around that.
-    """
+    """Make documents of so many payloads of about 430 B, the same ones at every call."""
     rng = random.Random(SEED)
-    count = max(BODIES, PAYLOADS // payloads)
+    count = max(1, PAYLOADS // payloads)
     arrays = ([make_payload(rng) for _ in range(payloads)] for _ in range(count))
     return [
         json.dumps(array if bare else {"payloads": array}, separators=(",", ":"))
@@ -30,14 +55,17 @@ def make_bodies(payloads: int, *, bare: bool = False) -> list[str]:
     ]
 
 
-def make_requests(payloads: int) -> list[bytes]:
-    """Make whole requests of these bodies, for `/payloads` on loopback."""
-    head = (
-        f"POST /payloads HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: application/json\r\n"
-        "Content-Length: {}\r\n\r\n"
-    )
-    bodies = [body.encode() for body in make_bodies(payloads)]
-    return [head.format(len(body)).encode() + body for body in bodies]
+def make_requests(body: Body, *, streams: int = 1) -> list[bytes]:
+    """Make whole requests to `/payloads` on loopback, to so many streams in turn."""
+    encode = ENCODERS[body.coding]
+    bodies = [encode(text.encode()) for text in make_bodies(body.payloads, bare=body.bare)]
+    # As many requests as streams at least.
+    while len(bodies) < streams:
+        bodies += bodies
+    return [
+        _request(data, body, path=f"/payloads/s{at % streams}" if streams > 1 else "/payloads")
+        for at, data in enumerate(bodies)
+    ]
 
 
 def make_payload(rng: random.Random) -> dict[str, object]:
@@ -59,3 +87,32 @@ def make_payload(rng: random.Random) -> dict[str, object]:
             "session": str(uuid.UUID(int=rng.getrandbits(128))),
         },
     }
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, GZIP_LEVEL)
+
+
+def _zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(ZSTD_LEVEL).compress(data)
+
+
+ENCODERS: Mapping[Coding, Callable[[bytes], bytes]] = {"": bytes, "gzip": _gzip, "zstd": _zstd}
+
+
+def _request(data: bytes, body: Body, *, path: str) -> bytes:
+    head = [
+        f"POST {path} HTTP/1.1",
+        f"Host: {LOOPBACK}",
+        "Content-Type: application/json",
+        *([f"Content-Encoding: {body.coding}"] if body.coding else []),
+        "Transfer-Encoding: chunked" if body.chunked else f"Content-Length: {len(data)}",
+    ]
+    framed = _chunks(data) if body.chunked else data
+    return "\r\n".join([*head, "", ""]).encode() + framed
+
+
+def _chunks(data: bytes) -> bytes:
+    """Frame a body in chunks (RFC 9112, section 7.1)."""
+    pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])

@@ -1,40 +1,32 @@
 """The open loop: sends on a fixed schedule, whether answers come or not, and times from it.
 
 A closed loop slows down with the service and so hides the queue before it. Here a request that
-finds no connection free waits, and its wait counts. One thread, one epoll, no pipelining. Knows
-HTTP as far as status and length, and nothing of the service.
+finds no connection free waits, and its wait counts. One thread, one epoll, no pipelining.
 """
 
-import contextlib
 import gc
 import itertools
-import re
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import LOOPBACK
-from benchmarks.load.bodies import make_requests
+from benchmarks.load.bodies import SINGLE, Body, make_requests
+from benchmarks.load.connection import Connection
 
 CONNECTIONS = 256
 DRAIN_SECONDS = 2.0
-CONNECT_SECONDS = 10.0
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-HEAD_END, CHUNKS_END = b"\r\n\r\n", b"0\r\n\r\n"
-CHUNK = 1 << 16
 PIECES = select.EPOLLIN | select.EPOLLOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """So many requests a second, for so many seconds, of so many payloads each."""
+    """So many requests a second, for so many seconds, each with such a body."""
 
     rate: float
     seconds: float
-    payloads: int = 1
+    body: Body = SINGLE
     connections: int = CONNECTIONS
 
 
@@ -76,57 +68,6 @@ def at_quantile(ordered: Sequence[float], quantile: float) -> float | None:
     return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else None
 
 
-class Connection:
-    """A kept-alive connection, with one request on it at most."""
-
-    __slots__ = ("_port", "answer", "due", "sock", "unsent")
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.connect()
-
-    def connect(self) -> None:
-        """Connect anew; blocks for an instant, on loopback.
-
-        Raises:
-            OSError: nobody listens.
-        """
-        self.sock = socket.create_connection((LOOPBACK, self._port), CONNECT_SECONDS)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.settimeout(0)
-        self.due, self.unsent, self.answer = 0.0, b"", b""
-
-    def send(self) -> None:
-        """Send what the kernel takes of the request; the rest stays unsent."""
-        with contextlib.suppress(BlockingIOError):
-            self.unsent = self.unsent[self.sock.send(self.unsent) :]
-
-    def receive(self) -> int | None:
-        """Read what came; return the status once the answer is whole, None before.
-
-        Raises:
-            OSError: the service broke the connection.
-        """
-        piece = self.sock.recv(CHUNK)
-        if not piece:
-            raise ConnectionResetError
-        self.answer += piece
-        end = self.answer.find(HEAD_END)
-        if end < 0:
-            return None
-        if not self._whole(body=end + len(HEAD_END)):
-            return None
-        status, self.answer = int(self.answer[9:12]), b""
-        return status
-
-    def _whole(self, *, body: int) -> bool:
-        """Whether all of the answer is here; its body begins at this offset."""
-        length = LENGTH.search(self.answer, 0, body)
-        if length is None:
-            return self.answer.endswith(CHUNKS_END)
-        return len(self.answer) >= body + int(length[1])
-
-
 @dataclass(slots=True)
 class OpenLoop:
     """A generator at work: `run` once."""
@@ -146,7 +87,7 @@ class OpenLoop:
 
     def run(self) -> Seen:
         """Send the whole schedule, and wait a little for the last answers. Blocks."""
-        self.requests = itertools.cycle(make_requests(self.pace.payloads))
+        self.requests = itertools.cycle(make_requests(self.pace.body))
         for _ in range(self.pace.connections):
             self._open(Connection(self.port))
         collecting = gc.isenabled()

@@ -1,0 +1,1 @@
+"""This revision against another one of this project, in interleaved runs."""
