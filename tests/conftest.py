@@ -104,7 +104,7 @@ def real_bucket(_s3_server: FakeS3, tmp_path_factory: pytest.TempPathFactory) ->
             patch.setenv(name, value)
         bucket = Bucket.connect(settings_for(tmp_path_factory.mktemp("unused"), MAX_WORKERS=20))
     yield bucket
-    bucket._client.close()
+    bucket.close()
 
 
 _numbers = itertools.count(1)

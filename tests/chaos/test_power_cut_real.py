@@ -37,6 +37,7 @@ from workers.spool.counters import Field
 from workers.spool.segment_file import OPEN, READY
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket, PutAnswer, Stored
+from workers.upload.s3_client import Connection
 
 pytestmark = pytest.mark.chaos
 
@@ -110,7 +111,7 @@ class DirectoryBucket(Bucket):
     """A bucket in a directory that outlives the cut; fails at times, and loses answers."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(None)
+        super().__init__(Connection.of(None))
         self._path = path
         self._rng = random.Random(os.getpid())
 

@@ -382,7 +382,7 @@ def wsgi(s3: FakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     pipeline = module.pipelines._pipeline
     if pipeline is not None:
         pipeline.stop()
-        pipeline.bucket._client.close()
+        pipeline.bucket.close()
 
 
 def test_a_process_has_one_pipeline(wsgi: ModuleType, s3: FakeS3) -> None:
@@ -409,7 +409,7 @@ def test_a_fork_gets_a_pipeline_of_its_own(wsgi: ModuleType) -> None:
     assert parent.refusal() is None
     assert wsgi.pipelines.get() is parent
     parent.stop()
-    parent.bucket._client.close()
+    parent.bucket.close()
 
 
 def test_wrong_settings_end_the_process(wsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

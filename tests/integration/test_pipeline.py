@@ -224,7 +224,7 @@ def test_another_s3_reads_what_we_wrote(tmp_path: Path, monkeypatch: pytest.Monk
         text = unpack(found["Body"].read(), compression=found["ContentEncoding"])
         assert text == b'{"n":1}\n{"n":2}\n'
         client.close()
-        pipeline.bucket._client.close()
+        pipeline.bucket.close()
     finally:
         server.stop()
 

@@ -10,6 +10,7 @@ from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.spool.disk import Disk
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket, PutAnswer, Stored
+from workers.upload.s3_client import Connection
 
 
 class DictBucket(Bucket):
@@ -20,7 +21,7 @@ class DictBucket(Bucket):
     """
 
     def __init__(self, *, conditional: bool = True) -> None:
-        super().__init__(None, conditional=conditional)
+        super().__init__(Connection.of(None), conditional=conditional)
         self.objects: dict[str, tuple[bytes, dict[str, str], str | None]] = {}
         self.trouble: deque[Exception | None] = deque()
         self.lost_answers: set[int] = set()

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-from botocore import handlers
-from botocore.config import Config
-
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.settings import Settings
 from workers.upload.body import ObjectBody
+from workers.upload.s3_client import Connection, connect
 from workers.upload.s3_errors import meaning
 
 
@@ -47,26 +44,14 @@ class Bucket:
         StoreUnavailable: what failed may pass. Other `StoreError`s where a method names them.
     """
 
-    def __init__(self, client: Any, *, conditional: bool = True) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, *, conditional: bool = True) -> None:
+        self._connection = connection
         self._conditional = conditional
 
     @classmethod
     def connect(cls, settings: Settings) -> "Bucket":
         """Make the process's one client. Call it after the fork; opens no connection yet."""
-        config = Config(
-            # Our own retry outlasts an outage; botocore's quota would run dry in one.
-            retries={"mode": "standard", "total_max_attempts": 1},
-            connect_timeout=3,
-            read_timeout=15,
-            max_pool_connections=settings.max_workers + 2,
-            tcp_keepalive=True,
-        )
-        # boto3 itself reads AWS_DEFAULT_REGION; every other AWS SDK reads AWS_REGION.
-        client = boto3.session.Session(region_name=settings.aws_region).client("s3", config=config)
-        # A server that ignores `Expect: 100-continue` would cost a second per PUT.
-        client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
-        return cls(client, conditional=settings.s3_conditional_put)
+        return cls(connect(settings), conditional=settings.s3_conditional_put)
 
     def put(
         self,
@@ -150,6 +135,10 @@ class Bucket:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._connection.close()
+
     def _put(
         self,
         bucket: str,
@@ -189,12 +178,22 @@ class Bucket:
         (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html), which many
         stores refuse, and some store as it is.
         """
-        if self._client.meta.config.request_checksum_calculation == "when_required":
+        if self._client().meta.config.request_checksum_calculation == "when_required":
             return {}
         return {"ChecksumCRC32": body.checksum}
 
     def _call(self, method: str, **arguments: Any) -> Any:
+        client = self._client()
         try:
-            return getattr(self._client, method)(**arguments)
+            return getattr(client, method)(**arguments)
+        except Exception as error:
+            found = meaning(error)
+            if isinstance(found, StoreUnavailable) and found.reason == "denied":
+                self._connection.denied()
+            raise found from error
+
+    def _client(self) -> Any:
+        try:
+            return self._connection.client()
         except Exception as error:
             raise meaning(error) from error

@@ -15,6 +15,7 @@ from workers.operate.receipts import DEAD_PREFIX
 from workers.upload.body import ObjectBody
 from workers.upload.compression import unpack
 from workers.upload.s3 import Bucket, PutAnswer, Stored
+from workers.upload.s3_client import Connection
 from workers.upload.s3_errors import REASONS
 
 # With a third of all PUTs failing, this many failures in a row mean that none will get through.
@@ -36,7 +37,7 @@ class MemoryS3(Bucket):
     """
 
     def __init__(self, *, rng: Random, fuse: Fuse, conditional: bool = True) -> None:
-        super().__init__(None, conditional=conditional)
+        super().__init__(Connection.of(None), conditional=conditional)
         self.objects: dict[str, _Object] = {}
         self._rng = rng
         self._fuse = fuse

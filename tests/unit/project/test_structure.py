@@ -116,10 +116,10 @@ def test_the_environment_is_read_in_one_place() -> None:
 def test_boto3_is_called_in_one_place() -> None:
     """One module calls it, and what its failures mean is decided once."""
     assert [path for path, tree in SOURCES.items() if "boto3" in tops(tree)] == [
-        "workers/upload/s3.py"
+        "workers/upload/s3_client.py"
     ]
     found = sorted(path for path, tree in SOURCES.items() if "botocore" in tops(tree))
-    assert found == ["workers/upload/s3.py", "workers/upload/s3_errors.py"]
+    assert found == ["workers/upload/s3_client.py", "workers/upload/s3_errors.py"]
 
 
 def test_locks_of_files_are_taken_in_two_places() -> None:

@@ -15,6 +15,7 @@ from botocore.stub import Stubber
 from workers.errors import StoreUnavailable
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket, Stored
+from workers.upload.s3_client import Connection
 
 
 def make_client(**options: Any) -> Any:
@@ -44,7 +45,7 @@ def stub(client: Any) -> Iterator[Stubber]:
 
 def put(client: Any, *, conditional: bool = True, encoding: str | None = "gzip") -> None:
     """Put an object."""
-    Bucket(client, conditional=conditional).put(
+    Bucket(Connection.of(client), conditional=conditional).put(
         "b", "k", ObjectBody.of(b"body"), metadata={"segment": "n"}, encoding=encoding
     )
 
@@ -92,7 +93,7 @@ def test_a_replacement_is_of_the_object_that_was_seen(client: Any, stub: Stubber
     expected = {**CHECKED, "IfMatch": '"e"', "ContentEncoding": "gzip"}
     stub.add_response("put_object", {}, expected)
     stub.add_client_error("put_object", service_error_code="PreconditionFailed")
-    bucket = Bucket(client)
+    bucket = Bucket(Connection.of(client))
     changes: dict[str, Any] = {"etag": '"e"', "metadata": {"segment": "n"}, "encoding": "gzip"}
     bucket.replace("b", "k", ObjectBody.of(b"body"), **changes)
     with pytest.raises(StoreUnavailable, match="changed meanwhile"):
@@ -105,7 +106,7 @@ def test_a_replacement_without_conditions(
 ) -> None:
     """A store without conditions, or without ETags, gets a plain PUT: Swift refuses `If-Match`."""
     stub.add_response("put_object", {}, CHECKED)
-    bucket = Bucket(client, conditional=conditional)
+    bucket = Bucket(Connection.of(client), conditional=conditional)
     bucket.replace(
         "b", "k", ObjectBody.of(b"body"), etag=etag, metadata={"segment": "n"}, encoding=None
     )
@@ -122,19 +123,21 @@ def test_metadata_names_have_no_case(client: Any, stub: Stubber, name: str) -> N
         "LastModified": modified,
     }
     stub.add_response("head_object", answer, {"Bucket": "b", "Key": "k"})
-    assert Bucket(client).head("b", "k") == Stored(4, {"segment": "n"}, '"e"', 1.5)
+    assert Bucket(Connection.of(client)).head("b", "k") == Stored(4, {"segment": "n"}, '"e"', 1.5)
 
 
 def test_a_head_that_says_nothing(client: Any, stub: Stubber) -> None:
     """An answer without length, ETag, date and metadata is an object of which nothing is known."""
     stub.add_response("head_object", {}, {"Bucket": "b", "Key": "k"})
-    assert Bucket(client).head("b", "k") == Stored(None, {}, None, None)
+    assert Bucket(Connection.of(client)).head("b", "k") == Stored(None, {}, None, None)
 
 
 def test_a_parameter_that_botocore_would_not_send(client: Any) -> None:
     """A wrong bucket is for an operator to mend: it condemns no object."""
     with pytest.raises(StoreUnavailable) as caught:
-        Bucket(client).put("no bucket's name", "k", ObjectBody.of(b""), metadata={}, encoding=None)
+        Bucket(Connection.of(client)).put(
+            "no bucket's name", "k", ObjectBody.of(b""), metadata={}, encoding=None
+        )
     assert caught.value.reason == "bucket"
 
 
@@ -166,4 +169,4 @@ def test_listing_goes_through_all_pages(client: Any, stub: Stubber) -> None:
     expected = {"Bucket": "b", "Prefix": "", "ContinuationToken": "t"}
     last = {"Contents": [{"Key": "b", "LastModified": moment}], "IsTruncated": False}
     stub.add_response("list_objects_v2", last, expected)
-    assert list(Bucket(client).list("b")) == [("a", 1.0), ("b", 1.0)]
+    assert list(Bucket(Connection.of(client)).list("b")) == [("a", 1.0), ("b", 1.0)]
