@@ -1,4 +1,4 @@
-"""deploy/: the examples agree with the settings, the README and each other."""
+"""deploy/: the examples agree with the settings, the documents and each other."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from workers.upload.s3_errors import REASONS
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
-README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
 SETTINGS = load_settings({"S3_BUCKET": "events"})
 STOP_SECONDS = SETTINGS.request_seconds + SETTINGS.drain_seconds + 4
 MIB = 1 << 20
@@ -55,9 +55,9 @@ def size(text: str) -> int:
 
 
 def memory_at_the_defaults(processes: int) -> int:
-    """Return what the README says that a master and so many processes take at most."""
-    master = re.search(r"master takes (\d+) MiB", README)
-    process = re.search(r"that is (\d+) MiB in memory mode", README)
+    """Return what the documents say that a master and so many processes take at most."""
+    master = re.search(r"master takes (\d+) MiB", OPERATIONS)
+    process = re.search(r"that is (\d+) MiB in memory mode", OPERATIONS)
     assert master
     assert process
     return (int(master[1]) + processes * int(process[1])) * MIB
@@ -77,7 +77,7 @@ def test_the_unit_writes_only_where_systemd_made_a_directory() -> None:
     assert "/run/" + unit()["RuntimeDirectory"][0] in environment()["GUNICORN_CMD_ARGS"]
 
 
-def test_the_unit_holds_the_memory_that_the_readme_counts() -> None:
+def test_the_unit_holds_the_memory_that_the_documents_count() -> None:
     """A process at the documented bound is not killed, and one that is ends only itself."""
     processes = int(environment()["WEB_CONCURRENCY"])
     assert size(unit()["MemoryMax"][0]) > memory_at_the_defaults(processes)
@@ -107,7 +107,7 @@ def test_the_pod_may_do_no_more_than_it_needs() -> None:
     }
 
 
-def test_the_pod_has_the_memory_that_the_readme_counts() -> None:
+def test_the_pod_has_the_memory_that_the_documents_count() -> None:
     """The request covers the documented bound, the limit a reload with twice the processes."""
     values = {entry["name"]: entry.get("value") for entry in pod()["containers"][0]["env"]}
     needed = memory_at_the_defaults(int(values["WEB_CONCURRENCY"]))
