@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
 
+from workers import aws_environment
 from workers.errors import SettingsError
 from workers.segments.naming import check_template, default_template
 
@@ -188,15 +189,20 @@ def default_template_for(compression: str | None) -> str:
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read and check every setting. Does not block.
+    """Read and check every setting, boto3's own too. Blocks on boto3's files at most.
 
     Raises:
         SettingsError: all mistakes at once, a line each.
     """
+    given = os.environ if environ is None else environ
+    faults = aws_environment.mistakes(given)
+    settings: Settings | None = None
     try:
-        settings: Settings = SettingsSchema().load(os.environ if environ is None else environ)
+        settings = SettingsSchema().load(given)
     except ValidationError as error:
-        faults: Any = error.messages
-        lines = [f"  {name.upper()}: {' '.join(found)}" for name, found in sorted(faults.items())]
-        raise SettingsError("\n".join(["settings are wrong:", *lines])) from error
+        messages: Any = error.messages
+        faults |= {name.upper(): " ".join(found) for name, found in messages.items()}
+    if faults or settings is None:
+        lines = [f"  {name}: {fault}" for name, fault in sorted(faults.items())]
+        raise SettingsError("\n".join(["settings are wrong:", *lines]))
     return settings
