@@ -28,7 +28,7 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; without a command it is the table's."""
+    """Read the command line; without a command, `table` runs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Carry out what was asked."""
+    """Run the command."""
     options = parse(sys.argv[1:])
     COMMANDS[options.command].run(options)
 

@@ -1,1 +1,1 @@
-"""The earlier designs, one module each. They share a front, and the service's own S3 client."""
+"""The earlier designs, one module each. They share HTTP and the service's S3 client."""

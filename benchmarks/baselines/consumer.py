@@ -1,4 +1,4 @@
-"""The third design: one buffered queue with one consumer. It only postpones the problem."""
+"""The third design: one buffered queue with one consumer. One upload at a time is slow."""
 
 import queue
 import threading
@@ -19,7 +19,7 @@ def take(payloads: Sequence[bytes]) -> None:
 
 
 def consume() -> None:
-    """Upload one payload after another, for ever."""
+    """Upload one payload after another, without end."""
     while True:
         store.put(waiting.get())
 

@@ -1,6 +1,6 @@
 """What the baselines share: HTTP in, one PUT per payload out, counts that the bench reads.
 
-Leaner than the service's own front: bare WSGI, no schema. What is compared is the design behind it.
+Plain WSGI without a schema check, leaner than the service: what is compared is the design behind.
 """
 
 import http.client
@@ -36,7 +36,7 @@ class Envelope(msgspec.Struct):
 
 
 class TooManyThreads(Exception):
-    """The machine would not bear the threads that a request asks for."""
+    """A request asks for more threads than the bench allows."""
 
 
 class Tally:
@@ -75,7 +75,7 @@ class Store:
         self._bucket = Bucket.connect(settings)
 
     def put(self, payload: bytes) -> None:
-        """Upload a payload; blocks. One that fails is logged, and lost."""
+        """Upload a payload; blocks. One that fails is logged and lost."""
         try:
             key = f"{uuid.uuid4().hex}.json"
             self._bucket.put(self._name, key, ObjectBody.of(payload), metadata={}, encoding=None)

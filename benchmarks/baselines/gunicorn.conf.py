@@ -1,10 +1,10 @@
-"""The service's own gunicorn settings, whatever they are, without the hooks of its pipeline."""
+"""The service's own gunicorn settings, without the hooks of its pipeline."""
 
 import runpy
 from pathlib import Path
 
 _service = runpy.run_path(str(Path(__file__).parents[2] / "gunicorn.conf.py"))
-# The engine is for the service alone.
+# Only the service runs on Granian's engine.
 worker_class = "app.servers.gthread.worker.DeadlineThreadWorker"
 workers = _service["workers"]
 threads = _service["threads"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from benchmarks.baselines.front import Front, Store, TooManyThreads
 
-# The design has no bound. This one is the bench's fuse, so that whoever runs it keeps his machine.
-FUSE = 2000
+# The design has no bound. This one protects the machine that the bench runs on.
+MAX_THREADS = 2000
 store = Store()
 
 
@@ -14,9 +14,9 @@ def take(payloads: Sequence[bytes]) -> None:
     """Start a thread for each payload.
 
     Raises:
-        TooManyThreads: the fuse has blown. Nothing was started.
+        TooManyThreads: there are too many threads. Nothing was started.
     """
-    if threading.active_count() + len(payloads) > FUSE:
+    if threading.active_count() + len(payloads) > MAX_THREADS:
         raise TooManyThreads
     for payload in payloads:
         threading.Thread(target=store.put, args=(payload,), daemon=True).start()

@@ -1,6 +1,6 @@
-"""The service in front of a backlog: spool files that it wrote itself while S3 was away.
+"""The service with a backlog: spool files that it wrote itself while S3 was away.
 
-How long it takes to be ready again, and what it then costs to go on, with S3 still away or slow.
+Measures how long a start takes then, and what requests cost with S3 still away, or slow.
 """
 
 import shutil
@@ -27,7 +27,7 @@ FILL_BYTES_A_SECOND = 20 * 10**6
 SLOW_PUT_SECONDS = 0.5
 OBJECT_BYTES = 4 << 20
 READY_SECONDS = 300.0
-# By then a backlog is adopted, and every worker has an object in its hands.
+# By then a backlog is adopted, and every worker is uploading.
 SETTLED_SECONDS = 6.0
 
 
@@ -50,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a start finds: how S3 is, and the files and bytes in the spool."""
+    """What a start finds: the state of S3, and the files and bytes in the spool."""
 
     s3: str
     files: int
@@ -89,7 +89,7 @@ def measure_all(bench: Bench, *, size: int, seconds: int) -> list[Run]:
             workdir = Path(directory)
             if backlog:
                 _fill(bench, workdir, backlog)
-            # Away first: what is behind stays behind.
+            # S3 away first, so that the backlog is not uploaded.
             for slow in (False, True):
                 runs += _measure(bench, workdir, slow=slow, seconds=seconds, size=size)
                 print(f"{backlog / GB:g} GB behind, S3 {runs[-1].s3}", flush=True)
@@ -132,12 +132,12 @@ def _settings(size: int) -> dict[str, str]:
 
 
 def _away() -> FakeS3:
-    """Return an S3 that nobody ever starts: connections are refused."""
+    """Return an S3 that is never started, so that connections are refused."""
     return FakeS3(port=free_port())
 
 
 def _fill(bench: Bench, workdir: Path, size: int) -> None:
-    """Let the service write a backlog, and kill it: what is left is as a crash leaves it.
+    """Let the service write a backlog, and kill it: the files are as a crash leaves them.
 
     Raises:
         AssertionError: the disk does not fill in time.
@@ -151,7 +151,7 @@ def _fill(bench: Bench, workdir: Path, size: int) -> None:
 
 
 def _measure(bench: Bench, workdir: Path, *, slow: bool, seconds: int, size: int) -> list[Run]:
-    """Start the service upon what is in its spool, and load it, at once and once it has settled."""
+    """Start the service on its spool; load it at once, and again when it has settled."""
     s3 = FakeS3() if slow else _away()
     if slow:
         s3.start()

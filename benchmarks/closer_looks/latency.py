@@ -18,8 +18,8 @@ WARM_SECONDS = 0.5
 MILLI = 1e3
 NOTE = (
     "offered, achieved: requests/s; latencies from the scheduled moment, of all answers, and of"
-    " requests without one as long as they had waited; late: p99 of how late the generator was,"
-    " which is no fault of the service"
+    " requests without one as long as they had waited; late: p99 of how late the generator itself"
+    " was"
 )
 OPEN_HEADS = (
     "of saturation", "offered/s", "achieved/s", "p50 ms", "p99 ms", "p99.9 ms", "503", "broken",
@@ -29,7 +29,7 @@ OPEN_HEADS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A rung of the ladder. Rates are requests a second; latencies milliseconds."""
+    """A run at one load. Rates are requests a second; latencies milliseconds."""
 
     contender: str
     # `open`, or `closed` with its connections.
@@ -47,7 +47,7 @@ class Step:
 
 
 def closed(bench: Bench, found: Contender, *, connections: int, seconds: int) -> Step:
-    """Measure with so many connections that each wait for their answers."""
+    """Measure the closed loop with so many connections."""
     with bench.running(found) as running:
         demand = Demand(seconds=seconds, connections=connections)
         seen = bench.load.run(running.port, demand)
@@ -90,8 +90,8 @@ def milli(seen: Seen, quantile: float) -> float | None:
     return None if found is None else found * MILLI
 
 
-def ladder(bench: Bench, found: Contender, *, seconds: int) -> list[Step]:
-    """Measure the closed loop, and then the open one from a tenth of its rate to past all of it."""
+def steps_of(bench: Bench, found: Contender, *, seconds: int) -> list[Step]:
+    """Measure the closed loop, then the open one from a tenth of its rate to 1.5 times it."""
     steps = []
     for connections in CLOSED_CONNECTIONS:
         steps.append(closed(bench, found, connections=connections, seconds=seconds))
@@ -104,7 +104,7 @@ def ladder(bench: Bench, found: Contender, *, seconds: int) -> list[Step]:
 
 
 def progress(step: Step) -> str:
-    """Say in a line how a step went."""
+    """Write the result of a step in a line."""
     return (
         f"{step.contender:10} {step.loop:23} offered {show(step.offered):>7}/s,"
         f" achieved {show(step.achieved):>7}/s, p99 {show(step.p99_ms)} ms"
@@ -112,7 +112,7 @@ def progress(step: Step) -> str:
 
 
 def table(name: str, steps: Sequence[Step]) -> str:
-    """Lay out a contender's ladder: the closed loop above the open one."""
+    """Lay out a contender's steps: the closed loop above the open one."""
     mine = [step for step in steps if step.contender == name]
     closed_steps = [step for step in mine if step.offered is None]
     saturation = max(step.achieved for step in closed_steps)
@@ -154,7 +154,7 @@ def plot(steps: Sequence[Step]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command line takes."""
+    """Define the arguments of this command."""
     parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=3, help="of load in each step")
 
@@ -167,7 +167,7 @@ def run(options: argparse.Namespace) -> None:
         steps = [
             step
             for name in options.only
-            for step in ladder(bench, contender(name), seconds=options.seconds)
+            for step in steps_of(bench, contender(name), seconds=options.seconds)
         ]
     text = "\n\n".join(table(name, steps) for name in options.only)
     print(f"\n{text}\n")

@@ -102,7 +102,7 @@ def table(name: str, steps: Sequence[Step]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command line takes."""
+    """Define the arguments of this command."""
     parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=3, help="of load in each step")
 

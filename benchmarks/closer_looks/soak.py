@@ -39,7 +39,7 @@ class Sample:
 
 
 def soak(bench: Bench, found: Contender, *, seconds: int) -> tuple[list[Sample], Loaded]:
-    """Flood a service, and look at it each second. Blocks for so many seconds and a few more."""
+    """Flood a service, and sample it each second. Blocks for so many seconds and a few more."""
     samples = []
     with (
         bench.running(found, DEFAULTS) as running,
@@ -50,7 +50,7 @@ def soak(bench: Bench, found: Contender, *, seconds: int) -> tuple[list[Sample],
         flood = pool.submit(bench.load.run, running.port, demand)
         accepted = stored = 0
         while not flood.done():
-            # A flooded service may be slow to tell; its memory is read without asking it.
+            # A flooded service may be slow to answer; its memory is read without asking it.
             with contextlib.suppress(OSError):
                 accepted, stored = running.counts()
             samples.append(
@@ -68,7 +68,7 @@ def soak(bench: Bench, found: Contender, *, seconds: int) -> tuple[list[Sample],
 
 
 def table(samples: Sequence[Sample], seen: Loaded) -> str:
-    """Lay out about twenty of the samples, and what they come to."""
+    """Lay out about twenty of the samples, and their summary."""
     chosen = [samples[at * (len(samples) - 1) // (ROWS - 1)] for at in range(ROWS)]
     rows = [
         [
@@ -87,7 +87,7 @@ def table(samples: Sequence[Sample], seen: Loaded) -> str:
 
 
 def summary(samples: Sequence[Sample], seen: Loaded) -> str:
-    """Say the highest, and how much the second half grew."""
+    """Write the highest values, and how much the second half grew."""
     half = samples[len(samples) // 2 :]
     highest = max(sample.rss_mib for sample in samples)
     shared_once = max(sample.pss_mib for sample in samples)
@@ -123,7 +123,7 @@ def as_csv(samples: Sequence[Sample]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command line takes."""
+    """Define the arguments of this command."""
     parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=600, help="of load, for each contender")
 

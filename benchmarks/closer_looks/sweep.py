@@ -1,4 +1,4 @@
-"""One knob at a time: streams, connections, and a backlog in the spool behind the service."""
+"""One variable at a time: streams, connections, and a backlog in the spool."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ HEADS = ("contender", "CPU us/payload", "requests/s", "p50 ms", "p99 ms", "503",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A run at one place of one knob."""
+    """A run at one value of one variable."""
 
     contender: str
     knob: str
@@ -57,7 +57,7 @@ def measure(bench: Bench, found: Contender, demand: Demand, *, knob: str) -> Poi
 
 
 def demands(knob: str, *, payloads: int, seconds: int) -> list[Demand]:
-    """Return what is sent at each place of a knob."""
+    """Return what is sent at each value of a variable."""
     body = Body(payloads=payloads)
     if knob == "streams":
         return [Demand(seconds=seconds, body=body, streams=n) for n in STREAMS]
@@ -65,12 +65,12 @@ def demands(knob: str, *, payloads: int, seconds: int) -> list[Demand]:
 
 
 def progress(point: Point) -> str:
-    """Say in a line how a run went."""
+    """Write the result of a run in a line."""
     return f"{point.contender}, {point.value} {point.knob}: {show(point.cpu_us_per_payload)} us"
 
 
 def table(knob: str, points: Sequence[Point]) -> str:
-    """Lay out a knob's points, those of a contender together."""
+    """Lay out a variable's points, those of a contender together."""
     rows = [
         [
             point.contender,
@@ -88,7 +88,7 @@ def table(knob: str, points: Sequence[Point]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command line takes."""
+    """Define the arguments of this command."""
     knobs = ["streams", "connections", "backlog"]
     parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--knobs", nargs="+", choices=knobs, default=knobs)

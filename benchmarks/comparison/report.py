@@ -1,4 +1,4 @@
-"""What the runs say: medians of rounds, ratios, a table, files and a plot. Measures nothing."""
+"""The results of the runs: medians of rounds, ratios, a table, files and a plot."""
 
 import csv
 import dataclasses
@@ -69,15 +69,15 @@ def _dollars(cells: Sequence[Cell], _: Rows) -> str:
 
 
 def _remarks(cells: Sequence[Cell], _: Rows) -> str:
-    """Say what did not go well, in all rounds together."""
+    """Write what went wrong, in all rounds together."""
     sums = {name: sum(getattr(c, name) for c in cells) for name in ("refused", "broken")}
-    said = [f"{total:,} {name}" for name, total in sums.items() if total]
+    remarks = [f"{total:,} {name}" for name, total in sums.items() if total]
     unstored = [cell.unstored for cell in cells]
     if max(unstored) > 0:
-        said.append(f"up to {max(unstored):,} accepted, NOT STORED in time")
+        remarks.append(f"up to {max(unstored):,} accepted, NOT STORED in time")
     if min(unstored) < 0:
-        said.append(f"up to {-min(unstored):,} stored of requests not answered in time")
-    return ", ".join([*said, *filter(None, {cell.note for cell in cells})])
+        remarks.append(f"up to {-min(unstored):,} stored of requests not answered in time")
+    return ", ".join([*remarks, *filter(None, {cell.note for cell in cells})])
 
 
 COLUMNS = (

@@ -1,4 +1,4 @@
-"""The main table: every contender in turn, round after round, and what became of it."""
+"""The main table: every contender in turn, round after round."""
 
 import argparse
 import dataclasses
@@ -18,7 +18,7 @@ from benchmarks.load.bodies import CHUNK_BYTES, GZIP_LEVEL, ZSTD_LEVEL
 from benchmarks.output.text import head, save, show
 
 ALL_STORED_SECONDS = 20.0
-# What a short run is for: this service and the original, once each.
+# A short run has this service and the original, once each.
 QUICK = ("disk", "memory", "disk-gthread", "memory-gthread", "granian-disk", "granian-memory", "go")
 QUICK_WAIT_SECONDS = 2.5
 
@@ -108,7 +108,7 @@ class Table:
 
 
 def progress(cell: Cell, seconds: float) -> str:
-    """Say in a line how a run went."""
+    """Write the result of a run in a line."""
     return (
         f"{seconds:4.0f} s  round {cell.round}  x{cell.payloads_per_request:<6}"
         f"{cell.contender:15}{cell.form:8} {show(cell.stored_per_second):>11} payloads/s stored,"
@@ -118,7 +118,7 @@ def progress(cell: Cell, seconds: float) -> str:
 
 
 def describe(bench: Bench, programme: Programme) -> dict[str, object]:
-    """Say under which conditions this table was made."""
+    """Return the conditions of this table, by name."""
     return {
         **bench.about(),
         "each run": f"{programme.load_seconds} s of load, then at most"
@@ -134,7 +134,7 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command line takes."""
+    """Define the arguments of this command."""
     quick = "one short round, a minute: neither Fluent Bit nor the earlier designs"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--rounds", type=int, default=3)
@@ -149,7 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(options: argparse.Namespace) -> Programme:
-    """Make of the command line what is to be run."""
+    """Make the programme that the command line asks for."""
     quick: bool = options.quick
     names = options.only or (QUICK if quick else [contender.name for contender in CONTENDERS])
     return Programme(
@@ -181,7 +181,7 @@ def chosen_forms(names: Sequence[str]) -> list[Form]:
 
 
 def prepare(bench: Bench, programme: Programme) -> tuple[Bench, Programme]:
-    """Build the original in Go if it takes part; go on without those that cannot be had here."""
+    """Build the original in Go if it takes part; leave out contenders that are missing here."""
     kinds = {contender.server for contender in programme.contenders}
     missing = {kind: why for kind in kinds if (why := lacking(kind))}
     if "original" in kinds - set(missing):

@@ -1,4 +1,4 @@
-"""What the service is meant to reach, as data, and whether a run reached it. Measures nothing."""
+"""The targets of the service, as data, and whether a run met them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The conditions of a run: the machine, the Python build, the file system, the tools that lack."""
+"""The conditions of a run: the machine, the Python build, the file system, the missing tools."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def python_build() -> str:
-    """Say which Python this is, and with which optimisations it was built.
+    """Describe this Python: its version, compiler, and the optimisations it was built with.
 
     A build with PGO takes some 8 % less CPU than one without, so that two do not compare.
     """
@@ -37,7 +37,7 @@ def processor() -> str:
 
 
 def load_average() -> str:
-    """Say how busy the machine is before the run."""
+    """Return how busy the machine was in the last minute, with a warning where it was not idle."""
     minute = os.getloadavg()[0]
     note = "" if minute < 0.5 else ": NOT IDLE, figures are not to be quoted"
     return f"{minute:.2f}{note}"
@@ -61,7 +61,7 @@ def file_system(path: Path) -> str:
 
 
 def lacking_tools() -> str:
-    """Say in a line which programs would make the bench better, or nothing."""
+    """Return a line that names the programs to install for a better bench; empty if none."""
     # Debian has nginx in /usr/sbin, which is not on everybody's path.
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     packages = {"wrk": shutil.which("wrk"), "nginx-light": shutil.which("nginx", path=path)}
@@ -70,4 +70,4 @@ def lacking_tools() -> str:
         missing += ["golang-go", "golang-github-aws-aws-sdk-go-dev"]
     if not missing:
         return ""
-    return f"The bench says more with: apt-get install -y {' '.join(missing)}. It goes on without."
+    return f"For a better bench: apt-get install -y {' '.join(missing)}. It goes on without."

@@ -57,7 +57,7 @@ class Bench:
                 yield running
 
     def about(self) -> dict[str, object]:
-        """Say under which conditions runs are made here."""
+        """Return the conditions of the runs, by name."""
         return {
             "cores": f"{len(os.sched_getaffinity(0))} of {conditions.processor()}",
             "load average before": conditions.load_average(),
@@ -70,7 +70,9 @@ class Bench:
 
 @contextlib.contextmanager
 def open_bench(out: Path) -> Iterator[Bench]:
-    """Find the tools that are installed, say which are not, and make room for the runs' files."""
+    """Find the installed tools, print which are missing, and make directories for the files."""
+    # The servers that are started run in other directories.
+    out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     # Results belong to the machine that they were made on.
     (out / ".gitignore").write_text("*\n")

@@ -14,17 +14,17 @@ from tests.support.service import Service, free_port
 PROGRAM = "fluent-bit"
 # An object of as many lines as one of ours at its default size: gzip makes them six times smaller.
 OBJECT_BYTES = "48M"
-# The largest body it takes; 4 MB unless told otherwise.
+# The largest body it takes; the default is 4 MB.
 BODY_BYTES = "16M"
 # Its monitor publishes new figures this often.
 MONITOR_SECONDS = 1.2
 
 
 class FluentBit(Service):
-    """Fluent Bit from HTTP to S3, gzip, buffered in memory, and else as it comes.
+    """Fluent Bit from HTTP to S3, gzip, buffered in memory, with its defaults otherwise.
 
-    It takes an array of payloads for as many records. Its ledger is that of its monitor, less what
-    still waits in the files that its S3 output gathers an object in.
+    It reads an array of payloads as so many records. What it has stored is what its monitor counts,
+    less the lines in the files in which its S3 output collects an object.
     """
 
     def __init__(self, workdir: Path, s3: FakeS3, *, settings: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""What stands for S3, on loopback: nginx where it is installed, as it takes little; else a fake.
+"""What stands in for S3, on loopback: nginx where it is installed, else the tests' fake S3.
 
-Knows HTTP and nothing of the contenders.
+nginx takes little CPU from what is measured. Knows HTTP and nothing of the contenders.
 """
 
 import http.client
@@ -16,6 +16,7 @@ from tests.support import wait_until
 from tests.support.s3 import FakeS3
 from tests.support.service import free_port
 
+ETAG = "0" * 32
 NGINX_CONFIG = """\
 daemon off;
 pid nginx.pid;
@@ -31,6 +32,8 @@ http {{
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   server {{
     listen {address}:{port} backlog=4096;
+    # Real stores name the object that they made; the service checks that a PUT was answered so.
+    add_header ETag '"{etag}"';
     location / {{ return 200; }}
     location = /count {{ stub_status; }}
   }}
@@ -39,10 +42,10 @@ http {{
 
 
 class Sink(Protocol):
-    """Takes objects. As a context manager it is a server, new each time."""
+    """Takes objects. Entering the context starts a new server."""
 
     about: str
-    # What the service must be told about it.
+    # The settings that the service needs for it.
     settings: Mapping[str, str]
 
     def __enter__(self) -> Self: ...
@@ -51,7 +54,7 @@ class Sink(Protocol):
 
     @property
     def s3(self) -> FakeS3:
-        """Where it is, as the harness's services want to know it."""
+        """Its address, in the form that the service under test takes."""
 
     def puts(self) -> int:
         """Return how many PUTs came."""
@@ -72,11 +75,11 @@ class Nginx:
         self._s3 = FakeS3()
 
     def __enter__(self) -> Self:
-        # Never started: only the handle that says where a server is.
+        # Never started: it only holds the address.
         self._s3 = FakeS3(port=free_port())
         self._looks = 0
         config = self._workdir / "nginx.conf"
-        config.write_text(NGINX_CONFIG.format(address=LOOPBACK, port=self._s3.port))
+        config.write_text(NGINX_CONFIG.format(address=LOOPBACK, port=self._s3.port, etag=ETAG))
         command = [self._program, "-p", str(self._workdir), "-e", "error.log", "-c", str(config)]
         self._process = subprocess.Popen(command, start_new_session=True)
         wait_until(self._answers, timeout=10, what="nginx")
@@ -89,7 +92,7 @@ class Nginx:
 
     @property
     def s3(self) -> FakeS3:
-        """Where it is."""
+        """Its address."""
         return self._s3
 
     def puts(self) -> int:

@@ -53,7 +53,7 @@ def granian(port: int) -> Sequence[str]:
 
 
 def lacking(server: str) -> str | None:
-    """Say in a line what is missing to start a kind of server; None if nothing is."""
+    """Return what is missing to start a kind of server, in a line; None if nothing is."""
     if server == "original":
         missing = [
             *([] if shutil.which("go") else ["the go command"]),

@@ -16,7 +16,7 @@ from benchmarks import LOOPBACK
 # would then compress to nearly nothing.
 PAYLOADS = 6400
 SEED = 430
-# The levels that clients take unless told otherwise.
+# The defaults of gzip and zstd.
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
 # As long as the pieces that HTTP clients commonly stream a body in.
 CHUNK_BYTES = 1 << 14

@@ -25,7 +25,7 @@ class Connection:
         """Connect anew; blocks for an instant, on loopback.
 
         Raises:
-            OSError: nobody listens.
+            OSError: nothing listens on the port.
         """
         self.sock = socket.create_connection((LOOPBACK, self._port), CONNECT_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -38,7 +38,7 @@ end
 class Wrk:
     """Runs wrk with requests from a file."""
 
-    about = f"wrk, 1 thread, {CONNECTIONS} connections unless a row says otherwise"
+    about = f"wrk, 1 thread, {CONNECTIONS} connections; fewer for large bodies"
 
     def __init__(self, workdir: Path, *, program: str) -> None:
         self._program = program

@@ -113,7 +113,7 @@ type Worker struct {
 	storage    *Storage
 }
 
-// Start runs the worker, for ever: it offers its channel when it is idle.
+// Start runs the worker without end: it offers its channel when it is idle.
 func (w Worker) Start() {
 	go func() {
 		for {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def show(value: float | None) -> str:
-    """Write a number with three digits that mean something; a dash for none."""
+    """Write a number with three significant digits; a dash for none."""
     if value is None:
         return "-"
     if value >= 100 or value == 0:
@@ -37,7 +37,7 @@ def head(about: Mapping[str, object]) -> str:
 
 
 def save(directory: Path, texts: Mapping[str, str]) -> None:
-    """Write files, by name, and say where they are."""
+    """Write files, by name, and print their paths."""
     for name, text in texts.items():
         (directory / name).write_text(text)
         print(f"saved {directory / name}")

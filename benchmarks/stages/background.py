@@ -12,10 +12,9 @@ from workers.upload.s3 import Bucket
 
 
 def commit(group: int) -> Callable[[Lab, int], Call]:
-    """Make the stage that writes and syncs a group of so many collections."""
+    """Make the step that writes and syncs a group of so many collections."""
 
-    def stage(lab: Lab, size: int) -> Call:
-
+    def step(lab: Lab, size: int) -> Call:
         committer = Committer(Counters.create(lab.directory / f"ledger-{group}-{size}"))
         segment, given = lab.segment(group * 1000 + size), lines(size)
 
@@ -28,7 +27,22 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
 
         return call, 10
 
-    return stage
+    return step
+
+
+def write(group: int) -> Callable[[Lab, int], Call]:
+    """Make the step that frames and writes such a group, and does not sync it."""
+
+    def step(lab: Lab, size: int) -> Call:
+        numbers = itertools.count(1, size)
+        segment, given = lab.segment(10**8 + group * 1000 + size), lines(size)
+
+        def call() -> None:
+            segment.body.append(segment.header, [(next(numbers), given) for _ in range(group)])
+
+        return call, 10
+
+    return step
 
 
 def seal(lab: Lab, size: int) -> Call:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness.environment import Bench, open_bench
 from benchmarks.output.text import grid, head, save, show, title
-from benchmarks.stages import background, request
+from benchmarks.stages import background, request, threads
 from benchmarks.stages.fixtures import OBJECT_PAYLOADS, Call, Lab
 
 SIZES = (1, 10, 100)
@@ -27,18 +27,24 @@ class Timing:
         return f"{show(self.wall)} ({show(self.cpu)})"
 
 
-STAGES: dict[str, tuple[str, Callable[[Lab, int], Call]]] = {
-    "decode": ("a request", request.decode_body),
-    "append, in memory": ("a request", request.append),
-    "receipt": ("a request", request.issue_receipt),
-    "the 202": ("a request", request.write_answer),
-    "hot route: all of these": ("a request", request.hot_route),
-    "the same by Flask": ("a request", request.application),
-    **{f"commit, {n} in a group": ("a group", background.commit(n)) for n in GROUPS},
-    "seal": ("an object", background.seal),
-    f"read {OBJECT_PAYLOADS:,} payloads back": ("an object", background.read_back),
-    f"compress {OBJECT_PAYLOADS:,} payloads": ("an object", background.compress),
-    "PUT of that": ("an object", background.put),
+Step = Callable[[Lab, int], Call]
+REQUEST, GROUP, OBJECT = "a request", "a group", "an object"
+STEPS: dict[str, tuple[str, Step]] = {
+    "request id": (REQUEST, request.make_request_id),
+    "decode": (REQUEST, request.decode_body),
+    "place, append in memory": (REQUEST, request.append),
+    "future: made, callback, done": (REQUEST, request.settle),
+    "receipt": (REQUEST, request.issue_receipt),
+    "202, receipt included": (REQUEST, request.write_answer),
+    "count the answer": (REQUEST, request.count),
+    "fast path: all of these": (REQUEST, request.hot_route),
+    "the same by Flask": (REQUEST, request.application),
+    **{f"write, {n} in a group": (GROUP, background.write(n)) for n in GROUPS},
+    **{f"write, sync, settle, {n} in a group": (GROUP, background.commit(n)) for n in GROUPS},
+    "seal": (OBJECT, background.seal),
+    f"read {OBJECT_PAYLOADS:,} payloads back": (OBJECT, background.read_back),
+    f"compress {OBJECT_PAYLOADS:,} payloads": (OBJECT, background.compress),
+    "PUT of that": (OBJECT, background.put),
 }
 
 
@@ -55,17 +61,17 @@ def timed(call: Callable[[], object], *, number: int, repeats: int) -> Timing:
     return Timing(min(walls) / number * MICRO, min(cpus) / number * MICRO)
 
 
-def cell(lab: Lab, stage: Callable[[Lab, int], Call], *, size: int, repeats: int) -> str:
-    """Time a stage; where it is not what this file thinks it is, say so."""
+def cell(lab: Lab, step: Step, *, size: int, repeats: int) -> str:
+    """Time a step; where the service has changed so that it fails, name the error instead."""
     try:
-        call, number = stage(lab, size)
+        call, number = step(lab, size)
         return str(timed(call, number=number, repeats=repeats))
     except Exception as error:  # noqa: BLE001 (any change of the service may raise anything)
         return f"? {type(error).__name__}"
 
 
-def rows(bench: Bench, *, sizes: Sequence[int], repeats: int) -> list[list[str]]:
-    """Time every stage for each number of payloads per request."""
+def steps(bench: Bench, *, sizes: Sequence[int], repeats: int) -> list[list[str]]:
+    """Time every step for each number of payloads per request."""
     found = []
     with bench.sink as sink:
         environ = {"S3_BUCKET": "bucket", **sink.s3.environ(), **sink.settings}
@@ -73,26 +79,36 @@ def rows(bench: Bench, *, sizes: Sequence[int], repeats: int) -> list[list[str]]
         os.environ.update(environ)
         lab = Lab(bench.workdir / "lab", environ)
         lab.directory.mkdir()
-        for name, (unit, stage) in STAGES.items():
-            texts = [cell(lab, stage, size=size, repeats=repeats) for size in sizes]
+        for name, (unit, step) in STEPS.items():
+            texts = [cell(lab, step, size=size, repeats=repeats) for size in sizes]
             found.append([name, unit, *texts, ""])
             print(name, *texts, flush=True)
     return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command line takes."""
+    """Define the arguments of this command."""
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="of each step")
+    about = "of load on the running service for each mode and size; 0: leave that out"
+    parser.add_argument("--seconds", type=int, default=3, help=about)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, print and save: under a minute."""
+    """Measure, print and save: a minute and a half."""
+    sizes: Sequence[int] = options.sizes
     with open_bench(options.out) as bench:
         about = {**bench.about(), "figures": "microseconds, wall clock (CPU): the least of repeats"}
         print(head(about), flush=True)
-        found = rows(bench, sizes=options.sizes, repeats=options.repeats)
-    heads = ["stage", "of", *(f"x{size}" for size in options.sizes), ""]
-    text = f"{title('stages, by payloads per request')}\n{grid(heads, found)}"
+        found = steps(bench, sizes=sizes, repeats=options.repeats)
+        running = (
+            threads.rows(bench, sizes=sizes, seconds=options.seconds) if options.seconds else []
+        )
+    heads = ["step", "of", *(f"x{size}" for size in sizes), ""]
+    text = (
+        f"{title('steps, each alone in one thread, by payloads per request')}\n{grid(heads, found)}"
+    )
+    if running:
+        text += f"\n\n{threads.table(running, sizes=sizes)}"
     print(f"\n{text}\n")
     save(options.out, {"stages.txt": f"{head(about)}\n\n{text}\n"})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.ingest.formats import decode
+from app.ingest.handler import IngestHandler
 from benchmarks.load.bodies import make_bodies
 from workers.pipeline import Pipeline
 from workers.segments.naming import segment_name
@@ -41,6 +42,10 @@ class Lab:
         """Make a pipeline in memory mode that is not started: nothing leaves it."""
         settings = self.settings(DURABILITY="memory")
         return Pipeline(settings, bucket=Bucket.connect(settings))
+
+    def handler(self, pipeline: Any) -> Any:
+        """Make what takes the requests of a pipeline."""
+        return IngestHandler(self.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
 
     def segment(self, number: int) -> Any:
         """Make a segment with a file that is not there yet."""

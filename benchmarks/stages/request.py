@@ -3,8 +3,9 @@
 from app.factory import create_app
 from app.ingest.fast_path import FastPath
 from app.ingest.formats import decode
-from app.ingest.handler import IngestHandler
+from app.logs import take_request_id
 from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, bodies, lines
+from workers.segments.future import DurabilityFuture
 
 
 def decode_body(_: Lab, size: int) -> Call:
@@ -19,6 +20,30 @@ def append(lab: Lab, size: int) -> Call:
     return lambda: pipeline.accept("s", given, count=size), 200
 
 
+def settle(lab: Lab, size: int) -> Call:
+    """Make a collection's future, give it a callback, and mark it done."""
+    pipeline = lab.pipeline()
+    runs = pipeline.take("s", lines(size), count=size).runs
+
+    def call() -> None:
+        future = DurabilityFuture(runs)
+        future.add_done_callback(lambda _: None)
+        future.set_result()
+
+    return call, 1000
+
+
+def make_request_id(_: Lab, __: int) -> Call:
+    """Make the id of a request that came without one."""
+    return lambda: take_request_id(None), 1000
+
+
+def count(lab: Lab, _: int) -> Call:
+    """Count an answer."""
+    handler = lab.handler(lab.pipeline())
+    return lambda: handler.count(202), 1000
+
+
 def issue_receipt(lab: Lab, size: int) -> Call:
     """Make a receipt's id."""
     pipeline = lab.pipeline()
@@ -30,14 +55,14 @@ def write_answer(lab: Lab, size: int) -> Call:
     """Make the 202: its receipts, and the document around them."""
     pipeline = lab.pipeline()
     receipts = pipeline.accept("s", lines(size), count=size)
-    handler = IngestHandler(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    handler = lab.handler(pipeline)
     return lambda: handler._accepted(receipts, pipeline), 1000
 
 
 def hot_route(lab: Lab, size: int) -> Call:
-    """Take a body in memory mode and answer, whoever speaks HTTP before it."""
+    """Take a body in memory mode and answer, without the HTTP layer before it."""
     pipeline, body = lab.pipeline(), bodies(size)
-    handler = IngestHandler(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+    handler = lab.handler(pipeline)
     begin = FastPath(handler, largest=1 << 20).begin
     send = lambda _: None  # noqa: E731
     call = lambda: begin("s", body(), content_type=CONTENT_TYPE, sent_id=None, send=send)  # noqa: E731
@@ -45,7 +70,7 @@ def hot_route(lab: Lab, size: int) -> Call:
 
 
 def application(lab: Lab, size: int) -> Call:
-    """Answer a request by Flask and its own client, without the hot route before it."""
+    """Answer a request by Flask and its own client, without the fast path before it."""
     pipeline, body = lab.pipeline(), bodies(size)
     app = create_app(lab.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
     app.wsgi_app = app.wsgi_app.application  # type: ignore[method-assign, attr-defined]
