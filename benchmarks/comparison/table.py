@@ -135,7 +135,7 @@ def describe(bench: Bench, programme: Programme) -> dict[str, object]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of this command."""
-    quick = "one short round, a minute: neither Fluent Bit nor the earlier designs"
+    quick = "one short round, two minutes: neither Fluent Bit nor the earlier designs"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each run")

@@ -1,10 +1,11 @@
 """What clients send in every run: page views of about 430 bytes, the same ones each time."""
 
+import functools
 import gzip
 import json
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,15 +45,16 @@ class Body:
 SINGLE = Body()
 
 
-def make_bodies(payloads: int, *, bare: bool = False) -> list[str]:
+@functools.cache
+def make_bodies(payloads: int, *, bare: bool = False) -> Sequence[str]:
     """Make documents of so many payloads of about 430 B, the same ones at every call."""
     rng = random.Random(SEED)
     count = max(1, PAYLOADS // payloads)
     arrays = ([make_payload(rng) for _ in range(payloads)] for _ in range(count))
-    return [
+    return tuple(
         json.dumps(array if bare else {"payloads": array}, separators=(",", ":"))
         for array in arrays
-    ]
+    )
 
 
 def make_requests(body: Body, *, streams: int = 1) -> list[bytes]:

@@ -57,12 +57,19 @@ def rows(options: argparse.Namespace) -> list[Row]:
 
 
 def measure_all(bench: Bench, options: argparse.Namespace, *, old: Path) -> list[Pair]:
-    """Measure a pair of every row, again and again, so that all rows see the same drift."""
+    """Measure a pair of every row, again and again, so that all rows see the same drift.
+
+    A pair that fails is reported, and missing from the result.
+    """
     pairs: list[Pair] = []
     begun = time.monotonic()
     for number in range(options.pairs):
         for row in rows(options):
-            pair = measure_pair(bench, row, number=number, old=old, seconds=options.seconds)
+            try:
+                pair = measure_pair(bench, row, number=number, old=old, seconds=options.seconds)
+            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+                print(f"FAILED  pair {number + 1}  {row}: {error}", flush=True)
+                continue
             pairs.append(pair)
             print(progress(pair, time.monotonic() - begun), flush=True)
     return pairs

@@ -42,7 +42,7 @@ def test_every_form_carries_the_same_payloads(coding: Coding, *, chunked: bool) 
     """A compressed or chunked body decodes to the plain body of the same size."""
     decode = DECODERS[coding]
     requests = make_requests(Body(payloads=100, coding=coding, chunked=chunked))
-    assert [decode(_body_of(request)).decode() for request in requests] == make_bodies(100)
+    assert tuple(decode(_body_of(request)).decode() for request in requests) == make_bodies(100)
 
 
 def test_streams_take_turns() -> None:
