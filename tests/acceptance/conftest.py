@@ -24,7 +24,7 @@ def durability(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def server_mode() -> str:
-    """Say which of `ROADS` requests take; a module that must hold on others too overrides this."""
+    """Say which of `SERVER_MODES` to run; a folder that must hold on others too overrides it."""
     return "engine"
 
 

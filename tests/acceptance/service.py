@@ -15,7 +15,7 @@ from tests.support.service import Service
 # The fake S3 does not ask who signs, so that this can be looked for in every log.
 SECRET = "wJalrXUtnFEMI-never-in-a-log"
 # The ways that a request can take: by the engine, or by gthread; before Flask, or through it.
-ROADS = {
+SERVER_MODES = {
     "engine": ("wsgi:app", {"ENGINE": "granian"}),
     "gthread": ("wsgi:app", {"ENGINE": "gthread"}),
     "flask": ("tests.acceptance.flask_only:app", {"ENGINE": "gthread"}),
@@ -55,7 +55,7 @@ class ServiceFactory:
         """
         directory = self._directory / f"service-{len(self._services)}"
         directory.mkdir()
-        app, way = ROADS[self.server_mode]
+        app, way = SERVER_MODES[self.server_mode]
         given = {**QUICK, **way, "AWS_SECRET_ACCESS_KEY": SECRET, **settings}
         chosen = {name: value for name, value in given.items() if value is not None}
         made = Service(directory, self._s3, settings=chosen, app=app, arguments=arguments)

@@ -1,0 +1,38 @@
+"""The services that hostile clients are tested on: each server, with few threads."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.hostile.samples import REQUEST_SECONDS
+from tests.acceptance.service import SERVER_MODES, ServiceFactory
+from tests.support.s3 import FakeS3
+from tests.support.service import Service
+
+
+@pytest.fixture(scope="package", params=SERVER_MODES)
+def server_mode(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="package")
+def bucket(server_mode: str) -> Iterator[FakeS3]:
+    """Run one S3 for each server mode: nothing here breaks it."""
+    del server_mode
+    with FakeS3() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def service(
+    bucket: FakeS3, tmp_path_factory: pytest.TempPathFactory, server_mode: str
+) -> Iterator[Service]:
+    """Run one service for the folder: one process of few threads is the easiest to hold up."""
+    with ServiceFactory(
+        tmp_path_factory.mktemp("hostile"), bucket, server_mode=server_mode
+    ) as service_factory:
+        # The engine has one patience for a head that is coming and for a connection that idles.
+        impatience = f"--keep-alive {math.ceil(REQUEST_SECONDS)}"
+        yield service_factory.start(REQUEST_SECONDS=REQUEST_SECONDS, GUNICORN_CMD_ARGS=impatience)
