@@ -66,6 +66,11 @@ class _Figures(Collector):
         yield GaugeMetricFamily(
             PREFIX + "oldest_unstored_seconds", "Age of the oldest segment not stored.", value=age
         )
+        yield GaugeMetricFamily(
+            PREFIX + "spool_unreadable",
+            "Entries of the spool that cannot be read, and are in no figure.",
+            value=totals.unreadable,
+        )
         yield self._by_label("requests", "Front-door requests.", "status", "REQUESTS_")
         yield self._by_label("put_failures", "PUTs that failed.", "reason", "PUT_FAILURES_")
         yield self._put_seconds()

@@ -34,6 +34,7 @@ from workers.errors import (
 from workers.pipeline import Pipeline
 from workers.settings import load_settings
 from workers.spool.counters import Field
+from workers.spool.disk import Disk
 from workers.spool.segment_file import OPEN, READY
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket, PutAnswer, Stored
@@ -159,7 +160,11 @@ class DirectoryBucket(Bucket):
 
 
 def serve(spool: str, bucket: str, first_id: int) -> None:
-    """Run a pipeline and clients of its own, who print what they were told; until it is killed."""
+    """Run a pipeline and clients of its own, which print their answers; until it is killed.
+
+    After a power cut the machine has booted anew; here only the file system was cut off.
+    """
+    setattr(Disk, "boot_id", lambda _: os.getpid())  # noqa: B010 (mypy knows no other way)
     settings = load_settings(
         {
             "S3_BUCKET": "bucket",

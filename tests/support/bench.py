@@ -147,7 +147,7 @@ class Bench:
             if file is not None:
                 os.close(file)
         self.process_spool.counters.close()
-        os.close(self.process_spool._lock_file)
+        self.process_spool.leave()
 
     def adopt(self) -> list[ProcessSpool]:
         """Look for dead processes' homes once; return those that are ours now."""

@@ -13,14 +13,19 @@ from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.segments.ratios import Ratios
-from workers.segments.segment import Body, Header, Receipt, Segment
+from workers.segments.segment import (
+    RUN_BYTES,
+    SEGMENT_BYTES,
+    Body,
+    Header,
+    Receipt,
+    Segment,
+)
 from workers.settings import Settings
 from workers.spool.committer import Journal
 from workers.spool.counters import Field
 from workers.spool.process_spool import ProcessSpool
 
-# What a run and a segment cost in memory beside their bytes, so that tiny payloads are bounded too.
-RUN_BYTES, SEGMENT_BYTES = 128, 4096
 # Lines that wait for the disk are in memory: a disk that stands still must not fill that.
 MAX_WAITING_BYTES = 32 << 20
 # A segment this near to its target is full: within 10 % of it either way, half of that to spare.

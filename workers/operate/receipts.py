@@ -133,7 +133,8 @@ class Receipts:
             stored = self._stored(claim)
         except ObjectMissing:
             return self._status_elsewhere(id, claim)
-        if _hit(claim, stored.metadata.get("lost-lines", "")):
+        if _hit(claim, stored.metadata.get("lost-lines", "")) or not _holds(stored, claim):
+            # No receipt is given for lines that are not in the segment's file, synced.
             reason = "its lines are among those that damage to the spool took"
             return self._status(id, claim, state="dead", reason=reason)
         return self._status(id, claim, state="stored", size=stored.size, stored_at=stored.modified)
@@ -145,7 +146,8 @@ class Receipts:
             UnknownReceipt, ObjectMissing, StoreUnavailable: see there.
         """
         claim = self.claim(id)
-        self._stored(claim)
+        if not _holds(self._stored(claim), claim):
+            raise ObjectMissing(claim.key)
         body, encoding = self._bucket.get(claim.bucket, claim.key)
         lines = unpack(body, compression=encoding).splitlines()
         return lines[claim.first_line - 1 : claim.first_line - 1 + claim.count]
@@ -153,10 +155,7 @@ class Receipts:
     def _stored(self, claim: Claim) -> Stored:
         """Look at the claim's object, and tell nobody about any other."""
         stored = self._bucket.head(claim.bucket, claim.key)
-        last = claim.first_line + claim.count - 1
         if stored.metadata.get("segment") != claim.name:
-            raise ObjectMissing(claim.key)
-        if last > int(stored.metadata.get("payloads", "0")):
             raise ObjectMissing(claim.key)
         return stored
 
@@ -192,6 +191,12 @@ def _pack(bucket: str, key: str) -> bytes:
     """Write where an object is in letters that are safe in a URL path."""
     # Neither can hold a newline; an access point's ARN holds a slash.
     return base64.urlsafe_b64encode(f"{bucket}\n{key}".encode()).rstrip(b"=")
+
+
+def _holds(stored: Stored, claim: Claim) -> bool:
+    """Whether an object goes on to the last of a claim's lines."""
+    last = claim.first_line + claim.count - 1
+    return last <= int(stored.metadata.get("payloads", "0"))
 
 
 def _hit(claim: Claim, lost_lines: str) -> bool:

@@ -10,6 +10,9 @@ from typing import Protocol
 
 import msgspec
 
+# What a run and a segment cost in memory beside their bytes, so that tiny payloads are bounded too.
+RUN_BYTES, SEGMENT_BYTES = 128, 4096
+
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What is fixed at a segment's creation, so that no restart and no new setting moves it."""

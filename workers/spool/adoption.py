@@ -10,10 +10,9 @@ from collections.abc import Callable
 from workers.dispatch.jobs import Job
 from workers.intake.intake import Intake
 from workers.segments.segment import Header, Segment
-from workers.spool.counters import Field, segment_number
 from workers.spool.process_spool import ProcessSpool
-from workers.spool.recovery import reconcile
-from workers.spool.segment_file import OPEN, SegmentFile
+from workers.spool.recovery import Recovery
+from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,9 @@ class Adoption:
         self._spool = spool
         self._intake = intake
         self._process_spools: list[ProcessSpool] = []
+        self._recoveries: list[Recovery] = []
+        # The files of an unknown format in directories that were left, by the directory's name.
+        self._left: dict[str, list[SegmentFile]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -39,25 +41,46 @@ class Adoption:
             return list(self._process_spools)
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
-        """Adopt what nobody owns, up to `MAX_HOMES`; the others keep their place.
+        """Adopt what no process owns, up to `MAX_ADOPTED`; the others keep their place.
 
-        Blocks on the disk; stops between two homes when asked to.
+        Files that could not be read before are tried again. Blocks on the disk; stops between two
+        directories when asked to.
         """
-        if len(self.process_spools) >= MAX_ADOPTED:
+        self._recoveries = [one for one in self._recoveries if one.unfinished]
+        for recovery in self._recoveries:
+            recovery.retry()
+        if self._is_full():
             return
         for process_spool in self._spool.adopt_orphans():
-            try:
-                self._take_over(process_spool)
-            except Exception:
-                log.exception(
-                    "a home could not be adopted", extra={"home": process_spool.path.name}
-                )
-                process_spool.close()
-                continue
-            with self._lock:
-                self._process_spools.append(process_spool)
-            if stopping() or len(self.process_spools) >= MAX_ADOPTED:
+            self._take_over(process_spool)
+            if stopping() or self._is_full():
                 return
+
+    def _is_full(self) -> bool:
+        # One with nothing but unreadable files in it takes no other's place.
+        going = [each for each in self.process_spools if each.backlog or not each.unread]
+        return len(going) >= MAX_ADOPTED
+
+    def _take_over(self, process_spool: ProcessSpool) -> None:
+        name = process_spool.path.name
+        if any(file.path.exists() for file in self._left.get(name, [])):
+            process_spool.leave()
+            return
+        recovery = Recovery(process_spool, spool=self._spool)
+        try:
+            recovery.run()
+        except Exception:
+            log.exception("a home could not be adopted", extra={"home": name})
+            process_spool.leave()
+            return
+        if process_spool.stuck:
+            self._left[name] = process_spool.unknown
+            process_spool.leave()
+            return
+        if recovery.unfinished:
+            self._recoveries.append(recovery)
+        with self._lock:
+            self._process_spools.append(process_spool)
 
     def feed(self) -> None:
         """Offer jobs, oldest first, until the queue wants no more; retire homes that are done."""
@@ -75,48 +98,24 @@ class Adoption:
                 waiting.remove(process_spool)
             waiting = [process_spool for process_spool in waiting if process_spool.backlog]
         for process_spool in self.process_spools:
-            if process_spool.empty:
-                self._spool.retire(process_spool)
-                with self._lock:
-                    self._process_spools.remove(process_spool)
-                log.info("adopted home finished", extra={"home": process_spool.path.name})
+            if process_spool.empty or process_spool.stuck:
+                self._finish(process_spool)
 
     def close(self) -> None:
         """Give up the homes that are left; another process, or the next start, adopts them."""
         for process_spool in self.process_spools:
             process_spool.close()
 
-    def _take_over(self, process_spool: ProcessSpool) -> None:
-        found, damaged, held = 0, False, 0
-        for file in process_spool.segment_files():
-            try:
-                seal = None if file.path.suffix == OPEN else file.read_seal()
-                if seal is None:
-                    survey = file.recover()
-                    damaged |= survey.damaged
-                    if not survey.lines and not survey.damaged:
-                        continue
-                    seal = file.read_seal() or (survey.lines, survey.size)
-            except OSError:
-                # It stays where it is; a home with a file in it is never removed.
-                damaged = True
-                log.critical("a segment cannot be read", extra=_about(file), exc_info=True)
-                continue
-            found, held = found + seal[0], held + seal[1]
-            process_spool.backlog.append(file)
-        numbers = frozenset(segment_number(file.path.stem) for file in process_spool.backlog)
-        lost = reconcile(process_spool.counters, found=found, numbers=numbers, damaged=damaged)
-        process_spool.counters[Field.HELD_BYTES] = held
-        process_spool.reset_gauges()
-        process_spool.publish_oldest()
-        about = {
-            "home": process_spool.path.name,
-            "payloads": found,
-            "segments": len(process_spool.backlog),
-        }
-        log.info("adopted a home", extra=about)
-        if lost:
-            log.error("payloads lost with their process", extra={**about, "lost": lost})
+    def _finish(self, process_spool: ProcessSpool) -> None:
+        name = process_spool.path.name
+        with self._lock:
+            self._process_spools.remove(process_spool)
+        if process_spool.stuck:
+            self._left[name] = process_spool.unknown
+            process_spool.close()
+        else:
+            self._spool.retire(process_spool)
+            log.info("adopted home finished", extra={"home": name})
 
     def _offer_next(self, process_spool: ProcessSpool) -> bool:
         """Offer the oldest file of a home's backlog. False when the queue had no room after all."""
@@ -132,10 +131,6 @@ class Adoption:
         return True
 
 
-def _about(file: SegmentFile) -> dict[str, str]:
-    return {"segment": file.path.stem, "home": file.path.parent.name}
-
-
 def _load(file: SegmentFile) -> Segment:
     """Make the sealed segment of a recovered file; without a key where its header is unreadable."""
     seal, header = file.read_seal(), file.read_header()
@@ -145,7 +140,7 @@ def _load(file: SegmentFile) -> Segment:
     unreadable = Header(name=file.path.stem, stream="", bucket="", key="", compression="none")
     segment = Segment(header or unreadable, file)
     segment.lines, segment.size = seal
-    segment.held_bytes = segment.size
+    segment.held_bytes = file.held_bytes(segment.size)
     segment.sealed = True
     segment.frozen.set()
     return segment

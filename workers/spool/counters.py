@@ -1,8 +1,8 @@
-"""The ledger: accepted = stored + pending + dead. Counters in a file, so that they outlive a kill.
+"""Counters in a mapped file, so that they outlive a kill; accepted = stored + pending + dead.
 
-Each process start has one `Counters`, a small shared mapping in its own directory. The process that
-holds that directory's lock writes it; any process may read it. Pending is derived, never counted,
-so the sum always balances; `stored` and `dead` change together with the file they speak of.
+Each process start has one `Counters` in its own directory. The process that holds that directory's
+lock writes it; any process may read it. Pending is derived, not counted, so the sum always
+balances; `stored` and `dead` change together with the removal of the file they are about.
 """
 
 import mmap
@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, auto
 from pathlib import Path
+
+from workers.spool.disk import FILE_MODE, set_mode
 
 PUT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -60,6 +62,13 @@ class Field(IntEnum):
 
 COUNTERS_BYTES = 4096
 CELLS = COUNTERS_BYTES // 8
+# The last cells are not counters: what they hold is not added up. Older versions leave them zero.
+_BOOT, _FORMAT = slice(CELLS - 3, CELLS - 1), CELLS - 1
+_WORD = (1 << 63) - 1
+
+
+class UnknownCounters(Exception):
+    """A counters file of a format that this version does not know."""
 
 
 class Counters:
@@ -72,25 +81,57 @@ class Counters:
 
     @classmethod
     def create(cls, path: Path) -> "Counters":
-        """Make a board file of zeroes and map it."""
-        with path.open("xb") as file:
-            file.write(bytes(COUNTERS_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        """Make a counters file of zeroes and map it. Blocks on the disk."""
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            set_mode(file, FILE_MODE)
+            os.pwrite(file, bytes(COUNTERS_BYTES), 0)
+            os.fsync(file)
+        finally:
+            os.close(file)
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> "Counters":
-        """Map a board file; one that a power cut took is made anew, and `reconcile` fills it."""
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        """Map a counters file. One that a power cut shortened or took is filled up with zeroes.
+
+        Raises:
+            UnknownCounters: another version wrote it; it is left as it is.
+        """
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             size = os.fstat(file).st_size
+            _check_format(path, _read(file), size=size)
             if size < COUNTERS_BYTES:
                 # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
                 os.pwrite(file, bytes(COUNTERS_BYTES - size), size)
             return cls(mmap.mmap(file, COUNTERS_BYTES))
         finally:
             os.close(file)
+
+    @staticmethod
+    def read(path: Path) -> list[int]:
+        """Return a snapshot of a counters file, which is not changed. Blocks on the disk.
+
+        Raises:
+            UnknownCounters: another version wrote it.
+            OSError: it cannot be read.
+        """
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(file).st_size
+            content = _read(file)
+            _check_format(path, content, size=size)
+            if size < COUNTERS_BYTES:
+                return _without_marks(list(memoryview(content).cast("q")))
+            memory = mmap.mmap(file, COUNTERS_BYTES, prot=mmap.PROT_READ)
+        finally:
+            os.close(file)
+        counters = Counters(memory)
+        try:
+            return counters.snapshot()
+        finally:
+            counters.close()
 
     def close(self) -> None:
         """Give the mapping back; the file stays."""
@@ -108,11 +149,25 @@ class Counters:
         """Make what is in the board now survive a power cut. Blocks on the disk."""
         self._memory.flush()
 
+    @property
+    def boot(self) -> int:
+        """The boot of the machine that these counters are exact in (`Disk.boot_id`); 0: unknown.
+
+        Within it the kernel keeps what was written, whatever process is killed. After another one
+        a power cut may have taken the counters, and the ends of files, back.
+        """
+        low, high = self._cells[_BOOT]
+        return high << 63 | low
+
+    @boot.setter
+    def boot(self, boot: int) -> None:
+        self._cells[_BOOT.start], self._cells[_BOOT.start + 1] = boot & _WORD, boot >> 63
+
     def snapshot(self) -> list[int]:
-        """Copy all cells. Accepted is read last, so that it never lags what became of it."""
+        """Copy all counters. Accepted is read last, so that it never lags what became of it."""
         cells = list(self._cells)
         cells[Field.ACCEPTED] = self._cells[Field.ACCEPTED]
-        return cells
+        return _without_marks(cells)
 
     def add(self, field: Field, amount: int = 1) -> None:
         """Add to one counter."""
@@ -165,14 +220,32 @@ class Counters:
 
 
 def segment_number(name: str) -> int:
-    """Return the positive 63-bit number that stands for a segment in a board."""
+    """Return the positive 63-bit number that stands for a segment in the counters."""
     return int(name[-16:], 16) >> 1 or 1
 
 
-class Totals:
-    """The service's figures at one moment: the snapshots of its boards added up."""
+def _read(file: int) -> bytes:
+    return os.pread(file, COUNTERS_BYTES, 0).ljust(COUNTERS_BYTES, b"\0")
 
-    def __init__(self, snapshots: Iterable[Sequence[int]]) -> None:
+
+def _check_format(path: Path, content: bytes, *, size: int) -> None:
+    if size > COUNTERS_BYTES or memoryview(content).cast("q")[_FORMAT]:
+        raise UnknownCounters(f"{path}: counters of an unknown format ({size} bytes)")
+
+
+def _without_marks(cells: list[int]) -> list[int]:
+    cells[_BOOT.start :] = [0] * (CELLS - _BOOT.start)
+    return cells
+
+
+class Totals:
+    """The service's figures at one moment: the snapshots of its counters added up.
+
+    `unreadable` is how many entries of the spool could not be read, and are not in the figures.
+    """
+
+    def __init__(self, snapshots: Iterable[Sequence[int]], *, unreadable: int = 0) -> None:
+        self.unreadable = unreadable
         columns: list[tuple[int, ...]] = list(zip(*snapshots, strict=True)) or [()] * CELLS
         self.cells = [sum(column) for column in columns]
         oldest = (moment for moment in columns[Field.OLDEST_MICROSECONDS] if moment)

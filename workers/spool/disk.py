@@ -3,6 +3,7 @@
 Everything here blocks on the disk and raises `OSError`.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -16,6 +17,9 @@ _IOV_MAX = 1024
 READ_BYTES = 1 << 17
 _libc = ctypes.CDLL(None, use_errno=True)
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Of everything in the spool, whatever the umask: its group may read, others have no business there.
+FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
 
 
 class Disk:
@@ -23,11 +27,20 @@ class Disk:
 
     def create(self, path: Path) -> int:
         """Make a new file to append to; it must not exist."""
-        return os.open(path, os.O_CREAT | os.O_EXCL | _APPEND, 0o640)
+        file = os.open(path, os.O_CREAT | os.O_EXCL | _APPEND, FILE_MODE)
+        set_mode(file, FILE_MODE)
+        return file
 
     def reopen(self, path: Path) -> int:
         """Open a file that is there, to append to it or cut it."""
         return os.open(path, _APPEND)
+
+    def boot_id(self) -> int:
+        """Return 126 bits that name this boot of the machine (random(4)); 0 where it has none."""
+        try:
+            return int(_BOOT_ID.read_text().replace("-", ""), 16) >> 2
+        except (OSError, ValueError):
+            return 0
 
     def free_bytes(self, path: Path) -> int:
         """Return how much this process may still write to the file system of `path`."""
@@ -114,23 +127,63 @@ class Disk:
             return []
 
 
-def try_lock(path: Path) -> int | None:
-    """Take the lock file `path` for this process, at once or not at all; create it if need be.
+def set_mode(file: int, mode: int) -> None:
+    """Give an open file a mode that the umask has no say in; some file systems have no modes."""
+    with contextlib.suppress(PermissionError):
+        os.fchmod(file, mode)
+
+
+class DirectoryLock:
+    """A lock on a directory, until `release`, or until the kernel frees it: the process died."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        self._descriptors = descriptors
+
+    @property
+    def descriptor(self) -> int:
+        """The open directory."""
+        return self._descriptors[0]
+
+    def add_file(self, path: Path) -> None:
+        """Make a lock file and lock it too: versions before look at that file only."""
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        self._descriptors.append(file)
+        set_mode(file, FILE_MODE)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = []
+
+
+def lock_directory(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> DirectoryLock | None:
+    """Lock a directory for this process; `kind` is flock(2)'s.
+
+    The lock is on the directory itself: a file in it may be removed by whatever cleans up there.
+    The file `lock`, which is all that older versions know, is locked besides if it is there; it is
+    not made anew, as a process that holds a removed one could not be seen.
 
     Returns:
-        An open descriptor that holds the lock until it is closed (by the kernel, at the latest,
-        when the process dies), or None when another process has it.
+        The lock, or None when another process has it, or the directory has gone.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The lock may be on a file that its last owner has unlinked since: then it guards nothing.
-        if os.fstat(file).st_ino == os.stat(path).st_ino:
-            return file
+        descriptors = [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptors[0], kind)
+        with contextlib.suppress(FileNotFoundError):
+            descriptors.append(os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC))
+            fcntl.flock(descriptors[1], kind)
+        # Its last owner may have removed the directory since it was opened.
+        if os.path.samestat(os.fstat(descriptors[0]), os.stat(path)):
+            return DirectoryLock(descriptors)
     except (BlockingIOError, FileNotFoundError):
         pass
     except BaseException:
-        os.close(file)
+        DirectoryLock(descriptors).release()
         raise
-    os.close(file)
+    DirectoryLock(descriptors).release()
     return None

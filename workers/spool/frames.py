@@ -27,13 +27,27 @@ _SEAL = struct.Struct("<QQ")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 17
 _MARK = re.compile(b"BB[hls]1")
+# Marks of another version. One that changes more than marks has to change the header's.
+_FOREIGN_MARK = re.compile(b"BB[a-z][0-9A-Za-z]")
 
 
 class Damaged(Exception):
-    """The bytes at `offset` in the file are no frame of this segment."""
+    """The bytes at `offset` in the file are no frame of this segment.
+
+    `short`: they may be the beginning of one, which the file ends in.
+    """
+
+    def __init__(self, offset: int, *, short: bool = False) -> None:
+        super().__init__(f"no frame at byte {offset}")
+        self.offset = offset
+        self.short = short
+
+
+class UnknownFormat(Exception):
+    """The frame at `offset` was written by a version that this one does not know."""
 
     def __init__(self, offset: int) -> None:
-        super().__init__(f"no frame at byte {offset}")
+        super().__init__(f"unknown format at byte {offset}")
         self.offset = offset
 
 
@@ -47,9 +61,14 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
     @property
+    def start(self) -> int:
+        """Where in the file the frame begins."""
+        return self.end - len(self.body) - PREFIX_BYTES
+
+    @property
     def group(self) -> int:
         """Where in the file the frame's group begins."""
-        return self.end - len(self.body) - PREFIX_BYTES - self.back
+        return self.start - self.back
 
 
 def seed(name: str) -> int:
@@ -88,22 +107,45 @@ def read_seal(tail: bytes, crc_seed: int) -> tuple[int, int]:
     raise Damaged(0)
 
 
+def unpack_seal(frame: Frame) -> tuple[int, int]:
+    """Return the lines and bytes in a seal that was read as a frame.
+
+    Raises:
+        UnknownFormat: it holds something else.
+    """
+    if len(frame.body) != _SEAL.size:
+        raise UnknownFormat(frame.start)
+    lines, size = _SEAL.unpack(frame.body)
+    return lines, size
+
+
+def length_of_first(file: BinaryIO) -> int:
+    """Return the bytes of a file's first frame, its prefix included, as the frame itself says."""
+    head = file.read(_PREFIX.size)
+    return _PREFIX.size + int(_PREFIX.unpack(head)[1]) if len(head) == _PREFIX.size else 0
+
+
 def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
     """Read frame after frame from where `file` stands, to its end. Blocks on the disk.
 
     Raises:
         Damaged: at the first bytes that are no whole frame; `offset` counts from the file's start.
+        UnknownFormat: at the first frame that another version wrote.
     """
     at = file.tell()
     end = file.seek(0, os.SEEK_END)
     file.seek(at)
     while head := file.read(_PREFIX.size):
         if len(head) < _PREFIX.size:
-            raise Damaged(at)
+            raise Damaged(at, short=True)
         mark, length, first_line, back, crc = _PREFIX.unpack(head)
-        # The length is not believed before the file is seen to be as long.
-        if mark not in _MARKS or at + _PREFIX.size + length > end:
+        if mark not in _MARKS:
+            if _is_foreign(file, at, mark=mark, end=end, crc_seed=crc_seed):
+                raise UnknownFormat(at)
             raise Damaged(at)
+        # The length is not believed before the file is seen to be as long.
+        if at + _PREFIX.size + length > end:
+            raise Damaged(at, short=True)
         body = file.read(length)
         if len(body) < length or crc != _crc(body, crc_seed, first_line, back):
             raise Damaged(at)
@@ -115,6 +157,9 @@ def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
     """Read every whole frame there is; in the place of bytes that are none, a `Damaged`.
 
     Damage that something readable follows was not a torn write. Blocks on the disk.
+
+    Raises:
+        UnknownFormat: at the first frame that another version wrote.
     """
     at: int | None = 0
     while at is not None:
@@ -125,6 +170,13 @@ def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
         except Damaged as damage:
             yield damage
             at = _next_frame(file, crc_seed, after=damage.offset)
+
+
+def _is_foreign(file: BinaryIO, at: int, *, mark: bytes, end: int, crc_seed: int) -> bool:
+    """Whether a frame with an unknown mark is another version's: behind the first it is checked."""
+    if not _FOREIGN_MARK.fullmatch(mark):
+        return False
+    return not at or _whole_at(file, at, end=end, crc_seed=crc_seed)
 
 
 def _next_frame(file: BinaryIO, crc_seed: int, *, after: int) -> int | None:

@@ -1,6 +1,5 @@
 """The spool directory of one process start, and the segments in it. Knows no thread and no S3."""
 
-import os
 import threading
 from collections import deque
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from workers.segments.naming import NAME, created_microseconds
 from workers.segments.segment import Segment
 from workers.spool.counters import Counters, Field, segment_number
-from workers.spool.disk import Disk
+from workers.spool.disk import DirectoryLock, Disk
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 GAUGES = (Field.QUEUE_DEPTH, Field.IDLE_WORKERS, Field.OLDEST_MICROSECONDS, Field.HELD_BYTES)
@@ -20,13 +19,16 @@ class ProcessSpool:
     `hold` and `finish` are quick but for the removal of a file; the rest blocks on the disk.
     """
 
-    def __init__(self, path: Path, *, lock: int, disk: Disk) -> None:
+    def __init__(self, path: Path, *, counters: Counters, lock: DirectoryLock, disk: Disk) -> None:
         self.path = path
-        self.counters = Counters.open(path / "ledger")
-        # Files found in an adopted home that have not been looked at yet, oldest first.
+        self.counters = counters
+        # Recovered files of an adopted directory that are not on their way yet, oldest first.
         self.backlog: deque[SegmentFile] = deque()
+        # Files there that cannot be read now, and those that another version wrote.
+        self.unread: list[SegmentFile] = []
+        self.unknown: list[SegmentFile] = []
         self._held: dict[str, Segment] = {}
-        self._lock_file = lock
+        self._directory_lock = lock
         self._disk = disk
         self._lock = threading.Lock()
 
@@ -86,8 +88,13 @@ class ProcessSpool:
 
     def sync_all(self) -> None:
         """Make every segment file here survive a power cut, in one call whatever their number."""
-        # The descriptor of the lock is as old as the home: no failure comes before it.
-        self._disk.sync_everything(self._lock_file)
+        # The lock's descriptor is as old as the directory: no failure comes before it.
+        self._disk.sync_everything(self._directory_lock.descriptor)
+
+    def add_backlog(self, file: SegmentFile) -> None:
+        """Put a recovered file behind those that wait."""
+        with self._lock:
+            self.backlog.append(file)
 
     def advance(self) -> None:
         """Drop the first file of the backlog: it is held now, or finished."""
@@ -103,15 +110,24 @@ class ProcessSpool:
     @property
     def empty(self) -> bool:
         """Whether everything that was ever here is stored or dead."""
-        return not self._held and not self.backlog
+        return not (self._held or self.backlog or self.unread or self.unknown)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether all that is left here are files of an unknown format."""
+        return bool(self.unknown) and not (self._held or self.backlog or self.unread)
 
     def close(self) -> None:
-        """Give the directory up; whoever takes its lock next owns it.
+        """Give the directory up; the next process that locks it owns it.
 
-        The board stays mapped: a late request may still want to count itself.
+        The counters stay mapped: a late request may still want to count itself.
         """
         self.reset_gauges()
-        os.close(self._lock_file)
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the directory up as it is."""
+        self._directory_lock.release()
 
     def reset_gauges(self) -> None:
         """Zero what only a running process has."""
@@ -119,8 +135,13 @@ class ProcessSpool:
         self.counters[Field.IDLE_WORKERS] = 0
 
     def publish_oldest(self) -> None:
-        """Write the oldest unstored segment's creation to the board."""
-        names = [next(iter(self._held), None), self.backlog[0].path.stem if self.backlog else None]
-        oldest = min((name for name in names if name), default=None)
+        """Write the creation of the oldest unstored segment to the counters.
+
+        Of those held, the one that was created first: its name may say another time than the next
+        one's where the clock was set back in between.
+        """
+        waiting = [*self.unread, *self.unknown, *([self.backlog[0]] if self.backlog else [])]
+        names = [*(file.path.stem for file in waiting), next(iter(self._held), "")]
+        oldest = min(filter(None, names), default=None)
         moment = created_microseconds(oldest) if oldest else 0
         self.counters[Field.OLDEST_MICROSECONDS] = moment

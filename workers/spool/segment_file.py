@@ -1,7 +1,7 @@
 """A segment's file in the spool, from its first frame to its seal, and back after a crash.
 
 `<name>.open` may still grow and its tail may be torn; `<name>.ready` is frozen: what is in it is
-what its object will be, for ever. Knows the disk and the frames, no thread, no S3.
+what its object will be. Knows the disk and the frames, no thread, no S3.
 """
 
 import contextlib
@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from workers.segments.segment import Header
+from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header
 from workers.spool import frames
 from workers.spool.disk import Disk
 
@@ -36,6 +37,8 @@ class SegmentFile:
         self._length = 0
         self._durable = 0
         self._unchecked = 0
+        # How many lines it was frozen with, where that is known: `read` checks it.
+        self._sealed_lines: int | None = None
 
     def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
         """Write a frame per run of lines, given with its first line; safe only after `sync`.
@@ -108,22 +111,26 @@ class SegmentFile:
             self._disk.append(self._file, [frames.seal(lines, size, self._seed)])
         except OSError:
             self._disk.truncate(self._file, self._length)
-        self._disk.sync(self._file)
-        self._close_directory()
-        self._disk.close(self._file)
-        self._file = None
-        self._rename_ready()
+        self._sealed_lines = lines
+        self._freeze()
 
     def read(self) -> Iterator[bytes]:
         """Yield every frame's lines.
 
         Raises:
-            frames.Damaged: the file is not what was written.
+            frames.Damaged: the file is not what was written, or lines of it are missing.
+            frames.UnknownFormat: another version wrote a part of it.
         """
+        expected, sealed = 1, self._sealed_lines
         with self._disk.open(self.path) as file:
             for frame in frames.read(file, self._seed):
                 if frame.mark == frames.LINES:
+                    if frame.first_line != expected:
+                        raise frames.Damaged(frame.start)
+                    expected += frame.body.count(b"\n")
                     yield frame.body
+            if sealed is not None and expected != sealed + 1:
+                raise frames.Damaged(file.tell())
 
     def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
         """Yield what can still be read of `lines` lines, with empty lines where it cannot.
@@ -142,10 +149,7 @@ class SegmentFile:
 
     def discard(self) -> None:
         """Remove the file. No sync: a removal undone by a power cut is uploaded to the same key."""
-        self._close_directory()
-        if self._file is not None:
-            self._disk.close(self._file)
-            self._file = None
+        self._close()
         self._disk.unlink(self.path)
 
     def read_seal(self) -> tuple[int, int] | None:
@@ -153,73 +157,128 @@ class SegmentFile:
         with self._disk.open(self.path) as file:
             file.seek(max(0, self._disk.size(self.path) - frames.SEAL_BYTES))
             try:
-                return frames.read_seal(file.read(), self._seed)
+                lines, size = frames.read_seal(file.read(), self._seed)
             except frames.Damaged:
                 return None
+        self._sealed_lines = lines
+        return lines, size
 
     def read_header(self) -> Header | None:
-        """Return what the segment was created with, or None where that cannot be read."""
+        """Return what the segment was created with, or None where that cannot be read.
+
+        Raises:
+            frames.UnknownFormat: another version wrote it.
+        """
         with self._disk.open(self.path) as file:
             try:
                 first = next(frames.read(file, self._seed), None)
-                if first is None or first.mark != frames.HEADER:
-                    return None
-                return msgspec.json.decode(first.body, type=Header)
-            except (frames.Damaged, msgspec.DecodeError):
+            except frames.Damaged:
                 return None
+        if first is None or first.mark != frames.HEADER:
+            return None
+        return _decode_header(first)
+
+    def held_bytes(self, size: int) -> int:
+        """Return what the file takes of the byte budget, as when it was filled with `size` bytes.
+
+        Runs are not counted in the file; each has a prefix there.
+        """
+        length = self._disk.size(self.path)
+        with self._disk.open(self.path) as file:
+            head = frames.length_of_first(file)
+        runs = max(1, (length - head - size) // frames.PREFIX_BYTES)
+        return size + runs * RUN_BYTES + SEGMENT_BYTES
+
+    def inspect(self) -> "Survey":
+        """Say what is in the file; of one that is frozen and has its seal only that is read.
+
+        Raises:
+            frames.UnknownFormat: another version wrote it.
+        """
+        if self.path.suffix == READY and self.read_header() and (seal := self.read_seal()):
+            lines, size = seal
+            end = self._disk.size(self.path)
+            return Survey(lines=lines, size=size, end=end, sealed=True)
+        return self.survey()
 
     def survey(self) -> "Survey":
         """Read the whole file and say what is in it.
 
-        Damage at the end of an open file is a write that was never answered for, even where some
-        of its later bytes reached the disk: nothing from there on counts.
+        Damage at the end of an open file may be a write that a power cut tore and that was never
+        answered for, even where some of its later bytes reached the disk: nothing from there on
+        counts, and `tail` says so. A frozen file was synced to its end: there it is damage.
+
+        Raises:
+            frames.UnknownFormat: another version wrote it.
         """
-        found = Survey(lines=0, size=0, end=0, sealed=False, damaged=False)
+        found = Survey(lines=0, size=0, end=0, sealed=False)
         torn: tuple[int, Survey] | None = None
         with self._disk.open(self.path) as file:
             for frame in frames.salvage(file, self._seed):
                 if isinstance(frame, frames.Damaged):
-                    torn = torn or (frame.offset, found)
+                    torn = torn or (frame.offset, replace(found, tail=_tail(frame)))
                     continue
+                if frame.mark == frames.HEADER:
+                    _decode_header(frame)
                 if torn and frame.group > torn[0]:
                     torn, found = None, replace(found, damaged=True)
+                elif torn:
+                    torn = torn[0], replace(torn[1], tail="torn")
                 found = found.with_frame(frame)
         if torn is None:
             return found
         frozen = self.path.suffix == READY
         return replace(found, damaged=True) if frozen else torn[1]
 
-    def recover(self) -> "Survey":
-        """Bring the file of a dead process into the frozen state; a torn tail is cut off.
+    def recover(self, found: "Survey | None" = None) -> "Survey":
+        """Freeze the file of a dead process; `found` is what `survey` says, perhaps corrected.
 
-        A file with nothing readable and no damage was never answered for: it is removed. One with
-        damage in its middle is frozen as it is, so that it can be looked at.
+        A torn tail is cut off, as no part of it was answered for. A file with nothing else in it
+        is removed. One that is damaged keeps every byte, so that it can be looked at.
         """
-        found = self.survey()
+        found = found or self.survey()
         if not found.lines and not found.damaged:
             self._disk.unlink(self.path)
         elif self.path.suffix == OPEN:
             self._file = self._disk.reopen(self.path)
-            self._disk.truncate(self._file, found.end)
-            self._disk.sync(self._file)
-            self._length = self._durable = found.end
-            if found.sealed or found.damaged:
-                self._disk.close(self._file)
-                self._file = None
-                self._rename_ready()
-            else:
-                self.seal(lines=found.lines, size=found.size)
+            try:
+                self._freeze_found(found)
+            except OSError:
+                self._close()
+                raise
         return found
+
+    def _freeze_found(self, found: "Survey") -> None:
+        assert self._file is not None
+        if found.damaged:
+            self._freeze()
+            return
+        self._disk.truncate(self._file, found.end)
+        self._disk.sync(self._file)
+        self._length = self._durable = found.end
+        if found.sealed:
+            self._freeze()
+        else:
+            self.seal(lines=found.lines, size=found.size)
+
+    def _freeze(self) -> None:
+        assert self._file is not None
+        self._disk.sync(self._file)
+        self._close()
+        ready = self.path.with_suffix(READY)
+        self._disk.rename(self.path, ready)
+        self.path = ready
+
+    def _close(self) -> None:
+        self._close_directory()
+        if self._file is not None:
+            self._disk.close(self._file)
+            self._file = None
 
     def _close_directory(self) -> None:
         if self._directory is not None:
             self._disk.close(self._directory)
             self._directory = None
-
-    def _rename_ready(self) -> None:
-        ready = self.path.with_suffix(READY)
-        self._disk.rename(self.path, ready)
-        self.path = ready
 
 
 def _gap(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
@@ -228,20 +287,42 @@ def _gap(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
         yield b"\n" * (end - first)
 
 
+def _tail(damage: frames.Damaged) -> Literal["short", "torn"]:
+    return "short" if damage.short else "torn"
+
+
+def _decode_header(frame: frames.Frame) -> Header:
+    """Decode a header whose checksum is right: one that cannot be decoded is another version's."""
+    try:
+        return msgspec.json.decode(frame.body, type=Header)
+    except msgspec.DecodeError as error:
+        raise frames.UnknownFormat(frame.start) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a segment file was found to hold: up to which line, bytes of lines, where it ends."""
+    """What a segment file was found to hold: up to which line, bytes of lines, where it ends.
+
+    `tail` is what comes behind `end`: nothing (`whole`), the beginning of a frame that the file
+    ends in (`short`), or bytes that are no frame (`torn`). A file that is `damaged` holds bytes
+    that no kill and no power cut can have left.
+    """
 
     lines: int
     size: int
     end: int
     sealed: bool
-    damaged: bool
+    damaged: bool = False
+    tail: Literal["whole", "short", "torn"] = "whole"
 
     def with_frame(self, frame: frames.Frame) -> "Survey":
-        """Return what is found with one more frame."""
-        if frame.mark != frames.LINES:
-            return replace(self, end=frame.end, sealed=frame.mark == frames.SEAL)
+        """Return what is found with one more frame; a seal says how many lines there were."""
+        if frame.mark == frames.HEADER:
+            return replace(self, end=frame.end)
+        if frame.mark == frames.SEAL:
+            lines, size = frames.unpack_seal(frame)
+            damaged = self.damaged or lines != self.lines
+            return Survey(lines=lines, size=size, end=frame.end, sealed=True, damaged=damaged)
         return replace(
             self,
             lines=frame.first_line - 1 + frame.body.count(b"\n"),

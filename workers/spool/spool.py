@@ -1,17 +1,20 @@
-"""The spool directory: a home for each process start, and what the dead have left behind.
+"""The spool directory: a directory for each process start, and what dead processes left.
 
     SPOOL_DIR/
-      lock, retired.json          totals of the homes that are gone
-      <home>/lock, ledger         owned (flock) by the process that made or adopted it
-      <home>/<segment>.open       may still grow
-      <home>/<segment>.ready      frozen, on its way to S3
+      lock, retired.json          sums of the counters of the directories that are gone
+      <32 hex digits>/            a process spool: locked by the process that made or adopted it
+        lock, ledger              for older versions; its counters
+        <segment>.open            may still grow
+        <segment>.ready           frozen, on its way to S3
       dead/<segment>.ndjson,.json payloads that S3 refuses, and why
       quarantine/<segment>.*      files with damage in them, kept as they were
 
-Knows files and the ledger, no thread, no S3.
+What another version wrote in a format unknown here is left as it is. Knows files and counters, no
+thread, no S3.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -20,20 +23,27 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
 from workers.errors import SpoolError
 from workers.segments.segment import Header
-from workers.spool.counters import CELLS, Counters, Totals
-from workers.spool.disk import Disk, try_lock
+from workers.spool.counters import CELLS, Counters, Totals, UnknownCounters
+from workers.spool.disk import DIRECTORY_MODE, FILE_MODE, Disk, lock_directory, set_mode
 from workers.spool.process_spool import GAUGES, ProcessSpool
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 log = logging.getLogger(__name__)
 
-DEAD, QUARANTINE, TEMPORARY = "dead", "quarantine", ".tmp-"
+DEAD, QUARANTINE, TEMPORARY, RETIRED = "dead", "quarantine", ".tmp-", "retired.json"
+
+
+class Retired(msgspec.Struct, forbid_unknown_fields=True):
+    """`retired.json`: the sums of the directories that are gone, and the last one's name."""
+
+    last: str
+    cells: Annotated[list[int], msgspec.Meta(min_length=CELLS, max_length=CELLS)]
 
 
 class Spool:
@@ -42,40 +52,67 @@ class Spool:
     def __init__(self, root: Path, *, disk: Disk | None = None) -> None:
         self.root = root
         self.disk = disk or Disk()
+        # Entries that were reported as unreadable.
+        self._passed_over: set[str] = set()
 
-    def prepare(self) -> None:
-        """Make the directory and see that it can be used.
+    def prepare(self, *, owner: tuple[int, int] | None = None) -> None:
+        """Make the directory and see that it can be used; give it to `owner` (user, group).
 
         Raises:
             SpoolError: it cannot be made, written, synced or locked; says which and why.
         """
         try:
-            for path in (self.root, self.root / DEAD, self.root / QUARANTINE):
-                path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_directory(self.root)
+            is_new = not os.listdir(self.root)
+            is_ours = is_new or (self.root / DEAD).exists()
+            for name in (DEAD, QUARANTINE):
+                _make_directory(self.root / name)
+            if is_new:
+                self._create(self.root / "lock").close()
+            if owner is not None and is_ours:
+                self._give_to(owner)
             with self._root_lock(fcntl.LOCK_EX):
                 self.disk.sync_directory(self.root)
         except OSError as error:
             why = error.strerror or str(error)
             raise SpoolError(f"SPOOL_DIR {self.root} cannot be used: {why}") from error
 
+    def _give_to(self, owner: tuple[int, int]) -> None:
+        """Give what root owns to the user that the processes are going to be."""
+        for path in (self.root, *(self.root / name for name in (DEAD, QUARANTINE, "lock"))):
+            with contextlib.suppress(FileNotFoundError):
+                if os.lstat(path).st_uid == 0:
+                    os.chown(path, *owner, follow_symlinks=False)
+
     def create_process_spool(self) -> ProcessSpool:
-        """Make a home for this process start, locked from its first moment on."""
+        """Make a directory for this process start, locked from its first moment on."""
         name = uuid.uuid4().hex
         building, path = self.root / (TEMPORARY + name), self.root / name
         with self._root_lock(fcntl.LOCK_EX):
-            building.mkdir(mode=0o750)
-            lock = try_lock(building / "lock")
-            assert lock is not None, "nobody else knows this name yet"
-            Counters.create(building / "ledger").close()
-            self.disk.sync_directory(building)
-            self.disk.rename(building, path)
-            self.disk.sync_directory(self.root)
-        return ProcessSpool(path, lock=lock, disk=self.disk)
+            _make_directory(building)
+            lock = lock_directory(building)
+            assert lock is not None, "no other process knows this name yet"
+            try:
+                lock.add_file(building / "lock")
+                counters = Counters.create(building / "ledger")
+                counters.boot = self.disk.boot_id()
+                counters.flush()
+                self.disk.sync_directory(building)
+                self.disk.rename(building, path)
+                self.disk.sync_directory(self.root)
+            except OSError:
+                lock.release()
+                shutil.rmtree(building, ignore_errors=True)
+                raise
+        return ProcessSpool(path, counters=counters, lock=lock, disk=self.disk)
 
     def adopt_orphans(self) -> Iterator[ProcessSpool]:
-        """Yield the homes whose process is gone; from then on they are this process's."""
+        """Yield the directories whose process is gone; from then on they are this process's.
+
+        What cannot be locked or read, and what another version wrote, stays as it is.
+        """
         with self._root_lock(fcntl.LOCK_EX):
-            # What a crash left of a home in the making holds nothing.
+            # What a crash left of a directory in the making holds nothing.
             for path in self.root.glob(TEMPORARY + "*"):
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._process_spool_paths():
@@ -84,53 +121,92 @@ class Spool:
                 yield process_spool
 
     def _adopt(self, path: Path) -> ProcessSpool | None:
-        # Under the root lock: a home that is being retired must not be adopted, nor come back.
+        # Under the root lock: one that is being retired must not be adopted, nor come back.
         with self._root_lock(fcntl.LOCK_EX):
-            if not path.exists() or path.name == self._retired()["last"]:
+            retired = self._retired()
+            if retired is not None and path.name == retired.last:
                 return None
-            lock = try_lock(path / "lock")
+            try:
+                lock = lock_directory(path)
+            except OSError as error:
+                self._pass_over(path.name, error)
+                return None
             if lock is None:
                 return None
             try:
-                return ProcessSpool(path, lock=lock, disk=self.disk)
-            except OSError:
-                os.close(lock)
-                log.exception("a home cannot be adopted", extra={"home": path.name})
+                counters = Counters.open(path / "ledger")
+            except (OSError, UnknownCounters) as error:
+                lock.release()
+                self._pass_over(path.name, error)
                 return None
+            return ProcessSpool(path, counters=counters, lock=lock, disk=self.disk)
 
     def retire(self, process_spool: ProcessSpool) -> None:
-        """Add an empty home's counters to the totals and remove it. Right after any crash."""
+        """Add an empty directory's counters to the sums and remove it. Right after any crash.
+
+        Where that cannot be done the directory stays, for the next start to try.
+        """
+        name = process_spool.path.name
         if process_spool.segment_files():
-            log.error(
-                "a home to retire has segments; it stays", extra={"home": process_spool.path.name}
-            )
+            log.error("a home to retire has segments; it stays", extra={"home": name})
+            process_spool.close()
+            return
+        if strange := set(self.disk.names(process_spool.path)) - {"lock", "ledger"}:
+            self._pass_over(name, UnknownCounters(f"it holds {min(strange)}, of an unknown kind"))
             process_spool.close()
             return
         with self._root_lock(fcntl.LOCK_EX):
             retired = self._retired()
-            # The one before was counted; a crash may have left its directory.
-            shutil.rmtree(self.root / retired["last"], ignore_errors=True)
-            cells = process_spool.counters.snapshot()
-            for gauge in GAUGES:
-                cells[gauge] = 0
-            summed = [a + b for a, b in zip(retired["cells"], cells, strict=True)]
-            self._write(
-                self.root / "retired.json", {"last": process_spool.path.name, "cells": summed}
-            )
-            shutil.rmtree(process_spool.path, ignore_errors=True)
+            if retired is not None:
+                self._add_up(retired, process_spool)
         process_spool.close()
 
+    def _add_up(self, retired: Retired, process_spool: ProcessSpool) -> None:
+        # The one before was counted; a crash may have left its directory.
+        shutil.rmtree(self.root / retired.last, ignore_errors=True)
+        cells = process_spool.counters.snapshot()
+        for gauge in GAUGES:
+            cells[gauge] = 0
+        summed = [a + b for a, b in zip(retired.cells, cells, strict=True)]
+        document = {"last": process_spool.path.name, "cells": summed}
+        try:
+            self._write(self.root / RETIRED, document)
+        except OSError as error:
+            about = {"home": process_spool.path.name, "error": str(error)}
+            log.warning("a home cannot be retired now; it stays", extra=about)
+        else:
+            shutil.rmtree(process_spool.path, ignore_errors=True)
+
     def totals(self) -> Totals:
-        """Add up the whole service: every process, living and dead, since the spool was new."""
+        """Add up the whole service: every process, living and dead, since the spool was new.
+
+        An entry that cannot be read is left out, and counted as such.
+        """
+        cells: list[list[int]] = []
+        unreadable = 0
         with self._root_lock(fcntl.LOCK_SH):
             retired = self._retired()
-            cells = [retired["cells"]]
+            if retired is None:
+                unreadable += 1
+            else:
+                cells.append(retired.cells)
             for path in self._process_spool_paths():
-                if path.name != retired["last"]:
-                    counters = Counters.open(path / "ledger")
-                    cells.append(counters.snapshot())
-                    counters.close()
-        return Totals(cells)
+                if retired is None or path.name != retired.last:
+                    try:
+                        cells.append(Counters.read(path / "ledger"))
+                    except (OSError, UnknownCounters) as error:
+                        self._pass_over(path.name, error)
+                        unreadable += 1
+        return Totals(cells, unreadable=unreadable)
+
+    def _pass_over(self, name: str, error: Exception) -> None:
+        """Say once in this process that an entry of the spool is left as it is, and why."""
+        if name in self._passed_over:
+            return
+        self._passed_over.add(name)
+        level = logging.WARNING if isinstance(error, OSError) else logging.CRITICAL
+        about = {"entry": name, "error": str(error)}
+        log.log(level, "an entry of the spool cannot be read; it stays", extra=about)
 
     def find(self, name: str) -> Path | None:
         """Return the file of segment `name`, dead letters included, or None."""
@@ -148,7 +224,7 @@ class Spool:
     ) -> None:
         """Write a segment's lines as a dead letter: a file to read, and its reason beside it."""
         lines = self.root / DEAD / f"{header.name}.ndjson"
-        with lines.open("wb") as file:
+        with self._create(lines) as file:
             file.writelines(runs)
             file.flush()
             os.fsync(file.fileno())
@@ -164,40 +240,76 @@ class Spool:
             note.with_suffix(".ndjson").unlink(missing_ok=True)
 
     def quarantine(self, file: SegmentFile, *, reason: str) -> None:
-        """Keep a damaged segment file as it is, with the reason beside it, for a person."""
+        """Keep a frozen segment file with damage in it, and the reason beside it, for a person.
+
+        A second name for it: that takes no room, and no frozen file is ever written to.
+        """
         kept = self.root / QUARANTINE / file.path.name
-        shutil.copyfile(file.path, kept)
-        copy = self.disk.reopen(kept)
-        self.disk.sync(copy)
-        self.disk.close(copy)
-        self._write(kept.with_suffix(".json"), {"segment": file.path.stem, "reason": reason})
+        kept.unlink(missing_ok=True)
+        os.link(file.path, kept)
+        self._note(kept, reason=reason)
+
+    def set_aside(self, file: SegmentFile, *, reason: str) -> None:
+        """Move a segment file that cannot be read into quarantine."""
+        kept = self.root / QUARANTINE / file.path.name
+        self.disk.rename(file.path, kept)
+        self._note(kept, reason=reason)
+
+    def _note(self, kept: Path, *, reason: str) -> None:
+        note = {"segment": kept.stem, "reason": reason}
+        try:
+            self._write(kept.with_suffix(".json"), note)
+        except OSError as error:
+            log.warning("no room for a note in quarantine", extra={**note, "error": str(error)})
         self.disk.sync_directory(kept.parent)
 
     def _process_spool_paths(self) -> list[Path]:
         names = (name for name in self.disk.names(self.root) if len(name) == 32)
         return [self.root / name for name in names]
 
-    def _retired(self) -> dict[str, Any]:
+    def _retired(self) -> Retired | None:
+        """Return the sums of what is gone; None where this version cannot read them."""
         try:
-            retired: dict[str, Any] = json.loads((self.root / "retired.json").read_bytes())
+            return msgspec.json.decode((self.root / RETIRED).read_bytes(), type=Retired)
         except FileNotFoundError:
-            return {"last": "-", "cells": [0] * CELLS}
-        return retired
+            return Retired(last="-", cells=[0] * CELLS)
+        except (OSError, msgspec.DecodeError) as error:
+            self._pass_over(RETIRED, error)
+            return None
+
+    def _create(self, path: Path) -> BinaryIO:
+        """Open a file to write it anew."""
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        set_mode(file, FILE_MODE)
+        return os.fdopen(file, "wb")
 
     def _write(self, path: Path, document: dict[str, Any]) -> None:
         """Replace a JSON document so that a reader, or a crash, sees the old one or the new one."""
         new = path.with_suffix(".new")
-        with new.open("w") as file:
-            json.dump(document, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        try:
+            with self._create(new) as file:
+                file.write(json.dumps(document).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
     @contextlib.contextmanager
     def _root_lock(self, kind: int) -> Iterator[None]:
-        file = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        lock = lock_directory(self.root, kind)
+        if lock is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.root))
         try:
-            fcntl.flock(file, kind)
             yield
         finally:
-            os.close(file)
+            lock.release()
+
+
+def _make_directory(path: Path) -> None:
+    is_new = not path.exists()
+    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    if is_new:
+        with contextlib.suppress(PermissionError):
+            path.chmod(DIRECTORY_MODE)

@@ -23,7 +23,7 @@ from workers.operate.receipts import dead_marker
 from workers.segments.ratios import Ratios
 from workers.segments.segment import Segment
 from workers.spool.counters import Field
-from workers.spool.frames import Damaged
+from workers.spool.frames import Damaged, UnknownFormat
 from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
@@ -111,6 +111,9 @@ class Uploader:
             raise Abandoned(
                 "the disk does not give it back; it stays for the next start"
             ) from error
+        except UnknownFormat as error:
+            log.critical("a segment has an unknown format", extra=_about(segment), exc_info=True)
+            raise Abandoned("another version wrote it; it stays as it is") from error
         except Damaged as damage:
             assert isinstance(segment.body, SegmentFile)
             self._spool.quarantine(segment.body, reason=str(damage))

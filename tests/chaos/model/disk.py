@@ -48,6 +48,10 @@ class SimDisk(Disk):
         self._open_directories: dict[int, Directory] = {}
         self._last_file = 2
         self._litter: list[bytes] = []
+        self._boot = 1
+
+    def boot_id(self) -> int:
+        return self._boot
 
     def create(self, path: Path) -> int:
         self._fuse.burn()
@@ -179,6 +183,7 @@ class SimDisk(Disk):
     def power_cut(self) -> None:
         """Cut the power: what was synced is left, and of the rest what chance leaves."""
         self.kill()
+        self._boot += 1
         self.room, self.failing = None, False
         PowerCut(rng=self._rng, litter=self._litter).cut(self._top)
 

@@ -1,8 +1,6 @@
 """The spool in the model: its directories are those of a `SimDisk`, its counters are in memory."""
 
 import mmap
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -10,6 +8,7 @@ from random import Random
 from tests.chaos.model.disk import SimDisk
 from workers.segments.segment import Header
 from workers.spool.counters import CELLS, COUNTERS_BYTES, Counters, Field
+from workers.spool.disk import DirectoryLock
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
@@ -40,17 +39,10 @@ class SimProcessSpool(ProcessSpool):
     def __init__(
         self, path: Path, *, counters: Counters, disk: SimDisk, release: Callable[[Path], None]
     ) -> None:
-        self.path = path
-        self.counters = counters
-        self.backlog = deque()
-        self._held = {}
-        self._disk = disk
-        self._lock = threading.Lock()
-        self._lock_file = -1
+        super().__init__(path, counters=counters, lock=DirectoryLock([-1]), disk=disk)
         self._release = release
 
-    def close(self) -> None:
-        self.reset_gauges()
+    def leave(self) -> None:
         self._release(self.path)
 
 
@@ -78,7 +70,9 @@ class SimSpool(Spool):
         path = ROOT / f"{self._rng.getrandbits(128):032x}"
         self._sim.make_directory(path)
         self._sim.sync_directory(ROOT)
-        return self._own(path)
+        process_spool = self._own(path)
+        process_spool.counters.boot = self._sim.boot_id()
+        return process_spool
 
     def adopt_orphans(self) -> Iterator[ProcessSpool]:
         for name in self._sim.names(ROOT):
@@ -105,6 +99,10 @@ class SimSpool(Spool):
 
     def quarantine(self, file: SegmentFile, *, reason: str) -> None:
         self.quarantined.append(f"{file.path.name}: {reason}")
+
+    def set_aside(self, file: SegmentFile, *, reason: str) -> None:
+        self.quarantine(file, reason=reason)
+        self._sim.unlink(file.path)
 
     def count(self, field: Field) -> int:
         """Return a counter of the whole service."""

@@ -234,11 +234,11 @@ def test_an_object_that_is_not_the_segment_s_is_not_told(bench: Bench, elsewhere
 
 
 def test_more_lines_than_there_are_is_not_stored(bench: Bench, elsewhere: Receipts) -> None:
-    """A receipt of lines beyond the object's end does not pass for stored."""
+    """A receipt of lines beyond the object's end is of lines that the spool lost: they are dead."""
     receipt = bench.accept(b"{}")[0]
     bench.upload_all()
     beyond = elsewhere.issue(Receipt(receipt.header, 1, 2))
-    assert states(beyond, elsewhere) == ["accepted"]
+    assert states(beyond, elsewhere) == ["dead"]
     with pytest.raises(ObjectMissing):
         elsewhere.payloads(beyond)
 

@@ -1,12 +1,13 @@
 """Frames: what was written is read, what was torn or rotted is seen, nothing is made up."""
 
 import io
+import re
 from collections.abc import Sequence
 
 import pytest
 
 from workers.spool import frames
-from workers.spool.frames import HEADER, LINES, SEAL, SEAL_BYTES, Damaged, Frame
+from workers.spool.frames import HEADER, LINES, SEAL, SEAL_BYTES, Damaged, Frame, UnknownFormat
 
 SEED = frames.seed("a-segment")
 BODIES = [b"{}", b"", b"x" * 70, b"BBl1 looks like a mark"]
@@ -66,8 +67,13 @@ def test_every_flipped_bit_is_noticed() -> None:
         for bit in (1, 128):
             rotten = bytearray(DATA)
             rotten[position] ^= bit
-            found = list(frames.salvage(io.BytesIO(rotten), SEED))
             hit = next(frame for frame in WHOLE if position < frame.end)
+            if re.match(rb"BB[a-z][0-9A-Za-z]", rotten[hit.start :]) and position < hit.start + 4:
+                # What looks like a mark of another version is left to that one.
+                with pytest.raises(UnknownFormat):
+                    list(frames.salvage(io.BytesIO(rotten), SEED))
+                continue
+            found = list(frames.salvage(io.BytesIO(rotten), SEED))
             kept = [frame for frame in found if isinstance(frame, Frame)]
             damage = [each.offset for each in found if isinstance(each, Damaged)]
             assert kept == [frame for frame in WHOLE if frame is not hit]

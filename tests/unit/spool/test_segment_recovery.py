@@ -142,9 +142,11 @@ def test_a_header_that_cannot_be_read(
     assert reopened(file.path).read_header() is None
 
 
-def test_a_header_of_another_shape_is_none(tmp_path: Path) -> None:
-    """A header that is whole but is not ours to understand is as good as none."""
+def test_a_header_of_another_shape_is_of_another_version(tmp_path: Path) -> None:
+    """A header that is whole but cannot be decoded was not written by this version."""
     seed = frames.seed(NAME)
     path = tmp_path / (NAME + READY)
     path.write_bytes(frames.prefix(frames.HEADER, b"[1]", seed) + b"[1]")
-    assert reopened(path).read_header() is None
+    for read in (reopened(path).read_header, reopened(path).survey, reopened(path).inspect):
+        with pytest.raises(frames.UnknownFormat):
+            read()
