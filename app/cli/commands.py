@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
@@ -13,7 +12,7 @@ from workers.operate.checks import run_checks
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.receipts import Receipts, UnknownReceipt
 from workers.spool.spool import Spool
-from workers.upload.compression import unpack
+from workers.upload.reading import UnreadableObject, decompress
 from workers.upload.s3 import Bucket
 
 
@@ -30,9 +29,9 @@ def objects(newest: int, prefix: str) -> None:
         for key, modified in found[-newest:]:
             moment = datetime.fromtimestamp(modified, UTC)
             click.echo(f"--- s3://{settings.s3_bucket}/{key}  {moment:%H:%M:%S}Z", err=True)
-            body, encoding = bucket.get(settings.s3_bucket, key)
-            _print_lines(unpack(body, compression=encoding).splitlines())
-    except StoreError as error:
+            body, _ = bucket.get(settings.s3_bucket, key)
+            _print(decompress(body))
+    except (StoreError, UnreadableObject) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -47,10 +46,10 @@ def receipt(id: str) -> None:
         status = receipts.look_up(id)
         if status.state != "stored":
             raise click.ClickException(f"{status.state}: {status.reason or status.object}")
-        _print_lines(receipts.payloads(id))
+        _print(b"".join(line + b"\n" for line in receipts.payloads(id)))
     except UnknownReceipt as error:
         raise click.ClickException("there is no such receipt") from error
-    except StoreError as error:
+    except (StoreError, UnreadableObject) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -77,7 +76,7 @@ def show_dead(segment: str) -> None:
     except BucketBrigadeError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(dead_letter.note), err=True)
-    _print_lines(dead_letter.lines.splitlines())
+    _print(dead_letter.lines)
 
 
 @dead_letters.command("replay")
@@ -108,9 +107,8 @@ def _dead_letters() -> DeadLetters:
     return DeadLetters(Spool(settings.spool_dir), bucket=Bucket.connect(settings))
 
 
-def _print_lines(lines: Iterable[bytes]) -> None:
-    for line in lines:
-        sys.stdout.buffer.write(line + b"\n")
+def _print(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
     sys.stdout.buffer.flush()
 
 

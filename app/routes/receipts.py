@@ -18,7 +18,7 @@ blueprint = Blueprint("receipts", __name__)
 PLACE_SECONDS = 0.2
 
 
-# Look-ups wait for S3, and may take this many of the threads that payloads come in by.
+# Look-ups that wait for S3 may take this many of the threads that payloads come in by.
 _places = threading.BoundedSemaphore(2)
 
 
@@ -38,8 +38,12 @@ def show(id: str) -> Response:
     """Tell a receipt's state; the same from every process and machine."""
     pipeline = state().pipeline()
     try:
-        with _place(pipeline):
-            status = pipeline.receipts.look_up(id)
+        claim = pipeline.receipts.claim(id)
+        status = pipeline.receipts.local_status(claim)
+        if status is None:
+            # Only what has to ask S3 waits for a place.
+            with _place(pipeline):
+                status = pipeline.receipts.stored_status(claim)
     except UnknownReceipt as error:
         raise Problem("There is no such receipt.", status=404) from error
     except StoreError as error:

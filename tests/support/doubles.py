@@ -3,6 +3,7 @@
 import errno
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ class DictBucket(Bucket):
             raise ObjectMissing(key)
         body, _, encoding = self.objects[key]
         return body[: most or None], encoding
+
+    def read(self, bucket: str, key: str) -> Iterator[bytes]:
+        yield self.get(bucket, key)[0]
 
     def delete(self, bucket: str, key: str) -> None:
         del bucket

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +24,7 @@ from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings
 from workers.spool.segment_file import OPEN
 from workers.spool.spool import Spool
-from workers.upload.compression import unpack
+from workers.upload.reading import decompress
 from workers.upload.s3 import Bucket, Stored
 
 # Hidden from Hive, Athena and Spark, which pass over names that begin with an underscore.
@@ -33,13 +34,14 @@ _MAC_BYTES = 12
 
 
 class UnknownReceipt(BucketBrigadeError):
-    """Nobody was ever given this receipt."""
+    """This receipt was never issued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a receipt's id says."""
 
+    id: str
     bucket: str
     key: str
     name: str
@@ -109,81 +111,103 @@ class Receipts:
             name = NAME.search(key)
             if name is None or self._only_bucket not in (None, bucket):
                 raise UnknownReceipt(id)
-            return Claim(bucket, key, name.group(), int(first_line), int(count))
+            return Claim(id, bucket, key, name.group(), int(first_line), int(count))
         except (ValueError, binascii.Error) as error:
             raise UnknownReceipt(id) from error
 
     def look_up(self, id: str) -> Status:
         """Find out what became of a receipt's payloads. Blocks on the disk, and on S3 if need be.
 
-        What is here is looked for before S3 is asked: a segment leaves only once it is stored.
-
         Raises:
             UnknownReceipt: see there.
             StoreUnavailable: nothing is known here, and S3 does not answer.
         """
         claim = self.claim(id)
+        return self.local_status(claim) or self.stored_status(claim)
+
+    def local_status(self, claim: Claim) -> Status | None:
+        """Return what is known here, or None: then S3 has to be asked. Blocks on the disk only.
+
+        To be asked before S3: a segment leaves the spool only once it is stored.
+        """
         held = self._held(claim.name)
         if held is not None:
-            return self._status(id, claim, state="uploading" if held.sealed else "accepted")
+            return _status(claim, state="uploading" if held.sealed else "accepted")
         found = self._spool.find(claim.name)
-        if found is not None:
-            return self._status_on_disk(id, claim, found)
+        if found is None:
+            return None
+        if found.suffix == ".json":
+            return _status(claim, state="dead", reason=_reason_of(found))
+        return _status(claim, state="accepted" if found.suffix == OPEN else "uploading")
+
+    def stored_status(self, claim: Claim) -> Status:
+        """Ask S3 what became of the payloads of a receipt that is not known here. Blocks on it.
+
+        Raises:
+            StoreUnavailable: see there.
+        """
         try:
             stored = self._stored(claim)
         except ObjectMissing:
-            return self._status_elsewhere(id, claim)
+            return self._status_elsewhere(claim)
         if _hit(claim, stored.metadata.get("lost-lines", "")) or not _holds(stored, claim):
             # No receipt is given for lines that are not in the segment's file, synced.
             reason = "its lines are among those that damage to the spool took"
-            return self._status(id, claim, state="dead", reason=reason)
-        return self._status(id, claim, state="stored", size=stored.size, stored_at=stored.modified)
+            return _status(claim, state="dead", reason=reason)
+        return _status(claim, state="stored", size=stored.size, stored_at=stored.modified)
 
     def payloads(self, id: str) -> list[bytes]:
         """Read a receipt's very lines out of S3. Blocks on the network.
 
         Raises:
-            UnknownReceipt, ObjectMissing, StoreUnavailable: see there.
+            UnknownReceipt, UnreadableObject, ObjectMissing, StoreUnavailable: see there.
         """
         claim = self.claim(id)
         if not _holds(self._stored(claim), claim):
             raise ObjectMissing(claim.key)
-        body, encoding = self._bucket.get(claim.bucket, claim.key)
-        lines = unpack(body, compression=encoding).splitlines()
+        body, _ = self._bucket.get(claim.bucket, claim.key)
+        lines = decompress(body).split(b"\n")
         return lines[claim.first_line - 1 : claim.first_line - 1 + claim.count]
 
     def _stored(self, claim: Claim) -> Stored:
-        """Look at the claim's object, and tell nobody about any other."""
+        """Look at the claim's object; one that says that it is another's is none.
+
+        Some stores, and proxies, give no metadata back: then its name, which is in the key, says
+        whose it is.
+        """
         stored = self._bucket.head(claim.bucket, claim.key)
-        if stored.metadata.get("segment") != claim.name:
+        if stored.metadata.get("segment", claim.name) != claim.name:
             raise ObjectMissing(claim.key)
         return stored
 
-    def _status_on_disk(self, id: str, claim: Claim, path: Path) -> Status:
-        if path.suffix == ".json":
-            reason = json.loads(path.read_bytes())["reason"]
-            return self._status(id, claim, state="dead", reason=reason)
-        state = "accepted" if path.suffix == OPEN else "uploading"
-        return self._status(id, claim, state=state)
-
-    def _status_elsewhere(self, id: str, claim: Claim) -> Status:
+    def _status_elsewhere(self, claim: Claim) -> Status:
         """Neither here nor stored: another machine has it still, or has left a note."""
         try:
             marker = dead_marker(claim.name)
             note, _ = self._bucket.get(claim.bucket, marker, most=MAX_MARKER_BYTES)
             reason = str(json.loads(note)["reason"])
         except (ObjectMissing, ValueError, LookupError, TypeError):
-            return self._status(id, claim, state="accepted")
-        return self._status(id, claim, state="dead", reason=reason)
-
-    def _status(self, id: str, claim: Claim, **more: Any) -> Status:
-        place = f"s3://{claim.bucket}/{claim.key}"
-        return Status(id=id, object=place, first_line=claim.first_line, count=claim.count, **more)
+            return _status(claim, state="accepted")
+        return _status(claim, state="dead", reason=reason)
 
     def _sign(self, said: bytes) -> str:
         mac = self._mac.copy()
         mac.update(said)
         return mac.hexdigest()
+
+
+def _status(claim: Claim, **more: Any) -> Status:
+    place = f"s3://{claim.bucket}/{claim.key}"
+    count, first_line = claim.count, claim.first_line
+    return Status(id=claim.id, object=place, first_line=first_line, count=count, **more)
+
+
+def _reason_of(note: Path) -> str:
+    try:
+        return str(json.loads(note.read_bytes())["reason"])
+    except (OSError, ValueError, LookupError, TypeError):
+        # It is dead all the same; a replay may have removed the note just now.
+        return "its note cannot be read"
 
 
 @lru_cache(maxsize=256)
@@ -194,13 +218,13 @@ def _pack(bucket: str, key: str) -> bytes:
 
 
 def _holds(stored: Stored, claim: Claim) -> bool:
-    """Whether an object goes on to the last of a claim's lines."""
-    last = claim.first_line + claim.count - 1
-    return last <= int(stored.metadata.get("payloads", "0"))
+    """Whether an object goes on to the last of a claim's lines, as far as its metadata says."""
+    payloads = stored.metadata.get("payloads", "")
+    return not payloads.isdecimal() or claim.first_line + claim.count - 1 <= int(payloads)
 
 
 def _hit(claim: Claim, lost_lines: str) -> bool:
     """Whether any of a claim's lines is in ranges such as `3-5,9-9`."""
-    ranges = (part.split("-") for part in lost_lines.split(",") if part)
+    ranges = re.findall(r"(\d+)-(\d+)", lost_lines)
     end = claim.first_line + claim.count
     return any(int(first) < end and claim.first_line <= int(last) for first, last in ranges)

@@ -10,6 +10,8 @@ from workers.upload.body import ObjectBody
 from workers.upload.s3_client import Connection, connect
 from workers.upload.s3_errors import meaning
 
+CHUNK_BYTES = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -117,6 +119,18 @@ class Bucket:
         answer = self._call("get_object", Bucket=bucket, Key=key, **extra)
         try:
             return answer["Body"].read(), answer.get("ContentEncoding")
+        except Exception as error:
+            raise meaning(error) from error
+
+    def read(self, bucket: str, key: str) -> Iterator[bytes]:
+        """Yield an object's stored bytes in chunks, as they arrive.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        answer = self._call("get_object", Bucket=bucket, Key=key)
+        try:
+            yield from answer["Body"].iter_chunks(CHUNK_BYTES)
         except Exception as error:
             raise meaning(error) from error
 

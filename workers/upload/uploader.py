@@ -21,13 +21,14 @@ from workers.errors import (
 )
 from workers.operate.receipts import dead_marker
 from workers.segments.ratios import Ratios
-from workers.segments.segment import Segment
+from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
 from workers.spool.frames import Damaged, UnknownFormat
 from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
 from workers.upload.compression import CONTENT_ENCODINGS, Packed, ReadRuns, pack
+from workers.upload.reading import UnreadableObject, measure
 from workers.upload.s3 import Bucket
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 # First and last of lines that damage to the spool took.
 Lost = list[tuple[int, int]]
 MAX_LOST_RANGES = 50
+# The metadata by which an object is known to be ours, whole or not.
+OURS = ("segment", "payloads", "size", "crc32")
 
 
 class Uploader:
@@ -167,10 +170,16 @@ class Uploader:
             found = self._bucket.head(header.bucket, header.key)
         except ObjectMissing as error:
             raise StoreUnavailable("taken, then missing", reason="other") from error
-        ours = ("segment", "payloads", "size", "crc32")
-        if any(found.metadata.get(name) != metadata[name] for name in ours):
+        missing = [name for name in OURS if name not in found.metadata]
+        if any(found.metadata.get(name, metadata[name]) != metadata[name] for name in OURS):
             raise ObjectRejected(f"the key {header.key} holds another object")
-        if str(found.size) != found.metadata.get("stored-size"):
+        whole = str(found.size) == found.metadata.get("stored-size")
+        if missing or found.size is None:
+            # Where a store, or a proxy before it, does not say, the object itself does.
+            whole = self._has_our_lines(header, metadata)
+            if missing and not whole:
+                raise ObjectRejected(f"the key {header.key} holds another object, or part of ours")
+        if not whole:
             # A store that kept half a body and called it an object.
             self._bucket.replace(
                 header.bucket,
@@ -180,6 +189,15 @@ class Uploader:
                 metadata=metadata,
                 encoding=CONTENT_ENCODINGS[header.compression],
             )
+
+    def _has_our_lines(self, header: Header, metadata: dict[str, str]) -> bool:
+        try:
+            size, crc = measure(self._bucket.read(header.bucket, header.key))
+        except UnreadableObject:
+            return False
+        except ObjectMissing as error:
+            raise StoreUnavailable("taken, then missing", reason="other") from error
+        return (str(size), f"{crc:08x}") == (metadata["size"], metadata["crc32"])
 
     def _dead_letter(self, job: Job, *, reason: str) -> None:
         """Make a dead letter of the job: S3 will never take this object."""

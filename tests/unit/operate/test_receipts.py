@@ -60,7 +60,7 @@ def test_an_id_says_where(tmp_path: Path, bucket: str, key: str) -> None:
     """What was issued is read back, whatever bucket and key, and is safe in a URL's path."""
     receipts = on(tmp_path, S3_BUCKET=bucket)
     id = receipts.issue(Receipt(header(bucket=bucket, key=key), 7, 3))
-    assert receipts.claim(id) == Claim(bucket, key, NAME, 7, 3)
+    assert receipts.claim(id) == Claim(id, bucket, key, NAME, 7, 3)
     assert set(id) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
