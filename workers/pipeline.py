@@ -20,11 +20,15 @@ from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Ratios
-from workers.segments.segment import MemoryBody, Receipt, Segment
+from workers.segments.segment import Segment
 from workers.settings import Settings
 from workers.spool.adoption import LOOK_SECONDS, Adoption
-from workers.spool.committer import Committer, Journal, MemoryCommitter
+from workers.spool.committer import Committer, InlineCommitter, Journal
 from workers.spool.counters import Field, Totals
+from workers.spool.disk_store import DiskStore
+from workers.spool.local_store import LocalStore
+from workers.spool.memory_store import MemoryStore
+from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
@@ -48,28 +52,19 @@ class Pipeline:
         self.settings = settings
         self.bucket = bucket
         self.spool = Spool(settings.spool_dir)
-        self.spool.prepare()
-        self.process_spool = self.spool.create_process_spool()
-        durable = settings.durability == "disk"
-        self.process_spool.counters[Field.DURABLE] = durable
-        self.process_spool.counters.flush()
+        self._store, self._committer = _choose(settings, self.spool)
+        self.counters = self._store.counters
         self._jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         self._idle: Pool = queue.SimpleQueue()
-        self._committer: Journal
-        if durable:
-            sync_all = self.process_spool.sync_all if self.spool.disk.syncs_everything else None
-            self._committer = Committer(self.process_spool.counters, sync_all=sync_all)
-        else:
-            self._committer = MemoryCommitter(self.process_spool.counters)
         self._backoff = Backoff()
         self._finished: deque[float] = deque(maxlen=32)
         ratios = Ratios(most=settings.max_streams)
         self._intake = Intake(
             settings,
-            process_spool=self.process_spool,
+            store=self._store,
+            counters=self.counters,
             jobs=self._jobs,
             committer=self._committer,
-            new_body=self.process_spool.new_file if durable else lambda _: MemoryBody(),
             ratios=ratios,
         )
         self._adoption = Adoption(self.spool, self._intake)
@@ -85,7 +80,7 @@ class Pipeline:
                 idle=self._idle,
                 upload=uploader.upload,
                 backoff=self._backoff,
-                on_idle=lambda change: self.process_spool.counters.add(Field.IDLE_WORKERS, change),
+                on_idle=lambda change: self.counters.add(Field.IDLE_WORKERS, change),
             )
             for _ in range(settings.max_workers)
         ]
@@ -123,13 +118,14 @@ class Pipeline:
         """
         return self._intake.take(stream, lines, count=count)
 
-    def accept(self, stream: str, lines: bytes, *, count: int) -> list[Receipt]:
-        """Take one collection of `count` lines; blocks until it is as safe as promised.
+    @property
+    def process_spool(self) -> ProcessSpool:
+        """The process's own directory in the spool.
 
         Raises:
-            Refusal: one of its kinds; nothing of the collection was kept.
+            SpoolError: it could not be made yet.
         """
-        return self._intake.accept(stream, lines, count=count)
+        return self._store.directory
 
     def refusal(self) -> str | None:
         """Say why this process would refuse a collection now, or None."""
@@ -170,7 +166,7 @@ class Pipeline:
         jobs = self._intake.freeze_all()
         self._committer.stop()
         # Memory becomes disk before anything else: from here on a kill loses nothing.
-        self._keep_in_spool()
+        self._store.persist()
         for job in jobs:
             self._put(job, upload_until)
         # STOP goes behind the last job. The dispatcher ends there, once every worker is idle.
@@ -182,34 +178,19 @@ class Pipeline:
             self._put(None, deadline)
         for thread in self._threads:
             self._join(thread.name, deadline)
-        self._keep_in_spool()
+        self._store.persist()
         self._release_process_spools()
 
-    def _keep_in_spool(self) -> None:
-        for segment in self.process_spool.unfinished():
-            try:
-                self.process_spool.keep(segment)
-            except OSError:
-                about = {"segment": segment.name, "payloads": segment.lines}
-                log.exception("payloads cannot be written down", extra=about)
-        self.spool.disk.sync_directory(self.process_spool.path)
-
     def _release_process_spools(self) -> None:
-        rest = self.process_spool.unfinished()
         # What dead processes left counts too: after this one it is nobody's again.
-        left = sum(
-            process_spool.counters.pending
-            for process_spool in [self.process_spool, *self._adoption.process_spools]
-        )
+        adopted = sum(each.counters.pending for each in self._adoption.process_spools)
+        left = self.counters.pending + adopted
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if any(thread.is_alive() for thread in self._threads):
             # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.
             return
         self._adoption.close()
-        if rest:
-            self.process_spool.close()
-        else:
-            self.spool.retire(self.process_spool)
+        self._store.close()
 
     def _put(self, job: Job | None, deadline: float) -> bool:
         try:
@@ -230,12 +211,8 @@ class Pipeline:
             due = self._intake.seal_due()
             try:
                 self._adoption.feed()
-                # The spool's bound is shared by all processes; memory is each one's own.
-                if self.settings.durability == "disk" and time.monotonic() >= refresh_at:
-                    # Ours first: rather too much elsewhere, for a second, than too little.
-                    ours = self.process_spool.counters[Field.HELD_BYTES]
-                    held = self.spool.totals()[Field.HELD_BYTES]
-                    self._intake.held_elsewhere = max(0, held - ours)
+                if time.monotonic() >= refresh_at:
+                    self._store.check()
                     refresh_at = time.monotonic() + REFRESH_SECONDS
             except Exception:
                 log.exception("sealer failed; it goes on")
@@ -252,10 +229,17 @@ class Pipeline:
             self._stopping.wait(LOOK_SECONDS)
 
     def _held(self, name: str) -> Segment | None:
-        process_spools = [self.process_spool, *self._adoption.process_spools]
-        return next(
-            (found for process_spool in process_spools if (found := process_spool.held(name))), None
-        )
+        adopted = (each.held(name) for each in self._adoption.process_spools)
+        return self._store.find(name) or next((found for found in adopted if found), None)
 
     def _about(self) -> dict[str, Any]:
-        return {"queued": self._jobs.qsize(), "segments": len(self.process_spool.unfinished())}
+        return {"queued": self._jobs.qsize(), "segments": len(self._store.unfinished())}
+
+
+def _choose(settings: Settings, spool: Spool) -> tuple[LocalStore, Journal]:
+    """Make the store that `DURABILITY` asks for, and the committer in front of it."""
+    if settings.durability == "memory":
+        memory = MemoryStore(spool, max_bytes=settings.memory_max_bytes)
+        return memory, InlineCommitter(memory)
+    disk = DiskStore(spool, max_bytes=settings.spool_max_bytes)
+    return disk, Committer(disk)

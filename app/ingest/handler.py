@@ -155,7 +155,7 @@ class IngestHandler:
     def count(self, status: int) -> None:
         """Count an answer in the ledger."""
         if status in COUNTERS:
-            self._pipeline().process_spool.counters.add(COUNTERS[status])
+            self._pipeline().counters.add(COUNTERS[status])
 
     def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
         if coding or len(body) > self._settings.max_body_bytes:

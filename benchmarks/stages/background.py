@@ -6,7 +6,8 @@ from collections.abc import Callable
 from benchmarks.stages.fixtures import Call, Lab, lines, whole_object
 from workers.segments.future import Run
 from workers.spool.committer import Committer
-from workers.spool.counters import Counters
+from workers.spool.disk_store import DiskStore
+from workers.spool.spool import Spool
 from workers.upload.compression import pack
 from workers.upload.s3 import Bucket
 
@@ -15,8 +16,10 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
     """Make the step that writes and syncs a group of so many collections."""
 
     def step(lab: Lab, size: int) -> Call:
-        committer = Committer(Counters.create(lab.directory / f"ledger-{group}-{size}"))
-        segment, given = lab.segment(group * 1000 + size), lines(size)
+        store = DiskStore(Spool(lab.directory / f"spool-{group}-{size}"), max_bytes=1 << 40)
+        committer = Committer(store)
+        header, given = lab.segment(group * 1000 + size).header, lines(size)
+        segment = store.create(header, target_size=0.0)
 
         def call() -> None:
             for _ in range(group):

@@ -17,7 +17,7 @@ def decode_body(_: Lab, size: int) -> Call:
 def append(lab: Lab, size: int) -> Call:
     """Place a collection in its segment, in memory."""
     pipeline, given = lab.pipeline(), lines(size)
-    return lambda: pipeline.accept("s", given, count=size), 200
+    return lambda: pipeline.take("s", given, count=size).result(), 200
 
 
 def settle(lab: Lab, size: int) -> Call:
@@ -47,14 +47,14 @@ def count(lab: Lab, _: int) -> Call:
 def issue_receipt(lab: Lab, size: int) -> Call:
     """Make a receipt's id."""
     pipeline = lab.pipeline()
-    [receipt] = pipeline.accept("s", lines(size), count=size)
+    [receipt] = pipeline.take("s", lines(size), count=size).result()
     return lambda: pipeline.receipts.issue(receipt), 1000
 
 
 def write_answer(lab: Lab, size: int) -> Call:
     """Make the 202: its receipts, and the document around them."""
     pipeline = lab.pipeline()
-    receipts = pipeline.accept("s", lines(size), count=size)
+    receipts = pipeline.take("s", lines(size), count=size).result()
     handler = lab.handler(pipeline)
     return lambda: handler._accepted(receipts, pipeline), 1000
 

@@ -206,7 +206,7 @@ def _post(pipeline: Pipeline, ids: Iterator[int]) -> None:
         numbers = [next(ids) for _ in range(rng.choice((1, 1, 3, 10)))]
         lines = b"".join(b'{"id":%d,"pad":"%b"}\n' % (n, b"x" * (n % 300)) for n in numbers)
         try:
-            receipts = pipeline.accept("s", lines, count=len(numbers))
+            receipts = pipeline.take("s", lines, count=len(numbers)).result()
         except (NotConfirmed, NotDurable):
             return
         except Full:

@@ -67,7 +67,7 @@ def run(settings: Settings) -> Run:
 def accept(pipeline: Pipeline, *payloads: bytes, stream: str = "s") -> tuple[str, str]:
     """Accept payloads; return their receipt's id and the name of their segment."""
     lines = b"".join(payload + b"\n" for payload in payloads)
-    [receipt] = pipeline.accept(stream, lines, count=len(payloads))
+    [receipt] = pipeline.take(stream, lines, count=len(payloads)).result()
     return pipeline.receipts.issue(receipt), receipt.header.name
 
 

@@ -20,6 +20,7 @@ from workers.spool.adoption import Adoption
 from workers.spool.committer import Committer
 from workers.spool.counters import Field, Totals
 from workers.spool.disk import Disk
+from workers.spool.disk_store import DiskStore
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.upload.uploader import Uploader
@@ -33,8 +34,8 @@ class PromptJournal(Committer):
         self.step()
         return future
 
-    def seal(self, segment: Segment) -> None:
-        super().seal(segment)
+    def seal(self, segment: Segment, *, drop: bool = False) -> None:
+        super().seal(segment, drop=drop)
         self.step()
 
 
@@ -72,20 +73,19 @@ class Bench:
         self.bucket = bucket
         self.disk = disk or QuickDisk()
         self.spool = Spool(root, disk=self.disk)
-        self.spool.prepare()
-        self.process_spool = self.spool.create_process_spool()
-        self.process_spool.counters[Field.DURABLE] = 1
+        self.store = DiskStore(self.spool, max_bytes=self.settings.spool_max_bytes)
+        self.process_spool = self.store.directory
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
-        self.committer = PromptJournal(self.process_spool.counters)
+        self.committer = PromptJournal(self.store)
         self.ratios = Ratios(most=8)
         self.backoff = NoPause()
         self.done: list[int] = []
         self.intake = Intake(
             self.settings,
-            process_spool=self.process_spool,
+            store=self.store,
+            counters=self.store.counters,
             jobs=self.jobs,
             committer=self.committer,
-            new_body=self.process_spool.new_file,
             ratios=self.ratios,
         )
         self.adoption = Adoption(self.spool, self.intake)
@@ -103,7 +103,9 @@ class Bench:
     def accept(self, *payloads: bytes, stream: str = "s") -> list[Receipt]:
         """Accept payloads as one collection."""
         lines = b"".join(payload + b"\n" for payload in payloads)
-        return self.intake.accept(stream, lines, count=len(payloads))
+        if self.store.refusal:
+            self.store.check()
+        return self.intake.take(stream, lines, count=len(payloads)).result()
 
     def age(self) -> None:
         """Make every open segment older than anybody's patience, and seal what is due."""

@@ -56,8 +56,9 @@ class Segment:
 
     `reserved_*` is what the intake has promised room to; `lines` and `size` (bytes, uncompressed)
     are what the journal has made safe. `target_size` is what it should come to, in the same bytes.
-    `held_bytes` is what it takes of the budget. `frozen` is set once nothing can be added any more.
-    A `spoiled` segment lost lines it had promised room to, and takes no more.
+    `held_bytes` is what it takes of the budget. `last_use` grows with each use of any segment.
+    `frozen` is set once nothing can be added any more.
+    One with `write_failed` lost lines that it had promised room to, and takes no more.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Segment:
         "frozen",
         "header",
         "held_bytes",
+        "last_use",
         "lines",
         "reserved_lines",
         "reserved_size",
@@ -83,6 +85,7 @@ class Segment:
         self.reserved_lines = 0
         self.reserved_size = 0
         self.held_bytes = 0
+        self.last_use = 0
         self.lines = 0
         self.size = 0
         self.sealed = False

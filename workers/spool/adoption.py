@@ -85,7 +85,7 @@ class Adoption:
     def feed(self) -> None:
         """Offer jobs, oldest first, until the queue wants no more; retire homes that are done."""
         waiting = [process_spool for process_spool in self.process_spools if process_spool.backlog]
-        while waiting and self._intake.wants_adopted():
+        while waiting and self._intake.wants_backlog():
             process_spool = min(
                 waiting, key=lambda process_spool: process_spool.backlog[0].path.name
             )

@@ -133,6 +133,18 @@ class Counters:
         finally:
             counters.close()
 
+    @classmethod
+    def anonymous(cls) -> "Counters":
+        """Make counters in memory, for a process that has no file for them yet."""
+        return cls(mmap.mmap(-1, COUNTERS_BYTES))
+
+    def move_into(self, other: "Counters") -> None:
+        """Add what was counted so far to another's file, and count there from now on."""
+        with self._lock:
+            for field, value in enumerate(self._cells):
+                other._cells[field] += value  # noqa: SLF001
+            self._cells, self._memory = other._cells, other._memory  # noqa: SLF001
+
     def close(self) -> None:
         """Give the mapping back; the file stays."""
         with self._lock:

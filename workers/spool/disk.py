@@ -47,6 +47,10 @@ class Disk:
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
+    def is_read_only(self, path: Path) -> bool:
+        """Whether the file system of `path` is mounted, or was remounted, read-only."""
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
     def append(self, file: int, buffers: Sequence[bytes]) -> int:
         """Append all the buffers, resuming short writes; return how many bytes that was."""
         total = sum(map(len, buffers))

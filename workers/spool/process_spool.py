@@ -86,6 +86,17 @@ class ProcessSpool:
             self._held.pop(segment.name, None)
             self.publish_oldest()
 
+    def try_write(self) -> None:
+        """Write a small file here and remove it. Raises `OSError` where that fails."""
+        path = self.path / ".try"
+        self._disk.unlink(path)
+        file = self._disk.create(path)
+        try:
+            self._disk.append(file, [b"try"])
+        finally:
+            self._disk.close(file)
+            self._disk.unlink(path)
+
     def sync_all(self) -> None:
         """Make every segment file here survive a power cut, in one call whatever their number."""
         # The lock's descriptor is as old as the directory: no failure comes before it.

@@ -21,17 +21,17 @@ def test_after_a_failed_sync_nothing_is_accepted(
     pipeline: Pipeline, disk: FaultyDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """EIO from fsync: no 202 for it, none after it, not ready, and a critical line in the log."""
-    pipeline.accept("s", b"1\n", count=1)
+    pipeline.take("s", b"1\n", count=1).result()
     assert pipeline.refusal() is None
     disk.failing = True
     with pytest.raises(NotConfirmed):
-        pipeline.accept("s", b"2\n", count=1)
+        pipeline.take("s", b"2\n", count=1).result()
     # The disk seems well again; a sync that succeeds now would say nothing of the pages before.
     disk.failing = False
     with pytest.raises(NotDurable):
-        pipeline.accept("s", b"3\n", count=1)
+        pipeline.take("s", b"3\n", count=1).result()
     with pytest.raises(NotDurable):
-        pipeline.accept("another", b"4\n", count=1)
+        pipeline.take("another", b"4\n", count=1).result()
     assert "Input/output error" in str(pipeline.refusal())
     assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
         "spool broken"
@@ -45,10 +45,10 @@ def test_a_failed_sync_keeps_what_was_answered_for(
     settings = settings_for(tmp_path / "spool", DRAIN_SECONDS=PATIENCE_SECONDS)
     pipeline = Pipeline(settings, bucket=bucket)
     pipeline.start()
-    kept = pipeline.accept("s", b"kept\n", count=1)
+    kept = pipeline.take("s", b"kept\n", count=1).result()
     disk.failing = True
     with pytest.raises(NotConfirmed):
-        pipeline.accept("s", b"refused\n", count=1)
+        pipeline.take("s", b"refused\n", count=1).result()
     began = time.monotonic()
     pipeline.stop()
     # Nobody waits for a segment that can no longer be frozen.
@@ -67,7 +67,7 @@ def test_no_answer_overtakes_its_sync(pipeline: Pipeline, disk: FaultyDisk) -> N
     answered: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def post(line: bytes) -> None:
-        pipeline.accept("s", line, count=1)
+        pipeline.take("s", line, count=1).result()
         answered.put(line)
 
     disk.slow = True

@@ -13,8 +13,8 @@ from workers.segments.ratios import Ratios
 from workers.segments.segment import Receipt
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
-from workers.spool.committer import FEW_FILES, Committer
-from workers.spool.counters import Field
+from workers.spool.committer import Committer
+from workers.spool.disk_store import FEW_FILES, DiskStore
 from workers.spool.process_spool import ProcessSpool
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
@@ -65,24 +65,21 @@ class Process:
     """One process's pipeline without its threads: each thread's work is a method."""
 
     def __init__(self, spool: SimSpool, *, bucket: Bucket, settings: Settings) -> None:
-        self.process_spool = spool.create_process_spool()
-        self.process_spool.counters[Field.DURABLE] = 1
-        self.process_spool.counters.flush()
-        self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         # Now and then any two files are many: they are synced all at once.
         few = spool.chance((1, FEW_FILES))
-        self.committer = SteppedCommitter(
-            self.process_spool.counters, sync_all=self.process_spool.sync_all, few=few
-        )
+        self.store = DiskStore(spool, max_bytes=settings.spool_max_bytes, few=few)
+        self.process_spool = self.store.directory
+        self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
+        self.committer = SteppedCommitter(self.store)
         self.asked: list[PendingAnswer] = []
         self._spool = spool
         ratios = Ratios(most=8)
         self.intake = Intake(
             settings,
-            process_spool=self.process_spool,
+            store=self.store,
+            counters=self.store.counters,
             jobs=self.jobs,
             committer=self.committer,
-            new_body=self.process_spool.new_file,
             ratios=ratios,
         )
         self.adoption = Adoption(spool, self.intake)
@@ -122,6 +119,8 @@ class Process:
 
     def seal(self) -> None:
         """Do the sealer's work: one round."""
+        if self.store.refusal:
+            self.store.check()
         self.intake.seal_due()
         self.adoption.feed()
 

@@ -7,7 +7,7 @@ from random import Random
 
 from tests.chaos.model.disk import SimDisk
 from workers.segments.segment import Header
-from workers.spool.counters import CELLS, COUNTERS_BYTES, Counters, Field
+from workers.spool.counters import CELLS, COUNTERS_BYTES, Counters, Field, Totals
 from workers.spool.disk import DirectoryLock
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import SegmentFile
@@ -65,6 +65,14 @@ class SimSpool(Spool):
     def chance(self, choices: Sequence[int]) -> int:
         """Choose by the trial's chance."""
         return self._rng.choice(choices)
+
+    def prepare(self, *, owner: tuple[int, int] | None = None) -> None:
+        """Do nothing: the root is there."""
+        del owner
+
+    def totals(self) -> Totals:
+        """Add up what is known of every directory."""
+        return Totals([self.retired, *(each.snapshot() for each in self.counters_by_name.values())])
 
     def create_process_spool(self) -> ProcessSpool:
         path = ROOT / f"{self._rng.getrandbits(128):032x}"

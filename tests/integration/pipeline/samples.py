@@ -22,7 +22,7 @@ Leave = Callable[[int], list[Receipt]]
 def accept(pipeline: Pipeline, *payloads: bytes, stream: str = "s") -> list[Receipt]:
     """Accept payloads as one collection."""
     lines = b"".join(payload + b"\n" for payload in payloads)
-    return pipeline.accept(stream, lines, count=len(payloads))
+    return pipeline.take(stream, lines, count=len(payloads)).result()
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -71,7 +71,9 @@ def test_the_byte_budget_is_kept(make_bench: MakeBench) -> None:
 def test_what_others_hold_counts(make_bench: MakeBench) -> None:
     """The spool's budget is for all processes together."""
     bench = make_bench(SPOOL_MAX_BYTES=1 << 20)
-    bench.intake.held_elsewhere = (1 << 20) - 5000
+    other = make_bench()
+    other.process_spool.counters[Field.HELD_BYTES] = (1 << 20) - 5000
+    bench.store.check()
     bench.accept(b"{}")
     with pytest.raises(Full, match="byte budget"):
         bench.accept(*payloads(100, size=100))
@@ -87,14 +89,17 @@ def test_tiny_payloads_are_bounded_too(make_bench: MakeBench) -> None:
 
 
 def test_streams_are_bounded(make_bench: MakeBench) -> None:
-    """A client that makes names up cannot open segments without end; known streams go on."""
-    bench = make_bench(MAX_STREAMS=2)
-    for stream in ("a", "b", "a"):
+    """Beyond `MAX_STREAMS` the least recently used one is sealed; known streams go on."""
+    bench = make_bench(MAX_STREAMS=2, MAX_QUEUE=1)
+    for stream in ("a", "b", "a", "c"):
         bench.accept(b"{}", stream=stream)
-    with pytest.raises(Full, match="2 streams"):
-        bench.accept(b"{}", stream="c")
-    bench.age()
-    bench.accept(b"{}", stream="c")
+    assert bench.intake.refusal() == "the queue is full and 2 streams are open already"
+    with pytest.raises(Full, match="queue is full"):
+        bench.accept(b"{}", stream="d")
+    bench.accept(b"{}", stream="a")
+    assert bench.next_job().segment.header.stream == "b"
+    bench.accept(b"{}", stream="d")
+    assert bench.next_job().segment.header.stream == "c"
 
 
 def test_a_stop_refuses(bench: Bench) -> None:

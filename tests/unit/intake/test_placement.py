@@ -6,7 +6,7 @@ from tests.support.bench import Bench, MakeBench, balance
 from tests.support.doubles import DictBucket
 from tests.unit.intake.samples import payloads, places
 from workers.errors import Refusal
-from workers.intake.intake import FULL_ENOUGH
+from workers.intake.placement import FULL_ENOUGH
 from workers.segments.ratios import Ratios
 from workers.upload.compression import unpack
 

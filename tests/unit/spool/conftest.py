@@ -9,6 +9,7 @@ from tests.unit.spool.samples import NAME
 from tests.unit.spool.segments import Segments
 from workers.spool.committer import Committer
 from workers.spool.counters import Counters
+from workers.spool.disk_store import DiskStore
 from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 
@@ -32,21 +33,23 @@ def counters(tmp_path: Path) -> Counters:
 
 
 @pytest.fixture
-def committer(counters: Counters) -> Committer:
-    """Make a journal whose groups are committed when `step` is called."""
-    return Committer(counters)
+def store(tmp_path: Path, disk: BadDisk) -> DiskStore:
+    """Make a store on that disk, to which more than two files are many."""
+    store = DiskStore(Spool(tmp_path / "spool", disk=disk), max_bytes=1 << 30, few=2)
+    disk.log.clear()
+    return store
 
 
 @pytest.fixture
-def sweeping(counters: Counters, segments: Segments) -> Committer:
-    """Make a journal to which more than two files are many."""
-    return Committer(counters, sync_all=segments.sync_all, few=2)
+def committer(store: DiskStore) -> Committer:
+    """Make a committer whose groups are committed when `step` is called."""
+    return Committer(store)
 
 
 @pytest.fixture
-def segments(tmp_path: Path, disk: BadDisk) -> Segments:
-    """Make segments beside the board."""
-    return Segments(tmp_path, disk)
+def segments(store: DiskStore, disk: BadDisk) -> Segments:
+    """Make segments in that store."""
+    return Segments(store, disk)
 
 
 @pytest.fixture

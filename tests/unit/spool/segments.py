@@ -1,6 +1,5 @@
 """Segments on one disk, and how a collection is appended to them."""
 
-import os
 from pathlib import Path
 
 from tests.support.doubles import BadDisk
@@ -8,31 +7,24 @@ from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, Segment
 from workers.spool.committer import Committer
-from workers.spool.segment_file import OPEN, SegmentFile
+from workers.spool.disk_store import DiskStore
+from workers.spool.segment_file import SegmentFile
 
 
 class Segments:
     """Makes segments with files on one disk."""
 
-    def __init__(self, directory: Path, disk: BadDisk) -> None:
-        self.directory = directory
+    def __init__(self, store: DiskStore, disk: BadDisk) -> None:
+        self.store = store
         self.disk = disk
         self.made = 0
-
-    def sync_all(self) -> None:
-        """Sync the file system they are on."""
-        directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            self.disk.sync_everything(directory)
-        finally:
-            os.close(directory)
 
     def new(self) -> Segment:
         """Make one more."""
         self.made += 1
         name = segment_name(self.made)
         header = Header(name=name, stream="s", bucket="b", key="k", compression="none")
-        return Segment(header, SegmentFile(self.directory / (name + OPEN), disk=self.disk))
+        return self.store.create(header, target_size=0.0)
 
 
 def append(committer: Committer, *segments: Segment) -> DurabilityFuture:

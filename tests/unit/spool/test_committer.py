@@ -1,17 +1,22 @@
 """The committers: nothing is answered before it is safe."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.unit.spool.segments import Segments, append, path_of, settled
 from workers.errors import NotConfirmed
 from workers.segments.future import Run
-from workers.segments.segment import Header, MemoryBody, Segment
-from workers.spool.committer import MAX_GROUP, Committer, MemoryCommitter
-from workers.spool.counters import Counters, Field
+from workers.segments.naming import segment_name
+from workers.segments.segment import Header
+from workers.spool.committer import MAX_GROUP, Committer, InlineCommitter
+from workers.spool.counters import Field
+from workers.spool.memory_store import MemoryStore
 from workers.spool.segment_file import READY, SegmentFile
+from workers.spool.spool import Spool
 
 
-def test_a_group_is_one_sync(committer: Committer, segments: Segments, counters: Counters) -> None:
+def test_a_group_is_one_sync(committer: Committer, segments: Segments) -> None:
     """All that came meanwhile is written, each file synced once, and everybody is woken."""
     one, two = segments.new(), segments.new()
     futures = [append(committer, one) for _ in range(5)] + [append(committer, two)]
@@ -21,21 +26,21 @@ def test_a_group_is_one_sync(committer: Committer, segments: Segments, counters:
         future.result()
     assert segments.disk.log == ["append", "append", *["sync", "sync_names"] * 2]
     assert (one.lines, one.size, two.lines) == (5, 15, 1)
-    assert counters[Field.ACCEPTED] == 6
-    assert counters[Field.ACCEPTED_BYTES] == 18
-    assert counters[Field.COMMITS] == 1
-    assert counters[Field.COMMITTED_COLLECTIONS] == 6
+    assert segments.store.counters[Field.ACCEPTED] == 6
+    assert segments.store.counters[Field.ACCEPTED_BYTES] == 18
+    assert segments.store.counters[Field.COMMITS] == 1
+    assert segments.store.counters[Field.COMMITTED_COLLECTIONS] == 6
 
 
-def test_many_files_are_one_sync(sweeping: Committer, segments: Segments) -> None:
+def test_many_files_are_one_sync(committer: Committer, segments: Segments) -> None:
     """However many streams a group is for, the disk is waited for once; a few are synced each."""
     many = [segments.new() for _ in range(5)]
-    futures = [append(sweeping, each) for each in many]
-    sweeping.step()
+    futures = [append(committer, each) for each in many]
+    committer.step()
     assert all(map(settled, futures))
     assert segments.disk.log == [*["append"] * 5, "sync_everything"]
-    append(sweeping, many[0], many[1])
-    sweeping.step()
+    append(committer, many[0], many[1])
+    committer.step()
     assert segments.disk.log[6:] == ["append", "append", "sync", "sync"]
 
 
@@ -54,22 +59,22 @@ def test_what_waits_for_the_disk_is_counted(committer: Committer, segments: Segm
 
 
 def test_a_failed_sync_of_everything_ends_acceptance(
-    sweeping: Committer, segments: Segments
+    committer: Committer, segments: Segments
 ) -> None:
     """It is as final as that of one file: nobody is answered, and nothing is taken any more."""
     many = [segments.new() for _ in range(3)]
     segments.disk.failing = True
-    futures = [append(sweeping, each) for each in many]
-    sweeping.step()
+    futures = [append(committer, each) for each in many]
+    committer.step()
     for future in futures:
         with pytest.raises(NotConfirmed):
             future.result()
-    assert sweeping.broken
+    assert segments.store.refusal
     assert [path_of(each).stat().st_size for each in many] == [0, 0, 0]
 
 
 def test_no_answer_overtakes_the_sync(
-    committer: Committer, segments: Segments, counters: Counters, monkeypatch: pytest.MonkeyPatch
+    committer: Committer, segments: Segments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the disk syncs nobody has been woken, nothing counted."""
     segment = segments.new()
@@ -77,7 +82,7 @@ def test_no_answer_overtakes_the_sync(
     seen: list[tuple[bool, int]] = []
 
     def look(_: object) -> None:
-        seen.append((settled(future), counters[Field.ACCEPTED]))
+        seen.append((settled(future), segments.store.counters[Field.ACCEPTED]))
 
     monkeypatch.setattr(segments.disk, "sync", look)
     monkeypatch.setattr(segments.disk, "sync_names", look)
@@ -86,15 +91,15 @@ def test_no_answer_overtakes_the_sync(
     assert settled(future)
 
 
-def test_a_group_is_bounded(committer: Committer, segments: Segments, counters: Counters) -> None:
+def test_a_group_is_bounded(committer: Committer, segments: Segments) -> None:
     """A flood does not keep the first in line waiting for the last."""
     segment = segments.new()
     for _ in range(MAX_GROUP + 1):
         append(committer, segment)
     committer.step()
-    assert counters[Field.ACCEPTED] == MAX_GROUP
+    assert segments.store.counters[Field.ACCEPTED] == MAX_GROUP
     committer.step()
-    assert counters[Field.ACCEPTED] == MAX_GROUP + 1
+    assert segments.store.counters[Field.ACCEPTED] == MAX_GROUP + 1
 
 
 def test_a_seal_comes_behind_what_was_appended(committer: Committer, segments: Segments) -> None:
@@ -120,14 +125,15 @@ def test_stop_is_behind_everything(committer: Committer, segments: Segments) -> 
     assert segment.frozen.is_set()
 
 
-def test_memory_keeps_at_once(counters: Counters) -> None:
+def test_memory_keeps_at_once(tmp_path: Path) -> None:
     """In memory mode there is nothing to wait for."""
-    header = Header(name="n", stream="s", bucket="b", key="k", compression="none")
-    segment = Segment(header, MemoryBody())
-    committer = MemoryCommitter(counters)
-    committer.append([Run(segment, 1, b"1\n2\n", 2), Run(segment, 3, b"3\n", 1)])
+    store = MemoryStore(Spool(tmp_path / "spool"), max_bytes=1 << 20)
+    header = Header(name=segment_name(1), stream="s", bucket="b", key="k", compression="none")
+    segment = store.create(header, target_size=0.0)
+    committer = InlineCommitter(store)
+    assert committer.append([Run(segment, 1, b"1\n2\n", 2), Run(segment, 3, b"3\n", 1)]).done
     assert list(segment.body.read()) == [b"1\n2\n", b"3\n"]
-    assert (segment.lines, segment.size, counters[Field.ACCEPTED]) == (3, 6, 3)
+    assert (segment.lines, segment.size, store.counters[Field.ACCEPTED]) == (3, 6, 3)
     committer.seal(segment)
     assert segment.frozen.is_set()
     committer.stop()

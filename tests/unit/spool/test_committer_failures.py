@@ -5,13 +5,11 @@ import pytest
 from tests.unit.spool.segments import Segments, append, path_of
 from workers.errors import NotConfirmed, NotDurable
 from workers.spool.committer import Committer
-from workers.spool.counters import Counters, Field
+from workers.spool.counters import Field
 from workers.spool.segment_file import OPEN
 
 
-def test_a_full_disk_refuses_the_group(
-    committer: Committer, segments: Segments, counters: Counters
-) -> None:
+def test_a_full_disk_refuses_the_group(committer: Committer, segments: Segments) -> None:
     """None of the group is kept, what was there before is, and the next segment works again."""
     segment = segments.new()
     before = append(committer, segment)
@@ -22,14 +20,16 @@ def test_a_full_disk_refuses_the_group(
     for future in futures:
         with pytest.raises(NotDurable, match="No space"):
             future.result()
-    assert committer.broken is None
+    assert "No space" in str(segments.store.refusal)
     segments.disk.full = False
+    segments.store.check()
+    assert not segments.store.refusal
     committer.seal(segment)
     after = append(committer, segments.new())
     committer.step()
     before.result()
     after.result()
-    assert counters[Field.ACCEPTED] == 2
+    assert segments.store.counters[Field.ACCEPTED] == 2
     assert list(segment.body.read()) == [b"{}\n"]
 
 
@@ -68,9 +68,7 @@ def test_a_refused_collection_spoils_all_its_segments(
     assert two.lines == 0
 
 
-def test_a_failed_sync_ends_acceptance_for_good(
-    committer: Committer, segments: Segments, counters: Counters
-) -> None:
+def test_a_failed_sync_ends_acceptance_for_good(committer: Committer, segments: Segments) -> None:
     """After EIO nobody can tell what is on the disk: no answer, now or later."""
     segments.disk.failing = True
     futures = [append(committer, segments.new())]
@@ -81,9 +79,9 @@ def test_a_failed_sync_ends_acceptance_for_good(
     for future, error in zip(futures, (NotConfirmed, NotDurable), strict=True):
         with pytest.raises(error, match="spool failed"):
             future.result()
-    assert committer.broken is not None
-    assert "restart" in committer.broken
-    assert counters[Field.ACCEPTED] == 0
+    segments.store.check()
+    assert "restart" in str(segments.store.refusal)
+    assert segments.store.counters[Field.ACCEPTED] == 0
     assert segments.disk.log.count("sync") == 1
 
 

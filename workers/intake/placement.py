@@ -1,0 +1,55 @@
+"""Placement: how a collection is cut into runs over segments. Pure functions; no lock, no disk."""
+
+from workers.segments.segment import Segment
+
+# A segment this near to its target is full: within 10 % of it either way, half of that to spare.
+FULL_ENOUGH = 0.95
+
+# Lines, each ended by a newline, and how many they are.
+Piece = tuple[bytes, int]
+
+
+def fits(segment: Segment, size: int, count: int, *, max_lines: int) -> bool:
+    """Whether `count` lines of `size` bytes fit into an open segment."""
+    return (
+        not segment.write_failed
+        and segment.reserved_lines + count <= max_lines
+        and segment.reserved_size + size <= segment.target_size
+    )
+
+
+def is_full(segment: Segment, *, max_lines: int) -> bool:
+    """Whether an open segment should be sealed now, however young it is."""
+    return (
+        segment.write_failed
+        or segment.reserved_lines >= max_lines
+        or segment.reserved_size >= segment.target_size * FULL_ENOUGH
+    )
+
+
+def is_void(segment: Segment) -> bool:
+    """Whether a segment has no line and never will: its first write failed."""
+    return segment.write_failed and not segment.lines
+
+
+def cut(lines: bytes, count: int, *, max_size: float, max_lines: int) -> list[Piece]:
+    """Cut a collection between payloads into what one segment each may hold.
+
+    Only a single payload larger than `max_size` bytes makes a larger piece.
+    """
+    if count <= max_lines and len(lines) <= max_size:
+        return [(lines, count)]
+    pieces: list[Piece] = []
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + int(max_size)) + 1
+        if not end:
+            end = lines.index(b"\n", start) + 1
+        n = lines.count(b"\n", start, end)
+        if n > max_lines:
+            end, n = start, max_lines
+            for _ in range(max_lines):
+                end = lines.index(b"\n", end) + 1
+        pieces.append((lines[start:end], n))
+        start = end
+    return pieces

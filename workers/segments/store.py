@@ -1,0 +1,70 @@
+"""The seam: what the pipeline needs of a place where segments are until S3 has them.
+
+The intake creates segments and asks for room, the committer appends and seals, workers finish. The
+disk and the process's memory are the first two such places; nothing outside the store, and the one
+place that chooses it, knows which it is.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from workers.segments.future import DurabilityFuture
+from workers.segments.segment import Header, Segment
+
+if TYPE_CHECKING:
+    from workers.dispatch.jobs import Job
+    from workers.spool.counters import Totals
+
+
+class Store(Protocol):
+    """A place for segments. Only `create`, `has_room` and `find` are called under a lock."""
+
+    # Why a small collection would not be kept now, or None.
+    refusal: str | None
+    # The byte budget: what all segments may hold together.
+    max_bytes: int
+
+    def create(self, header: Header, *, target_size: float) -> Segment:
+        """Make a segment and hold it until it is finished. Does not block."""
+        ...
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more fit into the byte budget. Does not block."""
+        ...
+
+    def append(self, group: Sequence[DurabilityFuture]) -> None:
+        """Make a group of collections durable and count them, all or none; blocks.
+
+        Raises:
+            NotDurable: none of it is kept.
+            NotConfirmed: whether any of it is kept is unknown.
+        """
+        ...
+
+    def seal(self, segment: Segment) -> None:
+        """Make a segment's lines final. Blocks; does not raise."""
+        ...
+
+    def job(self, segment: Segment) -> "Job":
+        """Make the job of a segment that nothing more comes to. Does not block."""
+        ...
+
+    def drop(self, segment: Segment) -> None:
+        """Let go of a sealed segment without lines. Blocks; does not raise."""
+        ...
+
+    def finish(self, job: "Job", *, stored: int, dead: int) -> None:
+        """Count what became of a job's lines and remove them, in one idempotent step. Blocks.
+
+        Raises:
+            OSError: they cannot be removed; nothing is counted, and it may be tried again.
+        """
+        ...
+
+    def find(self, name: str) -> Segment | None:
+        """Return the segment `name` if this process has it at hand. Does not block."""
+        ...
+
+    def totals(self) -> "Totals":
+        """Return the figures of the whole service. Blocks."""
+        ...

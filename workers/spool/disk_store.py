@@ -1,0 +1,159 @@
+"""Segments as files in the spool: a group of collections is written, then each file synced once."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from workers.errors import NotConfirmed, NotDurable
+from workers.segments.future import DurabilityFuture
+from workers.segments.segment import Header, Segment
+from workers.spool.counters import Field
+from workers.spool.local_store import LocalStore, count
+from workers.spool.process_spool import ProcessSpool
+from workers.spool.segment_file import RESERVED_BYTES, SegmentFile
+from workers.spool.spool import Spool
+
+log = logging.getLogger(__name__)
+
+# A sync of the file system costs as much as one of two files; but it waits for others' files too.
+FEW_FILES = 4
+
+
+class DiskStore(LocalStore):
+    """Keeps lines in segment files: safe once synced.
+
+    Where a group has more than `few` files, the whole file system is synced in one call.
+    """
+
+    durable = True
+
+    def __init__(self, spool: Spool, *, max_bytes: int, few: int = FEW_FILES) -> None:
+        self._few = few
+        self._sync_all: Callable[[], None] | None = None
+        # A sync has failed: nothing is written any more.
+        self._broken = False
+        # A write has failed since the last check.
+        self._write_failed = False
+        super().__init__(spool, max_bytes=max_bytes)
+
+    def open(self) -> bool:
+        """Make the process's directory unless there is one. Blocks; False where that fails."""
+        opened = super().open()
+        if opened and self._sync_all is None and self.spool.disk.syncs_everything:
+            self._sync_all = self.directory.sync_all
+        return opened
+
+    def create(self, header: Header, *, target_size: float) -> Segment:
+        """Make a segment that will have a file; nothing is on the disk yet."""
+        directory = self.directory
+        segment = Segment(header, directory.new_file(header.name), target_size=target_size)
+        directory.hold(segment)
+        return segment
+
+    def append(self, group: Sequence[DurabilityFuture]) -> None:
+        """Write and sync a group of collections: all of them, or none. Blocks on the disk.
+
+        Raises:
+            NotDurable: the disk took no more; what was written is cut off again.
+            NotConfirmed: a sync failed. Nothing is accepted from then on.
+        """
+        if self._broken:
+            raise NotDurable(self.refusal)
+        try:
+            self._write_and_sync(group)
+        except NotDurable:
+            self._write_failed = True
+            self._check_disk()
+            raise
+        except Exception as error:
+            self._stop_accepting(error)
+            for future in group:
+                for run in future.runs:
+                    _file(run.segment).cut_back()
+            raise NotConfirmed(self.refusal) from error
+        count(group, self.counters)
+        self.counters.add(Field.COMMITS)
+        self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
+
+    def seal(self, segment: Segment) -> None:
+        """Seal a segment's file and call it ready. Blocks on the disk."""
+        if self._broken:
+            return
+        try:
+            _file(segment).seal(lines=segment.lines, size=segment.size)
+        except Exception as error:  # noqa: BLE001 (as for a failed sync, whatever it is)
+            self._stop_accepting(error)
+
+    def drop(self, segment: Segment) -> None:
+        """Let go of a segment without lines, and of its file if there is one."""
+        try:
+            self.directory.finish(segment)
+        except OSError:
+            log.exception("an empty segment stays", extra={"segment": segment.name})
+
+    def check(self) -> None:
+        """See what the other processes hold of the budget, and whether the disk takes anything."""
+        self._check_disk()
+        # Ours first: rather too much elsewhere, for a second, than too little.
+        ours = self.counters[Field.HELD_BYTES]
+        held = self.spool.totals()[Field.HELD_BYTES]
+        self._held_elsewhere = max(0, held - ours)
+
+    def _check_disk(self) -> None:
+        if not self._broken and self.open():
+            self.refusal = self._shortage(self.directory)
+
+    def _write_and_sync(self, group: Sequence[DurabilityFuture]) -> None:
+        runs: dict[Segment, list[tuple[int, bytes]]] = {}
+        for future in group:
+            for run in future.runs:
+                runs.setdefault(run.segment, []).append((run.first_line, run.lines))
+        try:
+            for segment, lines in runs.items():
+                _file(segment).append(segment.header, lines)
+        except OSError as error:
+            reason = f"the spool took no more: {error.strerror}"
+            about = {"reason": reason, "collections": len(group)}
+            log.error("commit failed", extra=about)  # noqa: TRY400 (the reason says it all)
+            for segment in runs:
+                segment.write_failed = True
+                _file(segment).roll_back()
+            raise NotDurable(reason) from error
+        self._sync([_file(segment) for segment in runs])
+
+    def _sync(self, files: list[SegmentFile]) -> None:
+        """Sync files one by one while they are few, else the whole file system they are on."""
+        if self._sync_all is None or len(files) <= self._few:
+            for file in files:
+                file.sync()
+        else:
+            self._sync_all()
+            for file in files:
+                file.synced()
+
+    def _stop_accepting(self, error: Exception) -> None:
+        """Accept nothing from now on: after a failed sync nobody can tell what is on the disk.
+
+        The kernel forgets failed pages, so that a second fsync would lie
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). The files stay for the next start.
+        """
+        self._broken = True
+        self.refusal = f"the spool failed: {error}; restart on a disk that works"
+        log.critical("spool broken", extra={"reason": self.refusal}, exc_info=error)
+
+    def _shortage(self, directory: ProcessSpool) -> str | None:
+        """Return why not even a small collection can be written, or None."""
+        disk = self.spool.disk
+        try:
+            if disk.free_bytes(directory.path) < RESERVED_BYTES:
+                return "the disk is full"
+            if self._write_failed or disk.is_read_only(directory.path):
+                directory.try_write()
+        except OSError as error:
+            return f"the spool cannot be written: {error.strerror}"
+        self._write_failed = False
+        return None
+
+
+def _file(segment: Segment) -> SegmentFile:
+    assert isinstance(segment.body, SegmentFile)
+    return segment.body

@@ -1,0 +1,143 @@
+"""What both local stores share: the process's own directory in the spool, its ledger, the budget.
+
+A process can run without a directory of its own: it then refuses, and `check` tries again.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from workers.dispatch.jobs import Job
+from workers.errors import SpoolError
+from workers.segments.future import DurabilityFuture
+from workers.segments.segment import Header, Segment
+from workers.spool.counters import Counters, Field, Totals
+from workers.spool.process_spool import ProcessSpool
+from workers.spool.spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+class LocalStore(ABC):
+    """One process's directory in the spool."""
+
+    durable: bool
+
+    def __init__(self, spool: Spool, *, max_bytes: int) -> None:
+        self.spool = spool
+        self.max_bytes = max_bytes
+        self.refusal: str | None = None
+        self.counters = Counters.anonymous()
+        self._directory: ProcessSpool | None = None
+        # Bytes that other processes hold of the budget.
+        self._held_elsewhere = 0
+        self.open()
+
+    @property
+    def directory(self) -> ProcessSpool:
+        """The process's own directory.
+
+        Raises:
+            SpoolError: it could not be made yet.
+        """
+        if self._directory is None:
+            raise SpoolError(str(self.refusal))
+        return self._directory
+
+    def open(self) -> bool:
+        """Make the process's directory unless there is one. Blocks; False where that fails."""
+        if self._directory is not None:
+            return True
+        try:
+            self.spool.prepare()
+            directory = self.spool.create_process_spool()
+        except (OSError, SpoolError) as error:
+            why = str(error)
+            if self.refusal != why:
+                log.critical("no directory in the spool; trying again", extra={"reason": why})
+            self.refusal = why
+            return False
+        directory.counters[Field.DURABLE] = self.durable
+        directory.counters.flush()
+        self.counters.move_into(directory.counters)
+        directory.counters = self.counters
+        self._directory = directory
+        self.refusal = None
+        return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more fit into the byte budget. Does not block."""
+        return self.counters[Field.HELD_BYTES] + self._held_elsewhere + size <= self.max_bytes
+
+    def check(self) -> None:
+        """Find out again why a small collection would be refused. Blocks on the disk."""
+        self.open()
+
+    @abstractmethod
+    def create(self, header: Header, *, target_size: float) -> Segment:
+        """Make a segment and hold it until it is finished. Does not block."""
+
+    @abstractmethod
+    def append(self, group: Sequence[DurabilityFuture]) -> None:
+        """Make a group of collections durable and count them; see `Store`."""
+
+    @abstractmethod
+    def seal(self, segment: Segment) -> None:
+        """Make a segment's lines final."""
+
+    @abstractmethod
+    def drop(self, segment: Segment) -> None:
+        """Let go of a sealed segment without lines."""
+
+    def job(self, segment: Segment) -> Job:
+        """Make the job of a segment that nothing more comes to. Does not block."""
+        return Job(segment, self.directory)
+
+    def finish(self, job: Job, *, stored: int, dead: int) -> None:
+        """Count what became of a job's lines and remove them. Blocks on the disk.
+
+        Raises:
+            OSError: they cannot be removed; nothing is counted.
+        """
+        job.process_spool.finish(job.segment, stored=stored, dead=dead)
+
+    def find(self, name: str) -> Segment | None:
+        """Return the segment `name` if it is here. Does not block."""
+        return None if self._directory is None else self._directory.held(name)
+
+    def totals(self) -> Totals:
+        """Return the figures of the whole service, all processes. Blocks on the disk, briefly."""
+        return self.spool.totals()
+
+    def unfinished(self) -> list[Segment]:
+        """Return the segments that this process has at hand, oldest first."""
+        return [] if self._directory is None else self._directory.unfinished()
+
+    def persist(self) -> None:
+        """At a stop: see that what is not stored is on the disk. Blocks; does not raise."""
+        if self._directory is not None:
+            try:
+                self.spool.disk.sync_directory(self._directory.path)
+            except OSError:
+                log.exception("the spool cannot be synced")
+
+    def close(self) -> None:
+        """Give the directory up; one that is empty is retired. Blocks on the disk."""
+        if self._directory is None:
+            return
+        if self._directory.empty:
+            self.spool.retire(self._directory)
+        else:
+            self._directory.close()
+
+
+def count(group: Sequence[DurabilityFuture], counters: Counters) -> None:
+    """Count a group's lines in their segments, and as accepted."""
+    payloads = size = 0
+    for future in group:
+        size += future.size
+        for run in future.runs:
+            payloads += run.count
+            run.segment.lines += run.count
+            run.segment.size += len(run.lines)
+    counters.accept(payloads=payloads, size=size)
