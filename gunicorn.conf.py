@@ -56,6 +56,11 @@ LARGE_BUFFER_BYTES = 1 << 18
 KEPT_BYTES = 1 << 22
 
 
+def _owner(cfg: Any) -> tuple[int, int] | None:
+    """Return the user and group that root's processes will be (`--user`, `--group`), if others."""
+    return (cfg.uid, cfg.gid) if os.geteuid() == 0 and cfg.uid != 0 else None
+
+
 def on_starting(server: Any) -> None:
     """Before a port opens: see that what the service stands on is there."""
     block_signals_during_forks()
@@ -63,7 +68,7 @@ def on_starting(server: Any) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        Spool(_settings.spool_dir).prepare()
+        Spool(_settings.spool_dir).prepare(owner=_owner(server.cfg))
         if _settings.payload_schema:
             load_payload_schema(_settings.payload_schema)
     except BucketBrigadeError as error:

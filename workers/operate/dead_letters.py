@@ -1,11 +1,12 @@
 """Dead letters as a person sees them: listed, read, and given back to the service.
 
-A replay makes a home of its own in the spool, which any running process adopts like a dead one's.
+A replay makes a process spool of its own, which any running process adopts like a dead one's.
 """
 
 import contextlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +22,15 @@ from workers.upload.s3 import Bucket
 
 class NoSuchDeadLetter(BucketBrigadeError):
     """There is no dead letter of that name."""
+
+
+class UnreadableDeadLetter(BucketBrigadeError):
+    """A dead letter is not whole, or in the format of another version; it stays as it is."""
+
+
+class _Note(Header, frozen=True, kw_only=True):
+    reason: str
+    payloads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +50,23 @@ class DeadLetters:
         self._directory = spool.root / DEAD
 
     def all(self) -> list[dict[str, Any]]:
-        """Return every letter's note, oldest first."""
-        return [json.loads(path.read_bytes()) for path in sorted(self._directory.glob("*.json"))]
+        """Return every letter's note, oldest first; one that cannot be read says so."""
+        return [_listed(path) for path in sorted(self._directory.glob("*.json"))]
 
     def read(self, name: str) -> DeadLetter:
         """Read one letter.
 
         Raises:
-            NoSuchLetter: there is none.
+            NoSuchDeadLetter, UnreadableDeadLetter: see there.
         """
         path = self._directory / f"{name}.json"
         if not NAME.fullmatch(name) or not path.exists():
             raise NoSuchDeadLetter(f"no dead letter {name}")
-        return DeadLetter(json.loads(path.read_bytes()), path.with_suffix(".ndjson").read_bytes())
+        note = _read_note(path)
+        lines = path.with_suffix(".ndjson").read_bytes()
+        if (found := lines.count(b"\n")) != note["payloads"]:
+            raise UnreadableDeadLetter(f"{name} has {found} lines of {note['payloads']} payloads")
+        return DeadLetter(note, lines)
 
     def replay(self, name: str) -> int:
         """Turn a letter back into a segment on its way to S3; return its number of payloads.
@@ -60,7 +74,7 @@ class DeadLetters:
         Safe to repeat: a replay cut short and done again stores the same object once.
 
         Raises:
-            NoSuchLetter: there is none.
+            NoSuchDeadLetter, UnreadableDeadLetter: see there.
         """
         dead_letter = self.read(name)
         payloads: int = dead_letter.note["payloads"]
@@ -78,8 +92,26 @@ class DeadLetters:
         file.seal(lines=payloads, size=len(dead_letter.lines))
         process_spool.counters[Field.DURABLE] = 1
         process_spool.counters.flush()
+        self._spool.give_to_owner(process_spool)
         self._spool.drop_dead(name)
         process_spool.close()
         with contextlib.suppress(StoreError):
             self._bucket.delete(header.bucket, dead_marker(name))
         return payloads
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    try:
+        msgspec.json.decode(content, type=_Note)
+    except msgspec.DecodeError as error:
+        raise UnreadableDeadLetter(f"{path.stem} has an unknown format: {error}") from error
+    note: dict[str, Any] = json.loads(content)
+    return note
+
+
+def _listed(path: Path) -> dict[str, Any]:
+    try:
+        return _read_note(path)
+    except (UnreadableDeadLetter, OSError) as error:
+        return {"name": path.stem, "payloads": "?", "reason": f"cannot be read: {error}"}

@@ -186,7 +186,10 @@ class SegmentFile:
         length = self._disk.size(self.path)
         with self._disk.open(self.path) as file:
             head = frames.length_of_first(file)
-        runs = max(1, (length - head - size) // frames.PREFIX_BYTES)
+        prefixes = length - head - size
+        if prefixes % frames.PREFIX_BYTES:
+            prefixes -= frames.SEAL_BYTES
+        runs = max(1, prefixes // frames.PREFIX_BYTES)
         return size + runs * RUN_BYTES + SEGMENT_BYTES
 
     def inspect(self) -> "Survey":

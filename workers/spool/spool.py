@@ -16,34 +16,33 @@ thread, no S3.
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from workers.errors import SpoolError
 from workers.segments.segment import Header
-from workers.spool.counters import CELLS, Counters, Totals, UnknownCounters
-from workers.spool.disk import DIRECTORY_MODE, FILE_MODE, Disk, lock_directory, set_mode
+from workers.spool.counters import Counters, Totals, UnknownCounters
+from workers.spool.disk import Disk, lock_directory
+from workers.spool.documents import (
+    Retired,
+    create_file,
+    make_directory,
+    read_retired,
+    write_document,
+)
 from workers.spool.process_spool import GAUGES, ProcessSpool
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 log = logging.getLogger(__name__)
 
 DEAD, QUARANTINE, TEMPORARY, RETIRED = "dead", "quarantine", ".tmp-", "retired.json"
-
-
-class Retired(msgspec.Struct, forbid_unknown_fields=True):
-    """`retired.json`: the sums of the directories that are gone, and the last one's name."""
-
-    last: str
-    cells: Annotated[list[int], msgspec.Meta(min_length=CELLS, max_length=CELLS)]
 
 
 class Spool:
@@ -62,13 +61,13 @@ class Spool:
             SpoolError: it cannot be made, written, synced or locked; says which and why.
         """
         try:
-            _make_directory(self.root)
+            make_directory(self.root)
             is_new = not os.listdir(self.root)
             is_ours = is_new or (self.root / DEAD).exists()
             for name in (DEAD, QUARANTINE):
-                _make_directory(self.root / name)
+                make_directory(self.root / name)
             if is_new:
-                self._create(self.root / "lock").close()
+                create_file(self.root / "lock").close()
             if owner is not None and is_ours:
                 self._give_to(owner)
             with self._root_lock(fcntl.LOCK_EX):
@@ -84,12 +83,20 @@ class Spool:
                 if os.lstat(path).st_uid == 0:
                     os.chown(path, *owner, follow_symlinks=False)
 
+    def give_to_owner(self, process_spool: ProcessSpool) -> None:
+        """Give what a command run as root has made to the spool's owner, who has to read it."""
+        if os.geteuid() != 0:
+            return
+        owner = self.root.stat()
+        for path in (process_spool.path, *process_spool.path.iterdir()):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
     def create_process_spool(self) -> ProcessSpool:
         """Make a directory for this process start, locked from its first moment on."""
         name = uuid.uuid4().hex
         building, path = self.root / (TEMPORARY + name), self.root / name
         with self._root_lock(fcntl.LOCK_EX):
-            _make_directory(building)
+            make_directory(building)
             lock = lock_directory(building)
             assert lock is not None, "no other process knows this name yet"
             try:
@@ -224,7 +231,7 @@ class Spool:
     ) -> None:
         """Write a segment's lines as a dead letter: a file to read, and its reason beside it."""
         lines = self.root / DEAD / f"{header.name}.ndjson"
-        with self._create(lines) as file:
+        with create_file(lines) as file:
             file.writelines(runs)
             file.flush()
             os.fsync(file.fileno())
@@ -270,31 +277,13 @@ class Spool:
     def _retired(self) -> Retired | None:
         """Return the sums of what is gone; None where this version cannot read them."""
         try:
-            return msgspec.json.decode((self.root / RETIRED).read_bytes(), type=Retired)
-        except FileNotFoundError:
-            return Retired(last="-", cells=[0] * CELLS)
+            return read_retired(self.root / RETIRED)
         except (OSError, msgspec.DecodeError) as error:
             self._pass_over(RETIRED, error)
             return None
 
-    def _create(self, path: Path) -> BinaryIO:
-        """Open a file to write it anew."""
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-        set_mode(file, FILE_MODE)
-        return os.fdopen(file, "wb")
-
     def _write(self, path: Path, document: dict[str, Any]) -> None:
-        """Replace a JSON document so that a reader, or a crash, sees the old one or the new one."""
-        new = path.with_suffix(".new")
-        try:
-            with self._create(new) as file:
-                file.write(json.dumps(document).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+        write_document(path, document)
 
     @contextlib.contextmanager
     def _root_lock(self, kind: int) -> Iterator[None]:
@@ -305,11 +294,3 @@ class Spool:
             yield
         finally:
             lock.release()
-
-
-def _make_directory(path: Path) -> None:
-    is_new = not path.exists()
-    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    if is_new:
-        with contextlib.suppress(PermissionError):
-            path.chmod(DIRECTORY_MODE)
