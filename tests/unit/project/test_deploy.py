@@ -144,6 +144,14 @@ def test_each_reason_of_a_failed_put_that_needs_an_operator_pages() -> None:
         assert found == set(REASONS) - TRANSIENT, name
 
 
+def test_the_alerts_are_those_of_the_documents() -> None:
+    """Each metric that the table of alerts watches has a rule, and no rule watches another."""
+    table = OPERATIONS.partition("| alert |")[2].partition("\n\n")[0]
+    rules = (DEPLOY / "prometheus-rules.yml").read_text()
+    metric = re.compile(r"bucket_brigade_\w+")
+    assert set(metric.findall(table)) == set(metric.findall(rules))
+
+
 def test_nginx_takes_bodies_as_large_as_the_service() -> None:
     """A larger limit would pass on what is refused; a smaller one refuses what is allowed."""
     limit = re.search(r"client_max_body_size (\d+)m;", (DEPLOY / "nginx-site.conf").read_text())
