@@ -16,8 +16,8 @@ from benchmarks.harness.running import Running
 from benchmarks.load.bodies import Body
 from benchmarks.load.closed_loop import Demand, Loaded
 from benchmarks.output.text import grid, show, title
+from tests.support.processes import free_port
 from tests.support.s3 import FakeS3, Fault
-from tests.support.service import free_port
 
 GB = 10**9
 MICRO, MILLI = 1e6, 1e3

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import LOOPBACK
+from tests.support.processes import free_port
 from tests.support.s3 import FakeS3
-from tests.support.service import Service, free_port
+from tests.support.service import Service
 
 PROGRAM = "fluent-bit"
 # An object of as many lines as one of ours at its default size: gzip makes them six times smaller.

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 
 from benchmarks import LOOPBACK
 from tests.support import wait_until
+from tests.support.processes import free_port
 from tests.support.s3 import FakeS3
-from tests.support.service import free_port
 
 ETAG = "0" * 32
 NGINX_CONFIG = """\

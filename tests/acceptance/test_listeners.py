@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.acceptance.service import SERVERS, ServiceFactory, settle
 from tests.support import wait_until
+from tests.support.processes import free_port
 from tests.support.s3 import LOOPBACK, FakeS3
-from tests.support.service import free_port
 
 BODY = b'[{"where":"here"}]'
 JSON = {"Content-Type": "application/json"}

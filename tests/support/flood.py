@@ -4,7 +4,6 @@ Knows the HTTP contract and nothing of the service.
 """
 
 import gzip
-import json
 import random
 import threading
 import time
@@ -13,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from http.client import ACCEPTED, SERVICE_UNAVAILABLE, HTTPConnection, HTTPException, HTTPResponse
-from typing import Any, Literal, Self
+from http.client import HTTPConnection, HTTPException
+from typing import Literal, Self
 
+from tests.support.outcomes import NO_RETRY_AFTER, Outcome, read_answer
 from tests.support.s3 import LOOPBACK
 
 # Long enough to spare the processors while nobody listens, too short to be missed.
 RECONNECT_SECONDS = 0.02
-NO_RETRY_AFTER = "a 503 without Retry-After"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,41 +41,6 @@ class Plan:
     timeout_seconds: float = 30.0
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Where a 202 says that payloads are: `count` lines of an object; the first line is 1."""
-
-    id: str
-    object: str
-    first_line: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the request with payloads `first` to `first + count - 1`.
-
-    `status` is None where the connection broke before an answer: those payloads may be stored.
-    """
-
-    first: int
-    count: int
-    status: int | None
-    receipts: Sequence[Receipt] = ()
-
-    @property
-    def verdict(self) -> Literal["acked", "refused", "unknown"]:
-        """Say what the client knows of these payloads."""
-        if self.status is None:
-            return "unknown"
-        return "acked" if self.status == ACCEPTED else "refused"
-
-    @property
-    def numbers(self) -> range:
-        """The numbers of its payloads, in the order they were sent."""
-        return range(self.first, self.first + self.count)
 
 
 class Flood:
@@ -111,6 +75,10 @@ class Flood:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self.join()
+
+    def count(self, verdict: str) -> int:
+        """Return how many payloads were `acked`, `refused` or are `unknown` so far."""
+        return self._payloads[verdict]
 
     def run(self) -> Self:
         """Start, and block until the plan is carried out."""
@@ -254,7 +222,7 @@ class Flood:
         except (OSError, HTTPException):
             connection.close()
             return Outcome(first, count, None), time.monotonic() - started, []
-        receipts, faults = _read(response, answer, count)
+        receipts, faults = read_answer(response, answer, count)
         return Outcome(first, count, response.status, receipts), time.monotonic() - started, faults
 
     def _request(self, index: int, numbers: range) -> tuple[str, bytes, dict[str, str]]:
@@ -284,22 +252,3 @@ class Flood:
             self.retry_after_missing += NO_RETRY_AFTER in faults
             self.malformed += faults
             self._changed.notify_all()
-
-
-def _read(response: HTTPResponse, body: bytes, count: int) -> tuple[Sequence[Receipt], list[str]]:
-    """Read an answer: its receipts, and what in it breaks the contract."""
-    if response.status == SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
-        return (), [NO_RETRY_AFTER]
-    if response.status != ACCEPTED:
-        return (), []
-    try:
-        said: Any = json.loads(body)
-        receipts = tuple(
-            Receipt(str(r["id"]), str(r["object"]), int(r["first_line"]), int(r["count"]))
-            for r in said["receipts"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        return (), [f"a 202 without receipts ({error!r}): {body[:200]!r}"]
-    if said.get("accepted") != count or sum(receipt.count for receipt in receipts) != count:
-        return receipts, [f"a 202 to {count} payloads that speaks of others: {body[:200]!r}"]
-    return receipts, []

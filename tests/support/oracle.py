@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tests.support.flood import Flood, Outcome
+from tests.support.flood import Flood
+from tests.support.outcomes import Outcome
 from tests.support.s3 import FakeS3
 
 EXAMPLES = 5

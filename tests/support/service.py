@@ -8,24 +8,22 @@ import http.client
 import json
 import os
 import random
-import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from tests.support import wait_until
+from tests.support.logs import Logs, read_logs
+from tests.support.processes import await_end, free_port, processes_of, resident_bytes
 from tests.support.s3 import LOOPBACK, ROOT, FakeS3
 
 # Beside this Python: `python -m gunicorn` cannot be executed again, as SIGUSR2 makes it.
 GUNICORN = Path(sys.executable).with_name("gunicorn")
 # Enough for the traceback of an app that cannot start under the two that gunicorn adds.
 TAIL_LINES = 80
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Answer(NamedTuple):
@@ -38,52 +36,6 @@ class Answer(NamedTuple):
     def json(self) -> Any:
         """Read the body as JSON."""
         return json.loads(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Logs:
-    """The log so far: the lines that are JSON objects, and the others as they are."""
-
-    events: list[dict[str, Any]]
-    raw: list[str]
-
-
-def free_port() -> int:
-    """Find a port nobody listens on, below those that outgoing connections are given.
-
-    A client that retries while the service is down could otherwise be given the service's own port,
-    and so keep it, or even connect to itself (net.ipv4.ip_local_port_range begins at 32768).
-    """
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((LOOPBACK, port))
-            return port
-
-
-def _session_of(pid: int) -> int | None:
-    """Read a living process's session from /proc/<pid>/stat (proc(5)); None for a dead one."""
-    with contextlib.suppress(OSError):
-        # The second field is the command in parentheses, which may itself hold anything.
-        state, _, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
-        return None if state in "ZX" else int(session)
-    return None
-
-
-def await_end(pid: int, timeout: float) -> None:
-    """Block until a process has ended, be it our child or not.
-
-    Raises:
-        AssertionError: it lives on after `timeout` seconds.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        fd = os.pidfd_open(pid)
-        try:
-            if not select.select([fd], [], [], timeout)[0]:
-                raise AssertionError(f"process {pid} still lives after {timeout:g} s")
-        finally:
-            os.close(fd)
 
 
 class Service:
@@ -108,7 +60,7 @@ class Service:
         self.settings = {name: str(value) for name, value in (settings or {}).items()}
         self.spool_dir = Path(self.settings.get("SPOOL_DIR", workdir / "spool"))
         self.log_path = workdir / "service.log"
-        self._process_spool = workdir / "home"
+        self._home = workdir / "home"
         self._s3 = s3
         self._root = root
         self._app = app
@@ -131,7 +83,7 @@ class Service:
         """Return the whole environment the service gets."""
         base = {
             "PATH": os.environ["PATH"],
-            "HOME": str(self._process_spool),
+            "HOME": str(self._home),
             "PORT": str(self.port),
             "S3_BUCKET": self._s3.bucket,
             "SPOOL_DIR": str(self.spool_dir),
@@ -153,7 +105,7 @@ class Service:
             raise RuntimeError("the service runs already")
         if self._process is not None:
             self._process.wait()
-        self._process_spool.mkdir(parents=True, exist_ok=True)
+        self._home.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -265,8 +217,7 @@ class Service:
         """Return every living process of the service, a dead master's orphans included."""
         if self._process is None:
             return []
-        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-        return sorted(pid for pid in pids if _session_of(pid) == self._process.pid)
+        return processes_of(self._process.pid)
 
     def children(self) -> list[int]:
         """Return the living processes but for the master."""
@@ -300,25 +251,11 @@ class Service:
 
     def rss_bytes(self) -> int:
         """Sum the resident memory of all processes; pages they share count once for each."""
-        total = 0
-        for pid in self.processes():
-            with contextlib.suppress(OSError):
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
-        return total
+        return resident_bytes(self.processes())
 
     def logs(self) -> Logs:
         """Read the log from its beginning, earlier starts included."""
-        logs = Logs([], [])
-        for line in self.log_path.read_text(errors="replace").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = None
-            if isinstance(event, dict):
-                logs.events.append(event)
-            else:
-                logs.raw.append(line)
-        return logs
+        return read_logs(self.log_path)
 
     def _ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:

@@ -11,8 +11,8 @@ from tests.acceptance.service import (
 from tests.acceptance.stop.samples import LOAD, SLOW, SMALL, STOP_SECONDS, end, start_again
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
+from tests.support.processes import await_end
 from tests.support.s3 import FakeS3, Fault
-from tests.support.service import await_end
 
 
 def test_a_reload_under_load_is_not_noticed(

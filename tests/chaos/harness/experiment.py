@@ -97,7 +97,7 @@ class Experiment:
     @property
     def acknowledged(self) -> int:
         """Payloads answered 202 so far."""
-        return sum(flood._payloads["acked"] for flood in self.floods)
+        return sum(flood.count("acked") for flood in self.floods)
 
     def rounds(self, shortest: float, longest: float, *, least: int = 1) -> Iterator[float]:
         """Yield how much of the time is gone, until all of it is; pause at random before each.
@@ -114,12 +114,12 @@ class Experiment:
     def await_load(self, payloads: int = 100) -> None:
         """Block until so many more payloads are acknowledged, so that a fault meets work."""
         flood = self.floods[0]
-        flood.wait_for("acked", flood._payloads["acked"] + payloads, timeout=LOAD_SECONDS)
+        flood.wait_for("acked", flood.count("acked") + payloads, timeout=LOAD_SECONDS)
 
     def await_refusals(self, payloads: int = 100) -> None:
         """Block until so many more payloads are refused: the service is full."""
         flood = self.floods[0]
-        flood.wait_for("refused", flood._payloads["refused"] + payloads, timeout=LOAD_SECONDS)
+        flood.wait_for("refused", flood.count("refused") + payloads, timeout=LOAD_SECONDS)
 
     def figures(self) -> Figures:
         """End the floods, repair S3, wait until nothing is pending, and judge every answer."""

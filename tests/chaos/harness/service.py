@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support import wait_until
-from tests.support.service import Service, await_end
+from tests.support.processes import await_end
+from tests.support.service import Service
 
 STOP_SECONDS = 30.0
 

@@ -1,0 +1,154 @@
+"""A test's handle on the server process."""
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+from tests.support import wait_until
+from tests.support.s3.faults import Counts, Fault
+from tests.support.s3.objects import StoredObject, content, unpack
+from tests.support.s3.server import LOOPBACK
+
+ROOT = Path(__file__).resolve().parents[3]
+# About as long as S3 waits for a client that has stopped in the middle of its body.
+BODY_SECONDS = 20.0
+
+
+class FakeS3:
+    """A running fake S3, with everything a test may ask of it or do to it.
+
+    As a context manager it starts and stops the process. Every method blocks for one exchange with
+    the server; `bucket` is created at the start.
+    """
+
+    def __init__(
+        self,
+        bucket: str = "bucket",
+        *,
+        port: int = 0,
+        seed: int = 0,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self.bucket = bucket
+        self.port = port
+        self._options = ["--bucket", bucket, "--seed", seed, "--body-seconds", body_seconds]
+        self._control_port = 0
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the process and wait until it listens.
+
+        Raises:
+            RuntimeError: it ended instead; its own words are on standard error.
+        """
+        options = ["--tied", "--port", self.port, *self._options]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.s3", *map(str, options)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Ctrl-C is for the service under test, which needs us while it drains.
+            start_new_session=True,
+        )
+        ports = cast("Any", self._process.stdout).readline().split()
+        if not ports:
+            self.stop()
+            raise RuntimeError("the fake S3 did not start")
+        self.port, self._control_port = map(int, ports)
+
+    def stop(self) -> None:
+        """Kill the process, objects and all, and reap it."""
+        if self._process is not None:
+            with self._process as process:
+                process.kill()
+            self._process = None
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to give as `AWS_ENDPOINT_URL_S3`."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables by which boto3 finds this server and looks nowhere else."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def faults(self, *rules: Fault) -> None:
+        """Put these rules in force instead of those before, and free what those held."""
+        self._call("faults", json.dumps([asdict(rule) for rule in rules]).encode())
+
+    def clear(self) -> None:
+        """Serve faultlessly from now on, hung and slow requests included."""
+        self.faults()
+
+    def stop_listening(self) -> None:
+        """Go down: refuse connections and break off the open ones; keep port and objects."""
+        self._call("down")
+
+    def listen_again(self) -> None:
+        """Come back up on the same port."""
+        self._call("up")
+
+    def create_bucket(self, name: str) -> None:
+        """Create one more bucket, past all faults."""
+        self._call(f"bucket?name={quote(name)}")
+
+    def counts(self) -> Counts:
+        """Return what the server has seen so far."""
+        return Counts(**json.loads(self._call("counts")))
+
+    def wait_until(
+        self, condition: Callable[[Counts], bool], *, timeout: float = 10.0, what: str = "S3"
+    ) -> None:
+        """Block until `condition` holds for the counts.
+
+        Raises:
+            AssertionError: it did not within `timeout` seconds.
+        """
+        wait_until(lambda: condition(self.counts()), timeout=timeout, what=what)
+
+    def objects(self, bucket: str | None = None) -> dict[str, StoredObject]:
+        """Fetch a bucket whole, past all faults."""
+        return unpack(self._call(f"objects?bucket={quote(bucket or self.bucket)}"))
+
+    def lines(self, bucket: str | None = None) -> list[tuple[str, int, bytes]]:
+        """Return every line of every object, decompressed: key, line number from 1, the line.
+
+        Raises:
+            AssertionError: an object is not whole: broken compression, or a line without its end.
+        """
+        found = []
+        for key, stored in sorted(self.objects(bucket).items()):
+            *lines, rest = content(key, stored).split(b"\n")
+            if rest:
+                raise AssertionError(f"{key} ends in the middle of a line: {rest[:80]!r}")
+            found += [(key, number, line) for number, line in enumerate(lines, start=1)]
+        return found
+
+    def _call(self, command: str, body: bytes = b"") -> bytes:
+        connection = http.client.HTTPConnection(LOOPBACK, self._control_port, timeout=60)
+        try:
+            connection.request("POST", f"/_fake/{command}", body)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
