@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from workers.dispatch.backoff import Backoff
@@ -19,7 +20,7 @@ from workers.dispatch.worker import Worker
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
 from workers.segments.future import DurabilityFuture
-from workers.segments.ratios import Ratios
+from workers.segments.ratios import Estimator
 from workers.segments.segment import Segment
 from workers.settings import Settings
 from workers.spool.adoption import LOOK_SECONDS, Adoption
@@ -30,6 +31,7 @@ from workers.spool.local_store import LocalStore
 from workers.spool.memory_store import MemoryStore
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.upload.compression import compressed_size
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -58,20 +60,25 @@ class Pipeline:
         self._idle: Pool = queue.SimpleQueue()
         self._backoff = Backoff()
         self._finished: deque[float] = deque(maxlen=32)
-        ratios = Ratios(most=settings.max_streams)
+        estimator = Estimator(
+            settings,
+            # A quarter of the budget, so that one segment fills while others are on their way.
+            max_size=max(1, self._store.max_bytes // 4),
+            compressed_size=partial(compressed_size, compression=settings.compression),
+        )
         self._intake = Intake(
             settings,
             store=self._store,
             counters=self.counters,
             jobs=self._jobs,
             committer=self._committer,
-            ratios=ratios,
+            estimator=estimator,
         )
         self._adoption = Adoption(self.spool, self._intake)
         uploader = Uploader(
             bucket,
             spool=self.spool,
-            ratios=ratios,
+            estimator=estimator,
             memory_bytes=settings.object_target_bytes * 3 // 2,
             on_done=lambda: self._finished.append(time.monotonic()),
         )

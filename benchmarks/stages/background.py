@@ -19,7 +19,7 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
         store = DiskStore(Spool(lab.directory / f"spool-{group}-{size}"), max_bytes=1 << 40)
         committer = Committer(store)
         header, given = lab.segment(group * 1000 + size).header, lines(size)
-        segment = store.create(header, target_size=0.0)
+        segment = store.create(header)
 
         def call() -> None:
             for _ in range(group):

@@ -4,6 +4,7 @@ import itertools
 import os
 import queue
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.support.doubles import DictBucket, QuickDisk
@@ -13,7 +14,7 @@ from workers.errors import StoreUnavailable
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
 from workers.segments.future import DurabilityFuture, Run
-from workers.segments.ratios import Ratios
+from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
@@ -23,6 +24,7 @@ from workers.spool.disk import Disk
 from workers.spool.disk_store import DiskStore
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.upload.compression import compressed_size
 from workers.upload.uploader import Uploader
 
 
@@ -77,7 +79,11 @@ class Bench:
         self.process_spool = self.store.directory
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
         self.committer = PromptJournal(self.store)
-        self.ratios = Ratios(most=8)
+        self.estimator = Estimator(
+            self.settings,
+            max_size=self.store.max_bytes // 4,
+            compressed_size=partial(compressed_size, compression=self.settings.compression),
+        )
         self.backoff = NoPause()
         self.done: list[int] = []
         self.intake = Intake(
@@ -86,13 +92,13 @@ class Bench:
             counters=self.store.counters,
             jobs=self.jobs,
             committer=self.committer,
-            ratios=self.ratios,
+            estimator=self.estimator,
         )
         self.adoption = Adoption(self.spool, self.intake)
         self.uploader = Uploader(
             bucket,
             spool=self.spool,
-            ratios=self.ratios,
+            estimator=self.estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=lambda: self.done.append(1),
         )

@@ -6,6 +6,7 @@ One lock guards the open segments and every put into the job queue. Blocks only 
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
@@ -13,7 +14,7 @@ from workers.intake.placement import Piece, cut, fits, is_void
 from workers.intake.sealing import Sealing
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import Clock, object_key, segment_name
-from workers.segments.ratios import Ratios
+from workers.segments.ratios import Estimator, Profile, Sizes
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
 from workers.segments.store import Store
 from workers.settings import Settings
@@ -40,7 +41,7 @@ class Intake:
         counters: Counters,
         jobs: JobQueue,
         committer: Journal,
-        ratios: Ratios,
+        estimator: Estimator,
         is_held_up: Callable[[str, str], bool] = _never,
     ) -> None:
         self._settings = settings
@@ -48,7 +49,7 @@ class Intake:
         self._counters = counters
         self._max_jobs = jobs.maxsize
         self._committer = committer
-        self._ratios = ratios
+        self._estimator = estimator
         self._clock = Clock()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -64,8 +65,6 @@ class Intake:
             is_held_up=is_held_up,
         )
         self._open = self._sealing.open
-        # A quarter each, so that one segment fills while others are on their way.
-        self._largest_size = max(1, store.max_bytes // 4)
 
     def take(self, stream: str, lines: bytes, *, count: int) -> DurabilityFuture:
         """Take one collection, all or nothing. Its future is done once it is safe.
@@ -75,11 +74,12 @@ class Intake:
         Raises:
             TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
         """
+        profile = self._estimator.profile(stream, lines)
         with self._lock:
             refusal = self._refusal()
             if refusal is not None:
                 raise refusal
-            runs, replaced = self._place(stream, lines, count)
+            runs, replaced = self._place(stream, lines, count, profile)
             future = self._committer.append(runs)
             # Sealed only now: a segment's seal must not overtake its lines.
             for segment in replaced:
@@ -166,21 +166,23 @@ class Intake:
             return Full("the disk is behind")
         return None
 
-    def _place(self, stream: str, lines: bytes, count: int) -> tuple[list[Run], list[Segment]]:
+    def _place(
+        self, stream: str, lines: bytes, count: int, profile: Profile | None
+    ) -> tuple[list[Run], list[Segment]]:
         """Reserve room for a whole collection, or raise with nothing reserved.
 
         Returns:
             The runs it is cut into, and the segments that make way and are to be sealed.
         """
         segment = self._open.get(stream)
-        max_lines = self._settings.object_max_payloads
-        if segment is not None and fits(segment, len(lines), count, max_lines=max_lines):
+        sizes = profile.sizes(0, len(lines)) if profile else None
+        if segment is not None and self._fits(segment, len(lines), count, sizes):
             self._check_budget(len(lines) + RUN_BYTES)
-            return [self._reserve(segment, lines, count)], []
+            return [self._reserve(segment, lines, count, sizes)], []
         if segment is not None and is_void(segment):
             self._sealing.seal(segment)
             segment = None
-        pieces = self._cut(stream, lines, count)
+        pieces = self._cut(lines, count, profile)
         size = len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES)
         if not pieces or len(pieces) > self._max_jobs + 1 or size > self._store.max_bytes // 2:
             raise TooManyPayloads(f"{count} payloads ({len(lines)} bytes) never fit at once")
@@ -189,7 +191,12 @@ class Intake:
         self._check_budget(size)
         if segment is None and len(self._open) >= self._settings.max_streams:
             self._make_way(len(pieces))
-        runs = [self._reserve(self._open_segment(stream), part, n) for part, n in pieces]
+        runs = []
+        start = 0
+        for part, n in pieces:
+            sizes = profile.sizes(start, start + len(part)) if profile else None
+            runs.append(self._reserve(self._open_segment(stream), part, n, sizes))
+            start += len(part)
         passed = [run.segment for run in runs[:-1]]
         return runs, [segment, *passed] if segment is not None else passed
 
@@ -198,15 +205,18 @@ class Intake:
         if pieces > self._sealing.room() or not self._sealing.seal_least_used():
             raise Full(f"the queue is full and {len(self._open)} streams are open already")
 
-    def _cut(self, stream: str, lines: bytes, count: int) -> list[Piece]:
+    def _fits(self, segment: Segment, size: int, count: int, sizes: Sizes | None) -> bool:
+        max_lines = self._settings.object_max_payloads
+        if sizes is None:
+            return fits(segment, size, count, max_lines=max_lines)
+        return fits(segment, 0, count, max_lines=max_lines) and self._estimator.fits(segment, sizes)
+
+    def _cut(self, lines: bytes, count: int, profile: Profile | None) -> list[Piece]:
         max_lines = self._settings.object_max_payloads
         if count > max_lines * (self._max_jobs + 1):
             return []
-        return cut(lines, count, max_size=self._target(stream), max_lines=max_lines)
-
-    def _target(self, stream: str) -> float:
-        """Return the uncompressed size whose object will be as large as the settings say."""
-        return min(self._settings.object_target_bytes * self._ratios[stream], self._largest_size)
+        reach = partial(self._estimator.reach, profile)
+        return cut(lines, count, reach=reach, max_lines=max_lines)
 
     def _open_segment(self, stream: str) -> Segment:
         name = segment_name(self._clock.tick())
@@ -217,19 +227,24 @@ class Intake:
             key=object_key(self._settings.key_template, stream=stream, name=name),
             compression=self._settings.compression,
         )
-        segment = self._store.create(header, target_size=self._target(stream))
+        segment = self._store.create(header)
+        self._estimator.open(segment)
         self._open[stream] = segment
         if len(self._open) == 1:
             self._woken = True
             self._wake.notify_all()
         return segment
 
-    def _reserve(self, segment: Segment, lines: bytes, count: int) -> Run:
+    def _reserve(self, segment: Segment, lines: bytes, count: int, sizes: Sizes | None) -> Run:
         held = len(lines) + RUN_BYTES + (0 if segment.reserved_lines else SEGMENT_BYTES)
         run = Run(segment, segment.reserved_lines + 1, lines, count)
         segment.last_use = self._uses = self._uses + 1
         segment.reserved_lines += count
         segment.reserved_size += len(lines)
+        if sizes is not None:
+            self._estimator.add(segment, sizes)
+        elif segment.reserved_size >= segment.sample_at:
+            self._estimator.sample(segment, lines)
         segment.held_bytes += held
         self._counters.add(Field.HELD_BYTES, held)
         return run

@@ -1,5 +1,7 @@
 """Placement: how a collection is cut into runs over segments. Pure functions; no lock, no disk."""
 
+from collections.abc import Callable
+
 from workers.segments.segment import Segment
 
 # A segment this near to its target is full: within 10 % of it either way, half of that to spare.
@@ -32,17 +34,18 @@ def is_void(segment: Segment) -> bool:
     return segment.write_failed and not segment.lines
 
 
-def cut(lines: bytes, count: int, *, max_size: float, max_lines: int) -> list[Piece]:
+def cut(lines: bytes, count: int, *, reach: Callable[[int], int], max_lines: int) -> list[Piece]:
     """Cut a collection between payloads into what one segment each may hold.
 
-    Only a single payload larger than `max_size` bytes makes a larger piece.
+    `reach` returns how many bytes that is, from an offset on. Only a single larger payload makes a
+    larger piece.
     """
-    if count <= max_lines and len(lines) <= max_size:
+    if count <= max_lines and len(lines) <= reach(0):
         return [(lines, count)]
     pieces: list[Piece] = []
     start = 0
     while start < len(lines):
-        end = lines.rfind(b"\n", start, start + int(max_size)) + 1
+        end = lines.rfind(b"\n", start, start + reach(start)) + 1
         if not end:
             end = lines.index(b"\n", start) + 1
         n = lines.count(b"\n", start, end)

@@ -3,6 +3,7 @@
 Only data. The intake reserves room in it, a journal makes the lines safe, a worker uploads it.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -51,11 +52,40 @@ class MemoryBody:
         self.chunks = []
 
 
+class SizeEstimate:
+    """What samples show of a segment's object; changed by the estimator alone.
+
+    Of `sampled` bytes of lines, `likely` is the size as stored, and `most` what it does not exceed
+    by those samples; `variance` is that of `most`, by how much each sample differs from the one
+    before. `last` is the fraction, bytes as stored over bytes, that the last sample came to.
+    `parts` is the sample that is being taken. `exponent` is the stream's when the segment was
+    opened.
+    """
+
+    __slots__ = (
+        "exponent",
+        "last",
+        "likely",
+        "most",
+        "parts",
+        "parts_size",
+        "sampled",
+        "variance",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.exponent = 1.0
+        self.sampled = self.parts_size = 0
+        self.likely = self.most = self.variance = self.last = 0.0
+        self.parts: list[bytes] = []
+
+
 class Segment:
     """One segment from its first line to its object.
 
     `reserved_*` is what the intake has promised room to; `lines` and `size` (bytes, uncompressed)
-    are what the journal has made safe. `target_size` is what it should come to, in the same bytes.
+    are what the journal has made safe. `target_size` is what it should come to, in the same bytes,
+    and `sample_at` where it is sampled next.
     `held_bytes` is what it takes of the budget. `last_use` grows with each use of any segment.
     `frozen` is set once nothing can be added any more.
     One with `write_failed` lost lines that it had promised room to, and takes no more.
@@ -64,6 +94,7 @@ class Segment:
     __slots__ = (
         "body",
         "created_at",
+        "estimate",
         "frozen",
         "header",
         "held_bytes",
@@ -71,15 +102,18 @@ class Segment:
         "lines",
         "reserved_lines",
         "reserved_size",
+        "sample_at",
         "sealed",
         "size",
         "target_size",
         "write_failed",
     )  # fmt: skip
 
-    def __init__(self, header: Header, body: Body, *, target_size: float = 0.0) -> None:
+    def __init__(self, header: Header, body: Body) -> None:
         self.header = header
-        self.target_size = target_size
+        self.target_size: float = 0.0
+        self.sample_at: float = math.inf
+        self.estimate = SizeEstimate()
         self.body = body
         self.created_at = time.monotonic()
         self.reserved_lines = 0

@@ -24,7 +24,7 @@ class Store(Protocol):
     # The byte budget: what all segments may hold together.
     max_bytes: int
 
-    def create(self, header: Header, *, target_size: float) -> Segment:
+    def create(self, header: Header) -> Segment:
         """Make a segment and hold it until it is finished. Does not block."""
         ...
 

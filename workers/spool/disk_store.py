@@ -42,10 +42,10 @@ class DiskStore(LocalStore):
             self._sync_all = self.directory.sync_all
         return opened
 
-    def create(self, header: Header, *, target_size: float) -> Segment:
+    def create(self, header: Header) -> Segment:
         """Make a segment that will have a file; nothing is on the disk yet."""
         directory = self.directory
-        segment = Segment(header, directory.new_file(header.name), target_size=target_size)
+        segment = Segment(header, directory.new_file(header.name))
         directory.hold(segment)
         return segment
 

@@ -74,7 +74,7 @@ class LocalStore(ABC):
         self.open()
 
     @abstractmethod
-    def create(self, header: Header, *, target_size: float) -> Segment:
+    def create(self, header: Header) -> Segment:
         """Make a segment and hold it until it is finished. Does not block."""
 
     @abstractmethod

@@ -18,9 +18,9 @@ class MemoryStore(LocalStore):
 
     durable = False
 
-    def create(self, header: Header, *, target_size: float) -> Segment:
+    def create(self, header: Header) -> Segment:
         """Make a segment whose lines are in memory, and hold it."""
-        segment = Segment(header, MemoryBody(), target_size=target_size)
+        segment = Segment(header, MemoryBody())
         self.directory.hold(segment)
         return segment
 

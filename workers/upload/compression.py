@@ -84,6 +84,12 @@ def pack(read: ReadRuns, *, compression: str, memory_bytes: int) -> Packed:
     return Packed(body, lines.count, lines.size, lines.crc)
 
 
+def compressed_size(data: bytes, *, compression: str) -> int:
+    """Return how many bytes some lines come to by themselves."""
+    compressor = _COMPRESSORS[compression]()
+    return len(compressor.compress(data)) + len(compressor.flush())
+
+
 def unpack(body: bytes, *, compression: str | None) -> bytes:
     """Undo `pack`, given an object's content encoding."""
     if compression == "gzip":

@@ -20,7 +20,7 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.operate.receipts import dead_marker
-from workers.segments.ratios import Ratios
+from workers.segments.ratios import Estimator
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
 from workers.spool.frames import Damaged, UnknownFormat
@@ -48,13 +48,13 @@ class Uploader:
         bucket: Bucket,
         *,
         spool: Spool,
-        ratios: Ratios,
+        estimator: Estimator,
         memory_bytes: int,
         on_done: Callable[[], None],
     ) -> None:
         self._bucket = bucket
         self._spool = spool
-        self._ratios = ratios
+        self._estimator = estimator
         self._memory_bytes = memory_bytes
         self._on_done = on_done
 
@@ -122,7 +122,7 @@ class Uploader:
             self._spool.quarantine(segment.body, reason=str(damage))
             packed = self._compress(segment, partial(_readable, segment.body, segment.lines, lost))
             log.exception("segment damaged", extra=_about(segment, lost_lines=lost))
-        self._ratios.learn(segment.header.stream, size=packed.size, stored=packed.body.length)
+        self._estimator.learn(segment, size=packed.size, stored=packed.body.length)
         return packed, lost
 
     def _compress(self, segment: Segment, read: ReadRuns) -> Packed:

@@ -4,18 +4,20 @@ import contextlib
 import dataclasses
 import queue
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.errors import Abandoned, StoreUnavailable
 from workers.intake.intake import Intake
 from workers.segments.future import DurabilityFuture
-from workers.segments.ratios import Ratios
+from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
 from workers.spool.committer import Committer
 from workers.spool.disk_store import FEW_FILES, DiskStore
 from workers.spool.process_spool import ProcessSpool
+from workers.upload.compression import compressed_size
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -73,20 +75,24 @@ class Process:
         self.committer = SteppedCommitter(self.store)
         self.asked: list[PendingAnswer] = []
         self._spool = spool
-        ratios = Ratios(most=8)
+        estimator = Estimator(
+            settings,
+            max_size=self.store.max_bytes // 4,
+            compressed_size=partial(compressed_size, compression=settings.compression),
+        )
         self.intake = Intake(
             settings,
             store=self.store,
             counters=self.store.counters,
             jobs=self.jobs,
             committer=self.committer,
-            ratios=ratios,
+            estimator=estimator,
         )
         self.adoption = Adoption(spool, self.intake)
         self._uploader = Uploader(
             bucket,
             spool=spool,
-            ratios=ratios,
+            estimator=estimator,
             # Now and then no body fits into memory, and all are made again for each send.
             memory_bytes=spool.chance((0, 1 << 20)),
             on_done=lambda: None,

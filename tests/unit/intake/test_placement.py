@@ -6,8 +6,6 @@ from tests.support.bench import Bench, MakeBench, balance
 from tests.support.doubles import DictBucket
 from tests.unit.intake.samples import payloads, places
 from workers.errors import Refusal
-from workers.intake.placement import FULL_ENOUGH
-from workers.segments.ratios import Ratios
 from workers.upload.compression import unpack
 
 
@@ -58,7 +56,7 @@ def test_what_fits_in_no_segment_is_cut(make_bench: MakeBench) -> None:
 
 def test_a_collection_is_cut_by_size(make_bench: MakeBench) -> None:
     """No object is larger than its target, but for a payload that is larger by itself."""
-    bench = make_bench(OBJECT_TARGET_BYTES=1024)
+    bench = make_bench(OBJECT_TARGET_BYTES=1024, COMPRESSION="none")
     receipts = bench.accept(*payloads(5, size=400), *payloads(1, size=3000), *payloads(1))
     assert [receipt.count for receipt in receipts] == [2, 2, 1, 1, 1]
 
@@ -69,43 +67,6 @@ def test_one_payload_an_object(make_bench: MakeBench) -> None:
     [receipts] = places(bench, 4)
     assert [receipt[1:] for receipt in receipts] == [(1, 1)] * 4
     assert [bench.next_job().segment.name for _ in range(4)] == [r[0] for r in receipts]
-
-
-def test_the_target_is_of_the_compressed_object(make_bench: MakeBench) -> None:
-    """A stream that compresses tenfold fills segments of ten times the target."""
-    bench = make_bench(OBJECT_TARGET_BYTES=10_000)
-    bench.ratios.learn("s", size=10_000, stored=1_000)
-    held = 0
-    while bench.jobs.empty():
-        held += bench.accept(*payloads(10, size=100))[0].count * 100
-    assert FULL_ENOUGH * 100_000 <= held <= 100_000
-
-
-def test_steady_traffic_makes_objects_of_the_target(
-    make_bench: MakeBench, bucket: DictBucket
-) -> None:
-    """After the first, of which nothing is known, stored objects are within 10 % of the target."""
-    chance = random.Random(20)
-    bench = make_bench(OBJECT_TARGET_BYTES=20_000)
-    while len(bucket.objects) < 8:
-        pad = b"%030x" % chance.getrandbits(120)
-        bench.accept(*[b'{"id":"%s","text":"the same again and again"}' % pad] * 3)
-        while not bench.jobs.empty():
-            bench.uploader.upload(bench.next_job())
-    sizes = [len(bucket.objects[key][0]) for key in sorted(bucket.objects)]
-    assert all(18_000 <= size <= 22_000 for size in sizes[2:]), sizes
-
-
-def test_ratios_follow_what_is_stored() -> None:
-    """A stream's ratio moves with its last objects, and one stream's says nothing of another's."""
-    ratios = Ratios(most=8)
-    assert ratios["s"] == 1
-    ratios.learn("s", size=100, stored=10)
-    assert ratios["s"] == 10
-    ratios.learn("s", size=100, stored=50)
-    assert ratios["s"] == 6
-    ratios.learn("t", size=100, stored=0)
-    assert (ratios["s"], ratios["t"]) == (6, 100)
 
 
 def test_every_receipt_is_right(make_bench: MakeBench, bucket: DictBucket) -> None:

@@ -24,7 +24,7 @@ class Segments:
         self.made += 1
         name = segment_name(self.made)
         header = Header(name=name, stream="s", bucket="b", key="k", compression="none")
-        return self.store.create(header, target_size=0.0)
+        return self.store.create(header)
 
 
 def append(committer: Committer, *segments: Segment) -> DurabilityFuture:

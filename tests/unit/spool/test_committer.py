@@ -129,7 +129,7 @@ def test_memory_keeps_at_once(tmp_path: Path) -> None:
     """In memory mode there is nothing to wait for."""
     store = MemoryStore(Spool(tmp_path / "spool"), max_bytes=1 << 20)
     header = Header(name=segment_name(1), stream="s", bucket="b", key="k", compression="none")
-    segment = store.create(header, target_size=0.0)
+    segment = store.create(header)
     committer = InlineCommitter(store)
     assert committer.append([Run(segment, 1, b"1\n2\n", 2), Run(segment, 3, b"3\n", 1)]).done
     assert list(segment.body.read()) == [b"1\n2\n", b"3\n"]

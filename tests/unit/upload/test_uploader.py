@@ -38,13 +38,6 @@ def test_a_job_becomes_an_object(
     assert bench.done == [1]
 
 
-def test_what_was_uploaded_teaches_the_ratio(bench: Bench) -> None:
-    """The size of the next segment follows from how far this one compressed."""
-    bench.accept(*[b'{"same":"same"}'] * 1000)
-    bench.upload_all()
-    assert bench.ratios["s"] > 5
-
-
 def test_a_segment_without_lines_is_no_object(make_bench: MakeBench, bucket: DictBucket) -> None:
     """Where the disk took nothing there is nothing to store, and its room is given back."""
     disk = BadDisk()
