@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.doubles import BadDisk
+from tests.unit.spool.commit.segments import Segments
 from tests.unit.spool.samples import NAME
-from tests.unit.spool.segments import Segments
 from workers.spool.committer import Committer
 from workers.spool.counters import Counters
 from workers.spool.disk_store import DiskStore

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.spool.segments import Segments, append, path_of, settled
+from tests.unit.spool.commit.segments import Segments, append, path_of, settled
 from workers.errors import NotConfirmed
 from workers.segments.future import Run
 from workers.segments.naming import segment_name

@@ -1,17 +1,10 @@
-"""The power cut on a real file system: ext4 on a loop device is shut down under a real pipeline.
+"""A pipeline under load in a process of its own, with a bucket that outlives it."""
 
-Needs root, loop devices and mkfs.ext4; skips, with the reason, where one is missing. The ioctl
-loses what ext4 has not written or not journalled; it cannot lose what a disk says it has.
-"""
-
-import fcntl
 import itertools
 import json
 import os
 import random
-import shutil
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -19,8 +12,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
-
-import pytest
 
 from tests.support import wait_until
 from workers.errors import (
@@ -40,72 +31,8 @@ from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket, PutAnswer, Stored
 from workers.upload.s3_client import Connection
 
-pytestmark = pytest.mark.chaos
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-# linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and what it does with the journal at the end
-EXT4_IOC_SHUTDOWN = 0x8004587D
-LOGFLUSH, NOLOGFLUSH = 1, 2
+REPOSITORY = Path(__file__).resolve().parents[3]
 CLIENTS = 4
-
-
-# --- The file system ------------------------------------------------------------------------------
-
-
-class Ext4:
-    """A small ext4 in a file, on a loop device."""
-
-    def __init__(self, image: Path, mountpoint: Path) -> None:
-        self._image = image
-        self.path = mountpoint
-        image.touch()
-        os.truncate(image, 64 << 20)
-        mountpoint.mkdir()
-        _run("mkfs.ext4", "-q", "-F", str(image))
-
-    def mount(self) -> None:
-        """Mount it; after a cut the journal is replayed."""
-        _run("mount", "-o", "loop", str(self._image), str(self.path))
-
-    def cut(self, how: int) -> None:
-        """Stop everything that goes to the disk, from this instant on."""
-        directory = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.ioctl(directory, EXT4_IOC_SHUTDOWN, struct.pack("I", how))
-        finally:
-            os.close(directory)
-
-    def unmount(self) -> None:
-        """Unmount it, if need be from under whoever still uses it."""
-        if os.path.ismount(self.path):
-            busy = subprocess.run(["umount", self.path], capture_output=True, check=False)
-            if busy.returncode:
-                _run("umount", "-l", str(self.path))
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-
-
-@pytest.fixture
-def ext4(tmp_path: Path) -> Iterator[Ext4]:
-    """Mount a fresh ext4, or skip."""
-    if os.geteuid() != 0:
-        pytest.skip("a real power cut needs root (loop mount)")
-    if shutil.which("mkfs.ext4") is None:
-        pytest.skip("a real power cut needs mkfs.ext4 (e2fsprogs)")
-    disk = Ext4(tmp_path / "image", tmp_path / "ext4")
-    try:
-        disk.mount()
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"a real power cut needs loop devices: {error.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        disk.unmount()
-
-
-# --- The process that runs on it ------------------------------------------------------------------
 
 
 class DirectoryBucket(Bucket):
@@ -216,16 +143,11 @@ def _post(pipeline: Pipeline, ids: Iterator[int]) -> None:
         os.write(1, json.dumps([numbers, told]).encode() + b"\n")
 
 
-# --- Tests ----------------------------------------------------------------------------------------
-
-
 class Service:
     """`serve` in a process of its own."""
 
     def __init__(self, spool: Path, bucket: Path, *, first_id: int = 0) -> None:
-        call = (
-            "import sys; from tests.chaos.test_power_cut_real import serve; serve(*sys.argv[1:3], "
-        )
+        call = "import sys; from tests.chaos.ext4.service import serve; serve(*sys.argv[1:3], "
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"{call}{first_id})", str(spool), str(bucket)],
             cwd=REPOSITORY,
@@ -249,7 +171,7 @@ class Service:
             yield json.loads(line)
 
     def halt(self) -> None:
-        """Stop it where it is, so that it tells nobody anything after the cut.
+        """Stop it where it is, so that it answers nothing after the cut.
 
         A power cut stops the processor too. Without this it could see a sync succeed that the cut
         fell into: a kernel whose journal was aborted meanwhile may say so.
@@ -261,48 +183,3 @@ class Service:
         """Kill it."""
         self._process.kill()
         self._process.wait()
-
-
-def test_what_ext4_had_synced_is_stored_once_after_cuts(ext4: Ext4, tmp_path: Path) -> None:
-    """Three cuts under load, journal flushed or not: every acknowledged payload is stored once."""
-    objects = tmp_path / "bucket"
-    objects.mkdir()
-    acknowledged: dict[int, tuple[str, int]] = {}
-    for life, how in enumerate((NOLOGFLUSH, LOGFLUSH, NOLOGFLUSH), 1):
-        with Service(ext4.path / "spool", objects, first_id=life * 1_000_000) as service:
-            for count, (numbers, receipts) in enumerate(service.answers()):
-                lines = [(key, first + n) for key, first, many in receipts for n in range(many)]
-                acknowledged.update(zip(numbers, lines, strict=True))
-                if count == 300 * life:
-                    service.halt()
-                    ext4.cut(how)
-                    service.kill()
-        ext4.unmount()
-        ext4.mount()
-    with Service(ext4.path / "spool", objects) as service:
-        ((accepted, stored, dead),) = service.answers()
-    found: dict[int, list[tuple[str, int]]] = {}
-    for key, number, line in DirectoryBucket(objects).lines():
-        found.setdefault(json.loads(line)["id"], []).append((key, number))
-    assert len(acknowledged) > 1500
-    assert {number: found.get(number) for number in acknowledged} == {
-        number: [place] for number, place in acknowledged.items()
-    }
-    assert [number for number, places in found.items() if len(places) > 1] == []
-    assert (accepted, dead) == (stored, 0)
-
-
-def test_the_cut_takes_what_is_not_synced(ext4: Ext4) -> None:
-    """What this file rests on: of two files, the one that was not synced is gone or empty."""
-    for name in ("kept", "gone"):
-        with (ext4.path / name).open("wb") as file:
-            file.write(b"x" * 5000)
-            file.flush()
-            if name == "kept":
-                os.fsync(file.fileno())
-    ext4.cut(NOLOGFLUSH)
-    ext4.unmount()
-    ext4.mount()
-    assert (ext4.path / "kept").read_bytes() == b"x" * 5000
-    gone = ext4.path / "gone"
-    assert not gone.exists() or gone.read_bytes() != b"x" * 5000

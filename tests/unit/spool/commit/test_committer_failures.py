@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.spool.segments import Segments, append, path_of
+from tests.unit.spool.commit.segments import Segments, append, path_of
 from workers.errors import NotConfirmed, NotDurable
 from workers.spool.committer import Committer
 from workers.spool.counters import Field
