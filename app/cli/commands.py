@@ -8,7 +8,7 @@ import click
 
 from app.state import state
 from workers.errors import BucketBrigadeError, StoreError
-from workers.operate.checks import run_checks
+from workers.operate.checks import run_checks, variants
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.receipts import Receipts, UnknownReceipt
 from workers.spool.spool import Spool
@@ -95,10 +95,12 @@ def check() -> None:
     """Try all that the service needs, and name exactly what is missing. Exit status 1 if any is."""
     settings = state().settings
     failed = False
-    for result in run_checks(settings, Bucket.connect(settings), Spool(settings.spool_dir)):
+    bucket, spool = Bucket.connect(settings), Spool(settings.spool_dir)
+    for result in run_checks(settings, bucket, spool, others=variants(settings)):
         failed |= result.fault is not None
         mark = "ok  " if result.fault is None else "FAIL"
-        click.echo(f"{mark} {result.what}" + (f": {result.fault}" if result.fault else ""))
+        more = result.fault or result.note
+        click.echo(f"{mark} {result.what}" + (f": {more}" if more else ""))
     sys.exit(1 if failed else 0)
 
 

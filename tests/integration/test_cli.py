@@ -25,7 +25,7 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def _shared_client(real_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let commands connect with the client that there is: making one takes long."""
-    monkeypatch.setattr(Bucket, "connect", lambda _: real_bucket)
+    monkeypatch.setattr(Bucket, "connect", lambda *_, **__: real_bucket)
     monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
     monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
 
@@ -187,7 +187,7 @@ def test_a_check_that_finds_nothing(run: Run, s3: FakeS3) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert all(line.startswith("ok   ") for line in lines)
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert s3.objects() == {}
 
 

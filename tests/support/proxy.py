@@ -17,7 +17,7 @@ from tests.support.certificates import Certificate
 from tests.support.s3 import LOOPBACK
 
 # Of one connection only, or made anew for each.
-HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
 
 @dataclass(frozen=True, slots=True)

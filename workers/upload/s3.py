@@ -51,9 +51,20 @@ class Bucket:
         self._conditional = conditional
 
     @classmethod
-    def connect(cls, settings: Settings) -> "Bucket":
-        """Make the process's one client. Call it after the fork; opens no connection yet."""
-        return cls(connect(settings), conditional=settings.s3_conditional_put)
+    def connect(
+        cls,
+        settings: Settings,
+        *,
+        conditional: bool | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> "Bucket":
+        """Make the process's one client. Call it after the fork; opens no connection yet.
+
+        `conditional` and `options`, of botocore's `Config`, take the place of what is set.
+        """
+        if conditional is None:
+            conditional = settings.s3_conditional_put
+        return cls(connect(settings, options=options or {}), conditional=conditional)
 
     def put(
         self,

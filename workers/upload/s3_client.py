@@ -6,7 +6,7 @@ The one place that makes boto3's and botocore's objects. Knows no bucket.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -134,14 +134,16 @@ class Connection:
             self._client.close()
 
 
-def connect(settings: Settings) -> Connection:
+def connect(settings: Settings, *, options: Mapping[str, Any]) -> Connection:
     """Return the process's connection. Call it after the fork; does not touch the network.
 
     What fails here may pass, and must not keep the service from accepting: it is tried again with
     the first request.
     """
     credentials = RenewedCredentials(lambda: _look_up(settings.aws_region))
-    connection = Connection(lambda: _make_client(settings, credentials), credentials=credentials)
+    connection = Connection(
+        lambda: _make_client(settings, credentials, options), credentials=credentials
+    )
     try:
         connection.client()
     except Exception as error:  # noqa: BLE001 (whatever it is, the service accepts without S3)
@@ -169,7 +171,9 @@ class _Provider:
         return self._credentials
 
 
-def _make_client(settings: Settings, credentials: RenewedCredentials) -> Any:
+def _make_client(
+    settings: Settings, credentials: RenewedCredentials, options: Mapping[str, Any]
+) -> Any:
     config = Config(
         # Our own retry outlasts an outage; botocore's quota would run dry in one.
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -177,6 +181,7 @@ def _make_client(settings: Settings, credentials: RenewedCredentials) -> Any:
         read_timeout=15,
         max_pool_connections=settings.max_workers + 2,
         tcp_keepalive=True,
+        **options,
     )
     session = botocore.session.Session()
     session.register_component("credential_provider", _Provider(credentials))

@@ -115,6 +115,9 @@ def meaning(error: Exception) -> StoreError:
         return StoreUnavailable(text, reason="denied")
     if isinstance(error, botocore.exceptions.SSLError):
         return StoreUnavailable(f"see AWS_CA_BUNDLE: {text}", reason="network")
+    if isinstance(error, botocore.exceptions.FlexibleChecksumError):
+        change = "the body was changed on its way; does a proxy decompress it?"
+        return StoreUnavailable(f"{change}: {text}", reason="other")
     if isinstance(error, _NETWORK):
         return StoreUnavailable(text, reason="network")
     # botocore parses what any server sends: no answer of one may end a worker.

@@ -11,6 +11,7 @@ from workers.errors import BucketBrigadeError, ObjectMissing, StoreUnavailable
 from workers.operate.checks import run_checks
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
+from workers.upload.s3 import PutAnswer
 
 
 def check(root: Path, bucket: DictBucket, *, disk: BadDisk | None = None, **environ: str) -> str:
@@ -110,8 +111,10 @@ def test_metadata_that_does_not_come_back(
     """Without its metadata no object can be told from somebody else's."""
     put = DictBucket.put
 
-    def forgetful(self: DictBucket, bucket: str, key: str, body: ObjectBody, **_: object) -> None:
-        put(self, bucket, key, body, metadata={}, encoding=None)
+    def forgetful(
+        self: DictBucket, bucket: str, key: str, body: ObjectBody, **_: object
+    ) -> PutAnswer:
+        return put(self, bucket, key, body, metadata={}, encoding="gzip")
 
     monkeypatch.setattr(DictBucket, "put", forgetful)
     [fault] = faults(check(tmp_path, bucket))

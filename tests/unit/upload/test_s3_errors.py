@@ -7,6 +7,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     EndpointConnectionError,
+    FlexibleChecksumError,
     NoCredentialsError,
     ProfileNotFound,
     ProxyConnectionError,
@@ -142,6 +143,7 @@ def test_without_an_answer_it_is_the_network(error: Exception) -> None:
         (answer("413", 413), "proxy"),
         (answer("AuthorizationHeaderMalformed", 400), "AWS_REGION"),
         (SSLError(endpoint_url="https://h", error="e"), "AWS_CA_BUNDLE"),
+        (FlexibleChecksumError(error_msg="no match"), "decompress"),
     ],
 )
 def test_what_helps_is_named_first(error: Exception, words: str) -> None:
