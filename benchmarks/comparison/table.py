@@ -139,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each run")
-    parser.add_argument("--budget", type=float, default=1500, help="seconds for all rounds")
+    parser.add_argument("--budget", type=float, default=1800, help="seconds for all rounds")
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="CONTENDER")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100], metavar="N")
