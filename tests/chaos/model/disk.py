@@ -49,6 +49,8 @@ class SimDisk(Disk):
         self._last_file = 2
         self._litter: list[bytes] = []
         self._boot = 1
+        # Segments whose files cannot be read for now.
+        self.unreadable: set[str] = set()
 
     def boot_id(self) -> int:
         return self._boot
@@ -159,6 +161,8 @@ class SimDisk(Disk):
         self._fuse.burn()
 
     def open(self, path: Path) -> BinaryIO:
+        if path.stem in self.unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return io.BytesIO(self._find(path).content)
 
     def size(self, path: Path) -> int:
@@ -197,6 +201,14 @@ class SimDisk(Disk):
         content = bytearray(node.content)
         content[at] ^= 1 << self._rng.randrange(8)
         node.states = [bytes(content)]
+
+    def read(self, path: Path) -> bytes:
+        """Return what is in a file."""
+        return self._find(path).content
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Replace what is in a file, in the cache and on the medium."""
+        self._find(path).states = [content]
 
     def _place(self, path: Path) -> tuple[Directory, str]:
         return self._directory(path.parent), path.name

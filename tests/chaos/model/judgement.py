@@ -18,6 +18,8 @@ def check_ledger(process: Process) -> None:
         AssertionError: it is not.
     """
     for process_spool in process.process_spools:
+        if process_spool.unread or process_spool.unknown:
+            continue
         counted = (
             process_spool.counters[Field.ACCEPTED]
             - process_spool.counters[Field.STORED]
@@ -35,11 +37,15 @@ def judge(
     *,
     acknowledged: Mapping[int, Place],
     refused: Collection[int],
+    harmed: Collection[int] = (),
     spool: SimSpool,
     cuts: int,
     uncertain: bool,
 ) -> Findings:
-    """Judge a trial by the lines in its bucket. `uncertain`: a sync has failed on the way."""
+    """Judge a trial by the lines in its bucket. `uncertain`: a sync has failed on the way.
+
+    `harmed` payloads were damaged in the spool: they may be lost, and are dead then.
+    """
     found: dict[int, list[Place]] = {}
     strange = []
     for place, line in lines:
@@ -47,7 +53,7 @@ def judge(
         if match and payload(number := int(match[1])) == line + b"\n":
             found.setdefault(number, []).append(place)
         # After a failed sync a line that was refused may be half there; it is then left empty.
-        elif line or not uncertain:
+        elif line or not (uncertain or harmed):
             strange.append(f"{place} is no payload that was sent: {line[:60]!r}")
     misplaced = (
         f"{number} is at {found[number]}, not at {place}"
@@ -56,19 +62,31 @@ def judge(
     )
     stored = sum(map(len, found.values()))
     return Findings(
-        lost=[number for number in acknowledged if number not in found],
+        lost=[number for number in acknowledged if number not in found and number not in harmed],
         twice=[number for number, places in found.items() if len(places) > 1],
         faults=[
             *strange,
             *misplaced,
             *(f"{number} was refused, and is stored" for number in set(refused) & set(found)),
-            *_judge_ledger(spool, stored=stored, cuts=cuts, uncertain=uncertain),
+            *_judge_ledger(spool, stored=stored, harmed=harmed, cuts=cuts, uncertain=uncertain),
+            *_judge_accepted(spool, acknowledged=len(acknowledged), cuts=cuts),
         ],
     )
 
 
-def _judge_ledger(spool: SimSpool, *, stored: int, cuts: int, uncertain: bool) -> Iterator[str]:
-    if not uncertain:
+def _judge_accepted(spool: SimSpool, *, acknowledged: int, cuts: int) -> Iterator[str]:
+    accepted = spool.count(Field.ACCEPTED)
+    if not cuts and accepted < acknowledged:
+        yield f"the ledger: {accepted} accepted, and {acknowledged} were acknowledged"
+
+
+def _judge_ledger(
+    spool: SimSpool, *, stored: int, harmed: Collection[int], cuts: int, uncertain: bool
+) -> Iterator[str]:
+    # With damage beside it, what a power cut took back may be counted dead too.
+    if not cuts and harmed and spool.count(Field.DEAD) > len(harmed):
+        yield f"the ledger: {spool.count(Field.DEAD)} dead, and only {len(harmed)} were harmed"
+    if not uncertain and not harmed:
         yield from (f"quarantined without damage: {name}" for name in spool.quarantined)
         if spool.dead or spool.count(Field.DEAD):
             yield f"the ledger: {spool.count(Field.DEAD)} dead, where there can be none"

@@ -46,6 +46,8 @@ class Trial:
         self._sent = 0
         self.acknowledged: dict[int, Place] = {}
         self.refused: set[int] = set()
+        # What was damaged on purpose, and may be lost.
+        self.harmed: set[int] = set()
         self.cuts = 0
         # A sync has failed somewhere: what became of its bytes is unknown.
         self._uncertain = False
@@ -63,6 +65,7 @@ class Trial:
                 self._bucket.lines(),
                 acknowledged=self.acknowledged,
                 refused=self.refused,
+                harmed=self.harmed,
                 spool=self._spool,
                 cuts=self.cuts,
                 uncertain=self._uncertain,
