@@ -36,7 +36,7 @@ workers = _settings.web_concurrency
 # engine has them for what is not on the hot route.
 threads = 16
 # Each may cost the engine 48 KiB while its request's head is coming.
-worker_connections = 512
+worker_connections = 2048
 # The heartbeat, which stands still while a process drains after SIGHUP.
 timeout = math.ceil(_settings.graceful_seconds) + 10
 # Running requests and the draining of the pipeline share this one budget; then comes SIGKILL.

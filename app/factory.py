@@ -1,18 +1,22 @@
-"""The front door: an application factory. Knows the pipeline; the pipeline does not know it."""
+"""The application factory. Knows the pipeline; the pipeline does not know it."""
 
 from collections.abc import Callable
 
 from flask import Flask
 
 from app.cli import commands as cli
+from app.http.body_memory import BodyMemory
 from app.http.flask_hooks import register_errors, register_request_ids
-from app.ingest.fast_path import FastPath
-from app.ingest.handler import LARGE_BODY_BYTES, IngestHandler
+from app.http.responses import Finisher
+from app.ingest.handler import IngestHandler
+from app.probes import Probes
 from app.routes import metrics, payloads, receipts, status
-from app.servers.wsgi import FastPathMiddleware
 from app.state import KEY, State
 from workers.pipeline import Pipeline
 from workers.settings import Settings
+from workers.spool.counters import Field
+
+SMALL_BODIES_BYTES = 16 << 20
 
 
 def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask:
@@ -25,10 +29,17 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     # A redirect would be an HTML page, and lose a POST's body.
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
-    handler = IngestHandler(settings, pipeline=pipeline)
-    fast_path = FastPath(handler, largest=min(LARGE_BODY_BYTES, settings.max_body_bytes))
+
+    def count(field: Field) -> None:
+        pipeline().counters.add(field)
+
     app.extensions[KEY] = State(
-        settings=settings, handler=handler, fast_path=fast_path, pipeline=pipeline
+        settings=settings,
+        handler=IngestHandler(settings, pipeline=pipeline),
+        body_memory=BodyMemory(limit=body_memory_bytes(settings)),
+        finisher=Finisher(count),
+        probes=Probes(pipeline),
+        pipeline=pipeline,
     )
     register_request_ids(app)
     register_errors(app)
@@ -36,5 +47,9 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
         app.register_blueprint(blueprint)
     for command in cli.COMMANDS:
         app.cli.add_command(command)
-    app.wsgi_app = FastPathMiddleware(app.wsgi_app, fast_path=fast_path)  # type: ignore[method-assign]
     return app
+
+
+def body_memory_bytes(settings: Settings) -> int:
+    """Return how many bytes of bodies may be arriving: two of the largest, and many small ones."""
+    return SMALL_BODIES_BYTES + 2 * settings.max_body_bytes

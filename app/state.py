@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app
 
-from app.ingest.fast_path import FastPath
+from app.http.body_memory import BodyMemory
+from app.http.responses import Finisher
 from app.ingest.handler import IngestHandler
+from app.probes import Probes
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 
@@ -19,7 +21,9 @@ class State:
 
     settings: Settings
     handler: IngestHandler
-    fast_path: FastPath
+    body_memory: BodyMemory
+    finisher: Finisher
+    probes: Probes
     pipeline: Callable[[], Pipeline]
 
 

@@ -10,7 +10,7 @@ from app.state import state
 
 
 def register_request_ids(app: Flask) -> None:
-    """Give each request an id, and its answer the same; count what was asked of the front door."""
+    """Give each request an id, and have its response finished as those of every HTTP layer."""
 
     @app.before_request
     def begin() -> None:
@@ -22,8 +22,8 @@ def register_request_ids(app: Flask) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers["X-Request-ID"] = g.request_id
-        state().handler.count(response.status_code)
+        finisher = state().finisher
+        finisher.finish(response.status_code, response.headers, request_id=g.request_id)
         return response
 
 
@@ -32,7 +32,7 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
-        return _response(refusal(error))
+        return as_flask(refusal(error))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -45,8 +45,9 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
-        return _response(failure(error))
+        return as_flask(failure(error))
 
 
-def _response(answer: Answer) -> Response:
+def as_flask(answer: Answer) -> Response:
+    """Return a response in Flask's form, not finished yet."""
     return Response(answer.body, answer.status, answer.headers)

@@ -147,3 +147,18 @@ class NotConfirmed(Unavailable):
     """Whether the payloads are kept is unknown: a client that sends them again may double them."""
 
     type = "urn:bucket-brigade:not-confirmed"
+
+
+def too_large(limit: int) -> TooLarge:
+    """Return the answer to a body of more than `limit` bytes."""
+    return TooLarge(f"The body is larger than {limit} bytes.")
+
+
+def incomplete() -> Problem:
+    """Return the answer to a body that stops arriving: RFC 9110 section 15.5.9."""
+    return Problem("The body did not arrive whole in time.", status=408)
+
+
+def broken_chunks() -> BadRequest:
+    """Return the answer to a chunked body that breaks off, or whose chunks are none."""
+    return BadRequest("The body's chunks are broken.")

@@ -4,12 +4,14 @@ werkzeug's own reader takes the end of a cut connection, or the limit itself, fo
 where the server ends its input by itself, as gunicorn does. Knows no Flask.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from werkzeug.sansio.utils import get_content_length
 
-from app.http.problems import BadRequest, Problem, TooLarge
+from app.http.body_memory import BodyMemory, Buffer
+from app.http.problems import broken_chunks, incomplete, too_large
 
 READ_BYTES = 1 << 16
 # A client that sends before it reads would see a reset, not a 413: a body up to this many times too
@@ -22,12 +24,14 @@ def content_length(environ: Mapping[str, Any]) -> int | None:
     return get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
 
 
-def read_body(environ: Mapping[str, Any], *, limit: int) -> bytes:
-    """Read the whole body; blocks on the client.
+@contextlib.contextmanager
+def reading_body(environ: Mapping[str, Any], *, limit: int, memory: BodyMemory) -> Iterator[bytes]:
+    """Read the whole body; blocks on the client. Its bytes count until the end of the context.
 
     Raises:
         TooLarge: it is larger than `limit` bytes.
         BadRequest: its chunks are none.
+        Unavailable: it had to give way to others.
         Problem: 408, it did not arrive whole.
     """
     length = content_length(environ)
@@ -35,21 +39,19 @@ def read_body(environ: Mapping[str, Any], *, limit: int) -> bytes:
         if length <= limit * MAX_DISCARD_FACTOR and "HTTP_EXPECT" not in environ:
             for _ in _parts(environ, length):
                 pass
-        raise TooLarge(f"The body is larger than {limit} bytes.")
-    if length is None and not environ.get("wsgi.input_terminated"):
-        return b""
-    parts = list(_parts(environ, limit + 1 if length is None else length))
-    size = sum(map(len, parts))
-    if length is None and size > limit:
-        raise TooLarge(f"The body is larger than {limit} bytes.")
-    if length is not None and size < length:
-        raise incomplete()
-    return b"".join(parts)
-
-
-def incomplete() -> Problem:
-    """Return the answer to a body that stops coming: RFC 9110 section 15.5.9."""
-    return Problem("The body did not arrive whole in time.", status=408)
+        raise too_large(limit)
+    buffer = Buffer(memory)
+    try:
+        if length is not None or environ.get("wsgi.input_terminated"):
+            for part in _parts(environ, limit + 1 if length is None else length):
+                buffer.append(part)
+        if len(buffer) > limit:
+            raise too_large(limit)
+        if length is not None and len(buffer) < length:
+            raise incomplete()
+        yield buffer.whole()
+    finally:
+        buffer.release()
 
 
 def _parts(environ: Mapping[str, Any], wanted: int) -> Iterator[bytes]:
@@ -63,4 +65,4 @@ def _parts(environ: Mapping[str, Any], wanted: int) -> Iterator[bytes]:
         raise incomplete() from error
     except Exception as error:
         # Each server has errors of its own for chunks that are none.
-        raise BadRequest("The body's chunks are broken.") from error
+        raise broken_chunks() from error

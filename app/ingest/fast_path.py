@@ -1,14 +1,16 @@
-"""The hot route: small plain POSTs of collections, without Flask's 50 microseconds.
+"""POSTs of payloads without a thread that waits: begun with a whole body, answered by callback.
 
-The same front door as Flask's routes, and byte for byte the same answers. It takes what it can
-hold in memory at once and answer without looking further; everything else is Flask's.
+Every POST of payloads takes this way under the engine. Flask's route for any other WSGI server
+gives byte for byte the same answers; both stand on `IngestHandler`.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
-from app.http.problems import Problem
-from app.http.responses import Answer, failure, refusal
-from app.ingest.handler import IngestHandler
+from app.http.content_encoding import inflate
+from app.http.problems import Problem, TooLarge
+from app.http.responses import Answer, Finisher, failure, refusal
+from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
 from app.logs import request_id, take_request_id
 from workers.errors import Refusal
 from workers.segments.future import DurabilityFuture
@@ -16,72 +18,136 @@ from workers.segments.naming import STREAM
 
 PATH = "/payloads"
 DEFAULT_STREAM = "default"
-# A longer length is no length, whatever it begins with.
-MAX_DIGITS = 12
-Send = Callable[[Answer], None]
+# A larger body is decoded in a thread: one this large that expands to `SMALL_BODY_BYTES` at most
+# takes well under a millisecond.
+INLINE_ENCODED_BYTES = 1 << 16
+
+
+class Post(Protocol):
+    """A POST of payloads whose body is here."""
+
+    stream: str
+    content_type: str
+    content_encoding: str
+
+    @property
+    def sent_id(self) -> str | None:
+        """The request id that the client sent."""
+
+    def send(self, answer: Answer) -> None:
+        """Send the response."""
+
+    def release(self) -> None:
+        """Take note that the body is not needed any more."""
+
+
+class Tasks(Protocol):
+    """Threads that work off a queue."""
+
+    def submit(self, run: Callable[[], None], *, refuse: Callable[[Problem], None]) -> None:
+        """Have one of two called in a thread, once: `refuse` if it is too late for `run`."""
+
+
+def stream_of(method: str, path: str) -> str | None:
+    """Return the stream of a POST of payloads; None for any other request, which is Flask's."""
+    if method != "POST" or not path.startswith(PATH):
+        return None
+    if path == PATH:
+        return DEFAULT_STREAM
+    name = path[len(PATH) + 1 :]
+    return name if path[len(PATH)] == "/" and STREAM.fullmatch(name) else None
 
 
 class FastPath:
-    """Safe to share between threads. `largest` is the largest body for this route, in bytes."""
+    """Safe to share between threads.
 
-    def __init__(self, handler: IngestHandler, *, largest: int) -> None:
-        self.largest = largest
-        self._handler = handler
+    A small body is dealt with in the thread that brings it. `small` is for small bodies whose
+    payloads are validated by a schema, which takes up to a second of a thread; `large` for bodies
+    that are large, or become so when they are decoded, one after the other.
+    """
 
-    def stream(self, method: str, path: str, *, length: str | None, plain: bool) -> str | None:
-        """Return the stream of a request that is for this route, None for any other.
-
-        `plain` says that the body is neither chunked nor under a Content-Encoding.
-        """
-        if method != "POST" or not plain or not path.startswith(PATH):
-            return None
-        if length is None or not length.isdecimal() or len(length) > MAX_DIGITS:
-            return None
-        if int(length) > self.largest:
-            return None
-        if path == PATH:
-            return DEFAULT_STREAM
-        name = path[len(PATH) + 1 :]
-        return name if path[len(PATH)] == "/" and STREAM.fullmatch(name) else None
-
-    def begin(
-        self, stream: str, body: bytes, *, content_type: str, sent_id: str | None, send: Send
+    def __init__(
+        self, handler: IngestHandler, *, finisher: Finisher, small: Tasks, large: Tasks
     ) -> None:
-        """Take a body and have `send` called once, perhaps by the committer's thread, later.
+        self._handler = handler
+        self._finisher = finisher
+        self._small = small
+        self._large = large
+
+    def begin(self, post: Post, body: bytes) -> None:
+        """Take a whole body; its response is sent later, perhaps by the committer's thread.
 
         Does not block, and does not raise.
         """
-        chosen = take_request_id(sent_id)
+        if len(body) > SMALL_BODY_BYTES:
+            self._submit(self._large, post, body)
+        elif post.content_encoding:
+            self._begin_encoded(post, body)
+        elif self._handler.validates:
+            self._submit(self._small, post, body)
+        else:
+            self._accept(post, body, "")
+
+    def refuse(self, post: Post, problem: Problem) -> None:
+        """Answer a request whose body did not come, or cannot be taken."""
+        post.release()
+        self._finisher.send(lambda: refusal(problem), sent_id=post.sent_id, send=post.send)
+
+    def _begin_encoded(self, post: Post, body: bytes) -> None:
+        """Decode a body here if it is small and stays so."""
+        if len(body) <= INLINE_ENCODED_BYTES and not self._handler.validates:
+            try:
+                decoded = inflate(
+                    body, encoding=post.content_encoding, limit=self._handler.small_bytes
+                )
+            except TooLarge:
+                pass
+            except Problem as problem:
+                self.refuse(post, problem)
+                return
+            else:
+                self._accept(post, decoded, "")
+                return
+        self._submit(self._large, post, body)
+
+    def _submit(self, tasks: Tasks, post: Post, body: bytes) -> None:
+        tasks.submit(
+            lambda: self._accept(post, body, post.content_encoding),
+            refuse=lambda problem: self.refuse(post, problem),
+        )
+
+    def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
+        chosen = take_request_id(post.sent_id)
         try:
-            taken = self._handler.take(stream, body, content_type=content_type)
+            taken = self._handler.take(
+                post.stream,
+                body,
+                content_type=post.content_type,
+                content_encoding=content_encoding,
+            )
         except Problem as problem:
-            self._finish(refusal(problem), chosen, send)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer)
-            self._finish(failure(error), chosen, send)
+            self._finish(refusal(problem), chosen, post)
+        except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
+            self._finish(failure(error), chosen, post)
         else:
             answer = taken.answer
 
             def settled(future: DurabilityFuture) -> None:
                 error = future.exception
                 said = answer if error is None else self._late(error, chosen)
-                self._finish(said, chosen, send)
+                self._finish(said, chosen, post)
 
             taken.future.add_done_callback(settled)
-        request_id.set(None)
-
-    def refuse(self, problem: Problem, *, sent_id: str | None, send: Send) -> None:
-        """Answer a request whose body did not come."""
-        self._finish(refusal(problem), take_request_id(sent_id), send)
+        post.release()
         request_id.set(None)
 
     def _late(self, error: Refusal, chosen: str) -> Answer:
-        """Return the answer to a collection that turned out not to be safe."""
+        """Return the response to a collection that turned out not to be durable."""
         request_id.set(chosen)
         answer = refusal(self._handler.problem(error))
         request_id.set(None)
         return answer
 
-    def _finish(self, answer: Answer, chosen: str, send: Send) -> None:
-        answer.headers.append(("X-Request-ID", chosen))
-        self._handler.count(answer.status)
-        send(answer)
+    def _finish(self, answer: Answer, chosen: str, post: Post) -> None:
+        self._finisher.finish(answer.status, answer.headers, request_id=chosen)
+        post.send(answer)

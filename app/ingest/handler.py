@@ -1,13 +1,12 @@
 """What happens to a POST: undo its encoding, check it, hand it to the pipeline, say where it went.
 
-Knows no Flask, so that any HTTP layer can stand in front of it and answer the same bytes.
+Knows no Flask: every HTTP layer answers the same bytes.
 """
 
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import msgspec
 
 from app.http.content_encoding import inflate
 from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
-from app.http.responses import COUNTERS, JSON, Answer
+from app.http.responses import JSON, Answer
 from app.ingest.collection import Collection
 from app.ingest.formats import decode
 from app.ingest.schemas import load_payload_schema
@@ -24,19 +23,16 @@ from workers import errors
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
 from workers.segments.future import DurabilityFuture
-from workers.segments.naming import STREAM
 from workers.segments.segment import Receipt
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Bodies beyond this, or of unknown size, share room for two of the largest while they come in, and
-# are decoded one by one: that takes several times their size for a moment.
-LARGE_BODY_BYTES = 1 << 18
-LARGEST_BODIES = 2
+# A larger body is decoded in a thread of its own, one at a time: that takes several times its size
+# for a moment.
+SMALL_BODY_BYTES = 1 << 18
 # LINE_FORMAT=envelope may make a body this many times as large, and no more.
 MAX_ENVELOPE_GROWTH = 2
-LARGE_BODY_WAIT_SECONDS = 5.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,44 +68,23 @@ class IngestHandler:
         self._pipeline = pipeline
         path = settings.payload_schema
         self._schema = load_payload_schema(path) if path else None
-        self._room = threading.Condition()
-        self._free_bytes = LARGEST_BODIES * settings.max_body_bytes
         self._decoding_large = threading.Lock()
+        # Decoded here and now if it stays as small as this.
+        self.small_bytes = min(SMALL_BODY_BYTES, settings.max_body_bytes)
 
-    @contextmanager
-    def reserve_body_memory(self, length: int | None, *, content_encoding: str) -> Iterator[None]:
-        """Hold a place for a body of `length` bytes; wait a little for one if it may be large.
-
-        Raises:
-            Unavailable: too many large bodies are on their way in.
-        """
-        if length is not None and length <= LARGE_BODY_BYTES and not content_encoding:
-            yield
-            return
-        size = min(length or self._settings.max_body_bytes, self._settings.max_body_bytes)
-        with self._room:
-            found = self._room.wait_for(lambda: self._free_bytes >= size, LARGE_BODY_WAIT_SECONDS)
-            if not found:
-                retry_after = self._pipeline().retry_after()
-                raise Unavailable("Other large bodies are being read.", retry_after=retry_after)
-            self._free_bytes -= size
-        try:
-            yield
-        finally:
-            with self._room:
-                self._free_bytes += size
-                self._room.notify_all()
+    @property
+    def validates(self) -> bool:
+        """Whether every payload is validated by a schema, which takes its time."""
+        return self._schema is not None
 
     def accept(
         self, stream: str, body: bytes, *, content_type: str, content_encoding: str
     ) -> Answer:
-        """Take one request's body; blocks until it is as safe as `DURABILITY` promises.
+        """Take one body for a stream of a valid name; blocks until it is durable.
 
         Raises:
-            Problem: what the client is told instead. Nothing was kept.
+            Problem: the response instead. Nothing was kept.
         """
-        if not STREAM.fullmatch(stream):
-            raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
         taken = self.take(
             stream, body, content_type=content_type, content_encoding=content_encoding
         )
@@ -122,14 +97,14 @@ class IngestHandler:
     def take(
         self, stream: str, body: bytes, *, content_type: str, content_encoding: str = ""
     ) -> Taken:
-        """Take one body for a stream of a valid name; its answer may go once its ticket is settled.
+        """Take one body for a stream of a valid name; its answer may leave once its future is done.
 
         Blocks only while another large body is decoded.
 
         Raises:
-            Problem: what the client is told instead. Nothing was kept.
+            Problem: the response instead. Nothing was kept.
         """
-        if content_encoding or len(body) > LARGE_BODY_BYTES:
+        if content_encoding or len(body) > SMALL_BODY_BYTES:
             with self._decoding_large:
                 collection = self._decode(stream, body, content_type, content_encoding)
         else:
@@ -144,18 +119,13 @@ class IngestHandler:
         return Taken(future, self._accepted(future.receipts(), pipeline))
 
     def problem(self, refusal: Refusal) -> Problem:
-        """Return what a client is told where the pipeline refused its collection."""
+        """Return the response to a collection that the pipeline refused."""
         if isinstance(refusal, TooManyPayloads):
             return TooLarge(str(refusal))
         retry_after = self._pipeline().retry_after()
         if isinstance(refusal, errors.NotConfirmed):
             return NotConfirmed(f"Not confirmed: {refusal}.", retry_after=retry_after)
         return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
-
-    def count(self, status: int) -> None:
-        """Count an answer in the ledger."""
-        if status in COUNTERS:
-            self._pipeline().counters.add(COUNTERS[status])
 
     def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
         if coding or len(body) > self._settings.max_body_bytes:

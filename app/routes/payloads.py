@@ -1,26 +1,29 @@
-"""`POST /payloads` and `POST /payloads/<stream>`: the main job's way in, whatever its body."""
-
-import logging
+"""`POST /payloads` and `POST /payloads/<stream>`, for any WSGI server."""
 
 from flask import Blueprint, Response, request
 
-from app.http.wsgi_body import content_length, read_body
+from app.http.flask_hooks import as_flask
+from app.http.problems import Problem
+from app.http.wsgi_body import reading_body
 from app.state import state
+from workers.segments.naming import STREAM
 
-log = logging.getLogger(__name__)
 blueprint = Blueprint("payloads", __name__)
 
 
 @blueprint.post("/payloads", defaults={"stream": "default"})
 @blueprint.post("/payloads/<stream>")
 def accept(stream: str) -> Response:
-    """Accept a collection for a stream."""
-    handler, coding = state().handler, request.headers.get("Content-Encoding", "")
-    with handler.reserve_body_memory(content_length(request.environ), content_encoding=coding):
-        answer = handler.accept(
+    """Accept a collection for a stream; blocks on the client's body, and until it is durable."""
+    if not STREAM.fullmatch(stream):
+        raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
+    here = state()
+    limit = here.settings.max_body_bytes
+    with reading_body(request.environ, limit=limit, memory=here.body_memory) as body:
+        answer = here.handler.accept(
             stream,
-            read_body(request.environ, limit=state().settings.max_body_bytes),
+            body,
             content_type=request.headers.get("Content-Type", ""),
-            content_encoding=coding,
+            content_encoding=request.headers.get("Content-Encoding", ""),
         )
-    return Response(answer.body, answer.status, answer.headers)
+    return as_flask(answer)

@@ -1,6 +1,8 @@
 """`GET /receipts/<id>`: what became of a receipt's payloads."""
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,26 +13,46 @@ from app.http.problems import Problem, Unavailable
 from app.state import state
 from workers.errors import StoreError
 from workers.operate.receipts import UnknownReceipt
-from workers.pipeline import Pipeline
 
 blueprint = Blueprint("receipts", __name__)
 
+# Look-ups that ask S3 may take so many of the threads for receipts at a time.
+PLACES = 4
+# How long one waits for a place; where S3 has kept another for longer than `SLOW_SECONDS`, not at
+# all: a hundred that wait would keep those from their answer that S3 need not be asked for.
 PLACE_SECONDS = 0.2
+SLOW_SECONDS = 1.0
 
 
-# Look-ups that wait for S3 may take this many of the threads that payloads come in by.
-_places = threading.BoundedSemaphore(2)
+class Places:
+    """Places for look-ups that ask S3. Thread-safe."""
+
+    def __init__(self, count: int) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        # When each that has one took it, oldest first.
+        self._taken: dict[object, float] = {}
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a place; blocks for `PLACE_SECONDS` at most.
+
+        Raises:
+            TimeoutError: there is none.
+        """
+        since = min(self._taken.copy().values(), default=math.inf)
+        slow = time.monotonic() - since > SLOW_SECONDS
+        if not self._free.acquire(timeout=0 if slow else PLACE_SECONDS):
+            raise TimeoutError
+        place = object()
+        self._taken[place] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._taken[place]
+            self._free.release()
 
 
-@contextmanager
-def _place(pipeline: Pipeline) -> Iterator[None]:
-    if not _places.acquire(timeout=PLACE_SECONDS):
-        detail = "Other receipts are being looked up, and S3 is slow."
-        raise Unavailable(detail, retry_after=pipeline.retry_after())
-    try:
-        yield
-    finally:
-        _places.release()
+_places = Places(PLACES)
 
 
 @blueprint.get("/receipts/<id>")
@@ -41,11 +63,15 @@ def show(id: str) -> Response:
         claim = pipeline.receipts.claim(id)
         status = pipeline.receipts.local_status(claim)
         if status is None:
-            # Only what has to ask S3 waits for a place.
-            with _place(pipeline):
+            with _places.take():
                 status = pipeline.receipts.stored_status(claim)
     except UnknownReceipt as error:
         raise Problem("There is no such receipt.", status=404) from error
+    except TimeoutError as error:
+        raise Unavailable(
+            "S3 is slow, and other receipts are being looked up.",
+            retry_after=pipeline.retry_after(),
+        ) from error
     except StoreError as error:
         raise Unavailable(
             "Not known here, and S3 does not answer.", retry_after=pipeline.retry_after()

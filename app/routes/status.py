@@ -4,27 +4,24 @@ import time
 
 from flask import Blueprint, Response, jsonify
 
-from app.http.problems import Unavailable
+from app.http.flask_hooks import as_flask
+from app.probes import HEALTH, READINESS
 from app.state import state
 from workers.spool.counters import Field
 
 blueprint = Blueprint("status", __name__)
 
 
-@blueprint.get("/healthz")
+@blueprint.get(HEALTH)
 def health() -> Response:
     """Say that the process is alive."""
-    return jsonify(status="alive")
+    return as_flask(state().probes.health())
 
 
-@blueprint.get("/readyz")
+@blueprint.get(READINESS)
 def readiness() -> Response:
     """Say whether this process would accept a collection now; 503 with the reason if not."""
-    pipeline = state().pipeline()
-    refusal = pipeline.refusal()
-    if refusal:
-        raise Unavailable(f"Not ready: {refusal}.", retry_after=pipeline.retry_after())
-    return jsonify(status="ready")
+    return as_flask(state().probes.readiness())
 
 
 @blueprint.get("/stats")

@@ -14,13 +14,12 @@ from tests.support.service import Service
 
 # The fake S3 does not ask who signs, so that this can be looked for in every log.
 SECRET = "wJalrXUtnFEMI-never-in-a-log"
-# The ways that a request can take: by the engine, or by gthread; before Flask, or through it.
+# The ways that a request can take: by the engine, or as Flask serves it under any WSGI server.
 SERVER_MODES = {
     "engine": ("wsgi:app", {"ENGINE": "granian"}),
     "gthread": ("wsgi:app", {"ENGINE": "gthread"}),
-    "flask": ("tests.acceptance.flask_only:app", {"ENGINE": "gthread"}),
 }
-SERVERS = ("engine", "gthread")
+SERVERS = tuple(SERVER_MODES)
 QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 1}
 
 

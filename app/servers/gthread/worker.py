@@ -1,7 +1,8 @@
-"""gunicorn's threaded worker, hardened: no thread for a silent client, and an end to patience.
+"""gunicorn's threaded worker with deadlines, and no thread for a silent client.
 
-gthread gives each new connection a thread before it has said anything, and reads in blocking mode:
-it would wait for a slow client's bytes for ever. Knows gunicorn, and nothing of payloads.
+gthread gives each new connection a thread before a byte has arrived, and reads in blocking mode
+without a timeout. Knows gunicorn, and nothing of payloads. Private names of gunicorn's are held by
+tests/unit/servers/test_gthread.py.
 """
 
 import contextlib
@@ -12,10 +13,9 @@ import socket
 import time
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gunicorn.http import errors
-from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import (
     STOP_KEEPALIVE_LINGER,
     PollableMethodQueue,
@@ -24,25 +24,17 @@ from gunicorn.workers.gthread import (
 )
 
 from app.http.problems import CONTENT_TYPE, Problem
-from app.http.wsgi_body import read_body
-from app.servers.gthread.replies import LATER, Outcome, Replies, Reply
 from app.servers.signals import SignalSafeWorker, ignore_stop_signals
-from workers.settings import load_settings
 
-if TYPE_CHECKING:
-    from app.ingest.fast_path import FastPath
-
-# What a request line or header can be that is no HTTP; anything else of the kind is a 400.
+# Statuses of what gunicorn cannot read as HTTP; anything else of the kind is a 400.
 _STATUSES = {
     errors.LimitRequestLine: 414,
     errors.ExpectationFailed: 417,
     errors.LimitRequestHeaders: 431,
     errors.UnsupportedTransferCoding: 501,
 }
-# What makes a request one for Flask, or for gunicorn's own handling.
-_ODD = frozenset({"CONTENT-ENCODING", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
 _GONE = (errno.EAGAIN, errno.ECONNABORTED)
-# What a client is given to close its side after the last answer, as gunicorn gives it.
+# How long a client may take to close its side after the last response, as in gunicorn.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1 << 16
 
@@ -60,8 +52,8 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.method_queue = UnclosedMethodQueue()
-        self._request_timeout = load_settings().request_seconds
-        self._fast_path: FastPath | None = None
+        # Set in `run`: only then are there settings, of this process.
+        self._request_timeout = 0.0
         # When to shut which side of a connection whose request is being handled.
         self._reading: dict[TConn, list[Any]] = {}
         # Connections that are done but for the client's end: until when, and for how many bytes.
@@ -82,75 +74,17 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
         on_readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(client, selectors.EVENT_READ, on_readable)
 
-    def enqueue_req(self, conn: TConn) -> None:
-        """Have a pool thread handle a request; returns at once."""
-        self.tpool.submit(self._handle_and_finish, conn)
-
-    def _handle_and_finish(self, conn: TConn) -> None:
-        """Handle a request; tell the loop, unless the answer is to come and will tell it then."""
-        keep: Any = False
-        try:
-            keep = self.handle(conn)
-        finally:
-            if keep is not LATER:
-                self.method_queue.defer(self.finish_request, conn, Outcome(keep))
-
     def handle(self, conn: TConn) -> Any:
         """Handle one request, in a pool thread, under a deadline."""
-        self._reading[conn] = ours = [time.monotonic() + self._request_timeout, socket.SHUT_RD]
+        self._reading[conn] = [time.monotonic() + self._request_timeout, socket.SHUT_RD]
         try:
             return super().handle(conn)
         finally:
-            # An answer that came meanwhile may have let the next request begin.
-            if self._reading.get(conn) is ours:
-                self._reading.pop(conn, None)
-
-    def handle_request(self, req: Any, conn: TConn) -> Any:
-        """Answer a request; one of the hot route is answered later, and holds no thread until then.
-
-        Whoever wants gunicorn's own way with each request gets it: TLS, or a number of requests
-        after which to start anew.
-        """
-        fast_path = self._fast_path
-        fields = dict(req.headers) if fast_path else {}
-        length = fields.get("CONTENT-LENGTH")
-        plain = _ODD.isdisjoint(fields)
-        stream = (
-            fast_path.stream(req.method, req.path, length=length, plain=plain)
-            if fast_path
-            else None
-        )
-        if fast_path is None or stream is None:
-            return super().handle_request(req, conn)
-        reply = Reply(conn, self._response(req, conn), replies=self._replies)
-        sent_id = fields.get("X-REQUEST-ID")
-        try:
-            body = read_body(
-                {"CONTENT_LENGTH": length, "wsgi.input": req.body}, limit=fast_path.largest
-            )
-        except Problem as problem:
-            fast_path.refuse(problem, sent_id=sent_id, send=reply)
-        else:
-            content_type = fields.get("CONTENT-TYPE", "")
-            fast_path.begin(stream, body, content_type=content_type, sent_id=sent_id, send=reply)
-        if reply.leave():
-            return LATER
-        conn.sock.sendall(reply.data)
-        return reply.keeps_connection
-
-    def _response(self, req: Any, conn: TConn) -> Response:
-        response = Response(req, conn.sock, self.cfg)
-        full = len(self.keepalived_conns) >= self.max_keepalived
-        if full or not (self.alive and self.cfg.keepalive):
-            response.force_close()
-        return response
-
-    def _keepalive_after(self, conn: TConn, keepalive: Any) -> Any:
-        return LATER if keepalive is LATER else super()._keepalive_after(conn, keepalive)
+            del self._reading[conn]
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """Put a connection back to wait for its next request, or let it go."""
-        if fs.result():
+        if not fs.cancelled() and fs.exception() is None and fs.result():
             super().finish_request(conn, fs)
         else:
             self._linger(conn)
@@ -187,12 +121,8 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
         self.nr_conns -= 1
         conn.close()
 
-    def _finish_all(self, done: list[tuple[TConn, Outcome]]) -> None:
-        for conn, outcome in done:
-            self.finish_request(conn, outcome)
-
     def notify(self) -> None:
-        """Beat the heart; gunicorn's loop does so at least once a second. End slow requests."""
+        """Notify the master, and end slow requests; gunicorn's loop calls it each second."""
         super().notify()
         now = time.monotonic()
         for conn, watched in list(self._reading.items()):
@@ -216,15 +146,17 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
 
         gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
         """
-        if not (self.cfg.is_ssl or self.cfg.max_requests):
-            self._fast_path = getattr(getattr(self.wsgi, "wsgi_app", None), "hot", None)
-        defer = partial(self.method_queue.defer, self._finish_all)
-        self._replies = Replies(self.tpool, finish=defer, request_timeout=self._request_timeout)
+        self._request_timeout = self._read_request_timeout()
         self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._request_timeout))
         super().run()
         ignore_stop_signals()
         # What still runs is overdue: the interpreter's end would wait for its threads.
         self.exit_immediately = True
+
+    def _read_request_timeout(self) -> float:
+        from app.state import state_of  # noqa: PLC0415 (Flask is not for gunicorn's master)
+
+        return state_of(self.wsgi).settings.request_seconds
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGINT or SIGQUIT as on SIGTERM: Ctrl-C brings two of them at once.

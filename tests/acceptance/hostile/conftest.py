@@ -33,6 +33,8 @@ def service(
     with ServiceFactory(
         tmp_path_factory.mktemp("hostile"), bucket, server_mode=server_mode
     ) as service_factory:
-        # The engine has one patience for a head that is coming and for a connection that idles.
-        impatience = f"--keep-alive {math.ceil(REQUEST_SECONDS)}"
-        yield service_factory.start(REQUEST_SECONDS=REQUEST_SECONDS, GUNICORN_CMD_ARGS=impatience)
+        # The engine has one timeout for a head that is arriving and for a connection that idles.
+        # Fewer connections than by default: what so many take at their most is reached soon, and
+        # anything more is a leak.
+        arguments = f"--keep-alive {math.ceil(REQUEST_SECONDS)} --worker-connections 256"
+        yield service_factory.start(REQUEST_SECONDS=REQUEST_SECONDS, GUNICORN_CMD_ARGS=arguments)

@@ -96,13 +96,16 @@ def test_look_ups_leave_threads_for_payloads(
     service.until(stored=1)
     before = s3.counts().faults.get("hang", 0)
     s3.faults(Fault(kind="hang", methods=["HEAD"]))
-    with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(lambda: elsewhere.app.test_client().get(where)) for _ in range(2)]
-        s3.wait_until(lambda counts: counts.faults.get("hang", 0) == before + 2)
+    places = receipts.PLACES
+    with ThreadPoolExecutor(places) as threads:
+        waiting = [
+            threads.submit(lambda: elsewhere.app.test_client().get(where)) for _ in range(places)
+        ]
+        s3.wait_until(lambda counts: counts.faults.get("hang", 0) == before + places)
         refused = elsewhere.client.get(where)
         accepted = elsewhere.post([{}])
         s3.clear()
-        assert [each.result().get_json()["state"] for each in waiting] == ["stored"] * 2
+        assert [each.result().get_json()["state"] for each in waiting] == ["stored"] * places
     assert refused.status_code == 503
     assert "S3 is slow" in problem(refused)["detail"]
     assert accepted.status_code == 202

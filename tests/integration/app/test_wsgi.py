@@ -59,7 +59,7 @@ def test_a_fork_gets_a_pipeline_of_its_own(wsgi: ModuleType) -> None:
     assert parent.refusal() is None
     assert wsgi.pipelines.get() is parent
     parent.stop()
-    parent.bucket._client.close()
+    parent.bucket.close()
 
 
 def test_wrong_settings_end_the_process(wsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

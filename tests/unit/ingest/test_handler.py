@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pytest
 from marshmallow import Schema, fields
 
 from app.http.problems import NotJson, Problem, TooLarge, Unavailable, UnsupportedType, WrongShape
-from app.ingest import handler as handler_module
-from app.ingest.handler import LARGE_BODY_BYTES, IngestHandler
+from app.ingest.handler import IngestHandler
 from app.logs import request_id
 from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
@@ -139,8 +137,6 @@ def test_an_envelope_around_each_line(make_door: Callable[..., Door]) -> None:
         (b"[]", {}, WrongShape, 422),
         (b"[" + b" " * 2048 + b"{}]", {}, TooLarge, 413),
         (gzip.compress(b" " * 100_000 + b"[{}]"), {"coding": "gzip"}, TooLarge, 413),
-        (b"[{}]", {"stream": "UPPER"}, Problem, 404),
-        (b"[{}]", {"stream": "x" * 65}, Problem, 404),
     ],
 )
 def test_what_is_refused_leaves_nothing(
@@ -212,42 +208,3 @@ def test_a_schema_that_is_not_there(make_door: Callable[..., Door]) -> None:
     """A typo in PAYLOAD_SCHEMA ends the start, not the first request."""
     with pytest.raises(SettingsError, match="NoSuchSchema"):
         make_door(PAYLOAD_SCHEMA=f"{__name__}:NoSuchSchema")
-
-
-# --- Large bodies ---------------------------------------------------------------------------------
-
-
-def test_large_bodies_share_room(
-    make_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of the largest may come in at one time; a third is sent away, small ones go on."""
-    monkeypatch.setattr(handler_module, "LARGE_BODY_WAIT_SECONDS", 0)
-    handler = make_door(MAX_BODY_BYTES=1 << 20).front
-    with ExitStack() as held:
-        held.enter_context(handler.reserve_body_memory(1 << 20, content_encoding=""))
-        # Of an unknown length, it may be as large as any.
-        held.enter_context(handler.reserve_body_memory(None, content_encoding=""))
-        for length, coding in ((LARGE_BODY_BYTES + 1, ""), (100, "gzip"), (None, "")):
-            with pytest.raises(Unavailable, match="large bodies"):
-                held.enter_context(handler.reserve_body_memory(length, content_encoding=coding))
-        held.enter_context(handler.reserve_body_memory(LARGE_BODY_BYTES, content_encoding=""))
-    # Whatever they announced, they never take more than there is.
-    with (
-        handler.reserve_body_memory(1 << 40, content_encoding=""),
-        handler.reserve_body_memory(None, content_encoding="zstd"),
-    ):
-        pass
-
-
-def test_room_is_given_back_after_a_failure(
-    make_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A body that broke off in the middle does not shrink the room for ever."""
-    monkeypatch.setattr(handler_module, "LARGE_BODY_WAIT_SECONDS", 0)
-    handler = make_door(MAX_BODY_BYTES=1 << 20).front
-    for _ in range(5):
-        with (
-            pytest.raises(OSError, match="gone"),
-            handler.reserve_body_memory(1 << 20, content_encoding=""),
-        ):
-            raise OSError("gone")

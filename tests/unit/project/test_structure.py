@@ -102,7 +102,7 @@ def test_threads_are_made_in_one_place() -> None:
     makers = {"Thread", "Timer"}
     assert where(of="threading", names=makers) == ["workers/pipeline.py"]
     assert where(of="concurrent.futures", names={"ThreadPoolExecutor"}) == [
-        "app/servers/granian/worker.py"
+        "app/servers/granian/serving.py"
     ]
     assert not any("_thread" in tops(tree) for tree in SOURCES.values())
 

@@ -7,7 +7,7 @@ from typing import Any
 from granian import _granian as _typed
 from granian.http import HTTP1Settings
 
-from app.servers.granian.worker import InlineLoop
+from app.servers.granian.engine import InlineLoop
 
 _granian: Any = _typed
 ROOT = Path(__file__).parents[3]
@@ -21,7 +21,7 @@ def test_the_version_is_the_one_that_was_looked_at() -> None:
 
 
 def test_the_names_are_there() -> None:
-    """What `app/servers/granian/worker.py` calls exists, and takes what it is given."""
+    """What `app/servers/granian/engine.py` calls exists, and takes what it is given."""
     assert _granian.RSGIWorker.__text_signature__ == (
         "(worker_id, sock, ipc, threads=1, blocking_threads=512, py_threads=1,"
         ' py_threads_idle_timeout=30, backpressure=256, http_mode="1", http1_opts=None,'

@@ -1,250 +1,204 @@
-"""The reception: whom a request goes to, and that everybody is answered, whatever goes wrong."""
+"""The router: which way a request goes, and that each gets one finished answer."""
 
+import gzip
+import json
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Executor
 from typing import Any
 
 import pytest
 
-from app.http.responses import Answer
-from app.ingest.fast_path import FastPath
-from app.ingest.handler import IngestHandler
-from app.servers.granian import router as module
-from app.servers.granian.router import RequestRouter
-from tests.support.bench import settings_for
-from tests.support.doubles import DictBucket
-from workers.pipeline import Pipeline
+from app.http.problems import Unavailable
+from app.servers.granian.tasks import TaskQueue
+from tests.unit.servers.conftest import MAX_BODY, Served
+from tests.unit.servers.engine import Request
+from workers.spool.counters import Field
 
-PATIENCE = 10.0
+BODY = b"[{}]"
 
 
-class Coming:
-    """A future of a body's part, as the engine has it: it comes, or is cancelled, when told so."""
-
-    def __init__(self) -> None:
-        self.callback: Callable[[Any], None] | None = None
-        self.part = b""
-        self.is_cancelled = False
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self.callback = callback
-
-    def come(self, part: bytes) -> None:
-        self.part = part
-        assert self.callback is not None
-        self.callback(self)
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-        assert self.callback is not None
-        self.callback(self)
-
-    def cancelled(self) -> bool:
-        return self.is_cancelled
-
-    def result(self) -> bytes:
-        return self.part
+def json_post(body: bytes = BODY, **headers: str) -> Request:
+    """Make a POST of payloads with a length."""
+    return Request(content_length=str(len(body)), content_type="application/json", **headers)
 
 
-class Request:
-    """A request as the engine shows it: watcher, scope and protocol in one."""
-
-    def __init__(self, method: str = "POST", path: str = "/payloads", **headers: str) -> None:
-        self.method, self.path = method, path
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.coming = Coming()
-        self.asked = 0
-        self.answers: list[Answer] = []
-
-    @property
-    def proto(self) -> "Request":
-        return self
-
-    @property
-    def scope(self) -> "Request":
-        return self
-
-    def __aiter__(self) -> "Request":
-        return self
-
-    def __anext__(self) -> Any:
-        self.asked += 1
-        self.coming = Coming()
-        return self.coming
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.answers.append(Answer(status, headers, body))
-
-
-class Pool(ThreadPoolExecutor):
-    """A pool that takes note of what is submitted, and does nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        self.submitted: list[Any] = []
-        self.tasks: list[Callable[[], Any]] = []
-
-    def submit(self, task: Any, /, *arguments: Any, **_: Any) -> Any:
-        self.submitted.append(arguments[1])
-        self.tasks.append(lambda: task(*arguments))
-
-
-@pytest.fixture
-def uploads() -> Pool:
-    """Make a pool without threads."""
-    return Pool()
-
-
-@pytest.fixture
-def lookups() -> Pool:
-    """Make another."""
-    return Pool()
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path) -> Pipeline:
-    """Make a pipeline whose threads do not run."""
-    return Pipeline(settings_for(tmp_path, DURABILITY="memory"), bucket=DictBucket())
-
-
-@pytest.fixture
-def router(uploads: Pool, lookups: Pool, pipeline: Pipeline) -> RequestRouter:
-    """Make a reception before a real front door."""
-    handler = IngestHandler(pipeline.settings, pipeline=lambda: pipeline)
-    fast_path = FastPath(handler, largest=1000)
-    return RequestRouter(
-        fast_path, uploads=uploads, lookups=lookups, wsgi=None, request_timeout=PATIENCE
-    )
-
-
-def json_post(length: int = 4, **headers: str) -> Request:
-    """Make a request for the hot route."""
-    return Request(content_length=str(length), content_type="application/json", **headers)
-
-
-def test_a_body_that_comes_is_answered(router: RequestRouter, uploads: Pool) -> None:
-    """Once it is here, in as many parts as it takes, and with the client's own id."""
-    request = json_post(x_request_id="mine")
-    router.request(request)
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_small_body_is_answered_at_once(served: Served, coding: str) -> None:
+    """Plain or encoded, it takes no thread; the response has the client's id and is counted."""
+    body = gzip.compress(BODY) if coding else BODY
+    headers = {"content_encoding": coding} if coding else {}
+    request = json_post(body, x_request_id="mine", **headers)
+    served.router.request(request)
     assert request.answers == []
-    for part in (b"[", b"{", b"}]"):
-        assert request.answers == []
-        request.coming.come(part)
+    request.coming.arrive(body)
     [answer] = request.answers
     assert answer.status == 202
     assert ("X-Request-ID", "mine") in answer.headers
-    assert request.asked == 3, "nobody asks for the end of a body that is whole"
-    assert uploads.submitted == []
+    assert served.counted == [Field.REQUESTS_202]
+    assert served.waiting == {}
+    assert request.asked == 1, "the end of a body that is whole is not asked for"
+
+
+def large(bare: bytes) -> bytes:
+    """Return a body of more than 256 KiB."""
+    return bare.ljust(MAX_BODY - 1)
 
 
 @pytest.mark.parametrize(
-    "request_",
+    ("body", "coding"),
     [
-        Request(path="/payloads/NO", content_length="4"),
-        Request(path="/payloadsx", content_length="4"),
-        Request("PUT", "/payloads", content_length="4"),
-        Request(content_length="1001"),
-        Request(content_length="9" * 5000),
-        Request(content_length="-1"),
-        Request(content_length="4", content_encoding="gzip"),
-        Request(content_length="4", transfer_encoding="chunked"),
-        Request(transfer_encoding="chunked"),
+        (large(BODY), ""),
+        (gzip.compress(large(BODY)), "gzip"),
+        (gzip.compress(BODY) + b"x" * 70_000, "gzip"),
+    ],
+    ids=["large", "large when decoded", "large and encoded"],
+)
+def test_a_large_body_gets_a_thread(served: Served, body: bytes, coding: str) -> None:
+    """Only once it is whole, and its memory is given back when it has been read."""
+    headers = {"content_encoding": coding} if coding else {}
+    request = json_post(body, **headers)
+    served.router.request(request)
+    request.coming.arrive(body[:-1])
+    assert served.waiting == {}
+    request.coming.arrive(body[-1:])
+    assert served.waiting == {"large": 1}
+    assert served.memory.used == len(body)
+    served.tasks.large.work()
+    assert request.statuses == [202 if b"xxx" not in body else 400]
+    assert served.memory.used == 0
+
+
+def test_a_schema_is_applied_in_a_thread(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a small body of many payloads may take a second to validate."""
+    monkeypatch.setattr(type(served.handler), "validates", True)
+    request = json_post()
+    served.router.request(request)
+    request.coming.arrive(BODY)
+    assert served.waiting == {"small": 1}
+    served.tasks.small.work()
+    assert request.statuses == [202]
+
+
+@pytest.mark.parametrize(
+    ("request_", "tasks"),
+    [
+        (Request("GET", "/stats"), "others"),
+        (Request("GET", "/receipts/x"), "receipts"),
+        (Request("OPTIONS", "/healthz"), "others"),
+        (Request("POST", "/healthz"), "others"),
+        (Request("PUT", "/payloads"), "others"),
+        (Request("POST", "/payloads/NO"), "others"),
+        (Request("POST", "/payloadsx"), "others"),
+        (Request("POST", "/payloads/"), "others"),
     ],
 )
-def test_other_bodies_are_flasks(router: RequestRouter, uploads: Pool, request_: Request) -> None:
-    """Another method, path or size, chunks and content codings get a thread."""
-    router.request(request_)
-    assert uploads.submitted == [request_]
-    assert request_.asked == 0
+def test_other_routes_are_flask_s(served: Served, request_: Request, tasks: str) -> None:
+    """Another method or path gets a thread, and what Flask answers is sent as it is."""
+    served.router.request(request_)
+    assert served.waiting == {tasks: 1}
+    getattr(served.tasks, tasks).work()
+    [answer] = request_.answers
+    assert (answer.status, answer.headers) == (418, [("X-Path", request_.path)])
 
 
-@pytest.mark.parametrize(
-    "request_", [Request("GET", "/stats"), Request(), Request("GET", content_length="0")]
-)
-def test_what_has_no_body_waits_for_no_body(
-    router: RequestRouter, uploads: Pool, lookups: Pool, request_: Request
-) -> None:
-    """Probes and receipts have threads that no slow client can hold."""
-    router.request(request_)
-    assert (uploads.submitted, lookups.submitted) == ([], [request_])
+@pytest.mark.parametrize("length", ["5", str(2 * MAX_BODY), str(1 << 40)])
+def test_flask_sees_no_body(served: Served, length: str) -> None:
+    """What no route has a use for is thrown away before a thread is taken, or never read."""
+    request = Request("POST", "/nowhere", content_length=length)
+    served.router.request(request)
+    for _ in range(8):
+        if not served.waiting and request.asked:
+            request.coming.arrive(b"x" * min(int(length), MAX_BODY))
+    assert served.waiting == {"others": 1}
+    served.tasks.others.work()
+    assert [answer.body for answer in request.answers] == [b""]
+    assert served.memory.used == 0
 
 
-def test_who_waits_too_long_for_a_thread_is_told(
-    router: RequestRouter, uploads: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The time to come whole counts from the request, not from when a thread takes it."""
-    request = Request(transfer_encoding="chunked")
-    router.request(request)
-    later = time.monotonic() + 2 * PATIENCE
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    uploads.tasks.pop()()
-    assert [answer.status for answer in request.answers] == [503]
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_wait_for_nothing(served: Served, method: str, path: str) -> None:
+    """They are answered before `request` returns."""
+    request = Request(method, path, x_request_id="mine")
+    served.router.request(request)
+    [answer] = request.answers
+    assert answer.status == 200
+    assert ("X-Request-ID", "mine") in answer.headers
+    assert bool(answer.body) == (method == "GET")
 
 
-def test_who_still_waits_at_a_stop_is_told(router: RequestRouter, lookups: Pool) -> None:
-    """Nobody is left without an answer."""
-    request = Request("GET", "/stats")
-    router.request(request)
-    router.close()
-    lookups.tasks.pop()()
+def test_a_probe_says_why_not(served: Served) -> None:
+    """Not ready is a problem with Retry-After."""
+    served.pipeline.stop()
+    request = Request("GET", "/readyz")
+    served.router.request(request)
     [answer] = request.answers
     assert answer.status == 503
-    assert ("Retry-After", "1") in answer.headers
+    assert "stopping" in json.loads(answer.body)["detail"]
+    assert "Retry-After" in dict(answer.headers)
+    assert served.counted == [Field.REQUESTS_503]
 
 
-def test_what_would_be_too_much_at_once_is_flasks(
-    router: RequestRouter, uploads: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bodies on their way are bounded all together; one that has come makes room again."""
-    monkeypatch.setattr(module, "HOT_BYTES", 1500)
-    first, second, third = json_post(1000), json_post(1000), json_post(1000)
-    router.request(first)
-    router.request(second)
-    assert uploads.submitted == [second]
-    first.coming.come(b"[{}]".ljust(1000))
-    router.request(third)
-    assert uploads.submitted == [second]
+@pytest.mark.parametrize("path", ["/stats", "/receipts/x", "/payloads"])
+def test_a_refused_task_s_response_is_finished(served: Served, path: str) -> None:
+    """It has the client's id, is counted, and gives its memory back."""
+    body = large(BODY) if path == "/payloads" else b""
+    method = "POST" if body else "GET"
+    length = {"content_length": str(len(body))} if body else {}
+    request = Request(method, path, x_request_id="mine", **length)
+    served.router.request(request)
+    if body:
+        request.coming.arrive(body[:9])
+        request.coming.arrive(body[9:])
+    [name] = served.waiting
+    getattr(served.tasks, name).refuse(Unavailable("All threads are busy.", retry_after=1))
+    [answer] = request.answers
+    assert answer.status == 503
+    assert {("X-Request-ID", "mine"), ("Retry-After", "1")} <= set(answer.headers)
+    assert served.counted == [Field.REQUESTS_503]
+    assert served.memory.used == 0
 
 
-def test_a_body_that_does_not_come_is_given_up(router: RequestRouter) -> None:
-    """Its time over, the client is told; one with time left is waited for."""
-    late, other = json_post(), json_post()
-    router.request(late)
-    [body] = router._coming
-    router.request(other)
-    router.expire(body.deadline)
-    assert [answer.status for answer in late.answers] == [408]
-    assert other.answers == []
-    router.expire(body.deadline)
-    other.coming.come(b"[{}]")
-    assert [answer.status for answer in other.answers] == [202]
-    assert router._bytes == 0
-
-
-def test_half_a_body_is_a_408(router: RequestRouter, pipeline: Pipeline) -> None:
-    """Where the client leaves in the middle nothing is kept."""
-    request = json_post()
-    router.request(request)
-    request.coming.come(b"[{")
-    request.coming.come(b"")
-    assert [answer.status for answer in request.answers] == [408]
-    assert pipeline.process_spool.unfinished() == []
-
-
+@pytest.mark.parametrize("path", ["/stats", "/payloads"])
 def test_a_fault_of_ours_is_a_500(
-    router: RequestRouter, lookups: Pool, monkeypatch: pytest.MonkeyPatch
+    served: Served, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Whatever goes wrong, the engine gets no exception, and the client an answer."""
+    """The engine gets no exception, and the client one finished answer."""
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(lookups, "submit", fail)
-    monkeypatch.setattr(router.fast_path, "begin", fail)
-    for request in (Request("GET", "/stats"), json_post()):
-        router.request(request)
-        if not request.answers:
-            request.coming.come(b"[{}]")
-        assert [answer.status for answer in request.answers] == [500]
+    monkeypatch.setattr(served.tasks.others, "submit", fail)
+    monkeypatch.setattr(served.router._fast_path, "begin", fail)
+    request = json_post() if path == "/payloads" else Request("GET", path)
+    served.router.request(request)
+    if not request.answers:
+        request.coming.arrive(BODY)
+    [answer] = request.answers
+    assert answer.status == 500
+    assert "X-Request-ID" in dict(answer.headers)
+    assert served.counted == [Field.REQUESTS_500]
+
+
+class InlinePool(Executor):
+    """A pool that takes note of its task."""
+
+    def __init__(self) -> None:
+        self.task: Any = None
+
+    def submit(self, task: Any, /, *arguments: Any, **_: Any) -> Any:
+        self.task = lambda: task(*arguments)
+
+
+def test_a_task_that_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client has given up by then; so is one that comes after the end."""
+    pool, said = InlinePool(), []
+    queue = TaskQueue(pool, name="receipt", seconds=5)
+    queue.submit(lambda: said.append("run"), refuse=lambda problem: said.append(problem.detail))
+    pool.task()
+    later = time.monotonic() + 6
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    pool.task()
+    queue.close()
+    pool.task()
+    assert said == ["run", "All receipt threads are busy.", "This process is stopping."]

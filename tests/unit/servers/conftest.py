@@ -1,0 +1,65 @@
+"""A router before a real pipeline whose threads do not run, and threads that wait to be told."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app.http.body_memory import BodyMemory
+from app.http.responses import Finisher
+from app.ingest.fast_path import FastPath
+from app.ingest.handler import IngestHandler
+from app.probes import Probes
+from app.servers.granian.router import RequestRouter
+from tests.support.bench import settings_for
+from tests.support.doubles import DictBucket
+from tests.unit.servers.engine import HeldTasks
+from workers.pipeline import Pipeline
+
+MAX_BODY = 300_000
+PATIENCE = 10.0
+
+
+class Served:
+    """A router and all around it."""
+
+    def __init__(self, root: Path) -> None:
+        settings = settings_for(root, DURABILITY="memory", MAX_BODY_BYTES=MAX_BODY)
+        self.pipeline = Pipeline(settings, bucket=DictBucket())
+        self.counted: list[Any] = []
+        self.memory = BodyMemory(limit=2 * MAX_BODY)
+        self.tasks = SimpleNamespace(
+            small=HeldTasks(), large=HeldTasks(), receipts=HeldTasks(), others=HeldTasks()
+        )
+        self.handler = IngestHandler(settings, pipeline=lambda: self.pipeline)
+        finisher = Finisher(self.counted.append)
+        self.router = RequestRouter(
+            FastPath(
+                self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large
+            ),
+            finisher=finisher,
+            probes=Probes(lambda: self.pipeline),
+            memory=self.memory,
+            receipts=self.tasks.receipts,
+            others=self.tasks.others,
+            wsgi=self._wsgi,
+            limit=MAX_BODY,
+            request_timeout=PATIENCE,
+        )
+
+    def _wsgi(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("418 I'M A TEAPOT", [("X-Path", environ["PATH_INFO"])])
+        return [environ["wsgi.input"].read()]
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """How many tasks wait for which threads."""
+        waiting = {name: len(tasks.waiting) for name, tasks in vars(self.tasks).items()}
+        return {name: count for name, count in waiting.items() if count}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    """Make a router."""
+    return Served(tmp_path)
