@@ -85,7 +85,7 @@ class ServiceFactory:
         assert SECRET not in service.log_path.read_text()
 
 
-def settle(service: Service, *, timeout: float = 30.0) -> dict[str, Any]:
+def settle(service: Service, *, timeout: float = 50.0) -> dict[str, Any]:
     """Block until nothing is pending any more, and return the stats."""
     return service.wait_stats(lambda stats: stats["pending"] == 0, timeout=timeout)
 

@@ -32,7 +32,7 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=50)
         self._path = path
 
     def connect(self) -> None:
@@ -60,7 +60,7 @@ def test_all_sockets_are_served(
     service.wait_ready()
     for _ in range(2):
         for port in (service.port, other):
-            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=50)
             assert ask(connection, "POST", "/payloads")[0] == 202
         assert ask(UnixConnection(unix), "POST", "/payloads")[0] == 202
     assert json.loads(ask(UnixConnection(unix), "GET", "/stats")[1])["accepted"] == 6
@@ -105,7 +105,7 @@ def test_tls_is_spoken(service_factory: ServiceFactory, s3: FakeS3, tmp_path: Pa
     context = ssl.create_default_context(cafile=str(certificate))
 
     def connect() -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection("localhost", service.port, timeout=10, context=context)
+        return http.client.HTTPSConnection("localhost", service.port, timeout=50, context=context)
 
     def ready() -> bool:
         try:

@@ -115,7 +115,7 @@ def test_a_time_budget_that_breaks_the_promise_is_refused(service_factory: Servi
 def test_gunicorn_can_be_told_otherwise(service_factory: ServiceFactory) -> None:
     """GUNICORN_CMD_ARGS wins over our defaults where it breaks nothing."""
     service = service_factory.start(GUNICORN_CMD_ARGS="--threads 2 --workers 3")
-    wait_until(lambda: len(service.children()) == 3, timeout=10, what="three processes")
+    wait_until(lambda: len(service.children()) == 3, timeout=50, what="three processes")
     assert service.post("/payloads", [{}]).status == 202
 
 

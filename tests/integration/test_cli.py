@@ -79,7 +79,7 @@ def until(pipeline: Pipeline, **figures: int) -> None:
         totals = pipeline.totals()
         return all(totals[field] == figure for field, figure in wanted.items())
 
-    wait_until(reached, timeout=10, what=str(figures))
+    wait_until(reached, timeout=50, what=str(figures))
 
 
 # --- objects --------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ class Service:
             raise RuntimeError("the service was not started")
         return self._process.pid
 
-    def wait_ready(self, timeout: float = 20.0) -> None:
+    def wait_ready(self, timeout: float = 50.0) -> None:
         """Block until /readyz answers 200.
 
         Raises:
@@ -140,7 +140,7 @@ class Service:
             raise AssertionError(f"{error}; the log ends:\n{self._tail()}") from error
 
     def wait_stats(
-        self, condition: Callable[[dict[str, Any]], bool], *, timeout: float = 20.0
+        self, condition: Callable[[dict[str, Any]], bool], *, timeout: float = 50.0
     ) -> dict[str, Any]:
         """Block until `condition` holds for /stats, and return those.
 
@@ -161,7 +161,7 @@ class Service:
             raise AssertionError(f"{error}; last seen: {seen}") from error
         return seen
 
-    def get(self, path: str, *, timeout: float = 10.0, port: int | None = None) -> Answer:
+    def get(self, path: str, *, timeout: float = 30.0, port: int | None = None) -> Answer:
         """GET on a connection of its own; `port` is the service's, unless it has another one.
 
         Raises:

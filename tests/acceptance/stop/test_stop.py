@@ -5,6 +5,8 @@ import random
 import signal
 import time
 
+import pytest
+
 from tests.acceptance.service import (
     ServiceFactory,
     assert_each_object_was_put_once,
@@ -80,7 +82,7 @@ def test_a_hanging_put_does_not_outlast_the_stop(
     s3.wait_until(lambda seen: seen.faults.get("hang", 0) >= 4)
     started = time.monotonic()
     assert end(service) == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     start_again(service)
     s3.clear()
     assert_promise_kept(service, s3, flood)
@@ -123,6 +125,8 @@ def test_ctrl_c_reaches_every_process_and_loses_nothing(
     assert_each_object_was_put_once(s3)
 
 
+# Five starts, each as long as it takes.
+@pytest.mark.timeout(300)
 def test_a_stop_during_the_start_is_heard(service_factory: ServiceFactory) -> None:
     """SIGTERM at any moment of a start ends the service soon: no process boots on regardless."""
     rng = random.Random(1)
@@ -131,22 +135,22 @@ def test_a_stop_during_the_start_is_heard(service_factory: ServiceFactory) -> No
         service.start()
         wait_until(
             lambda begun=begun: events(service, "Using worker:") == begun,  # type: ignore[misc]
-            timeout=20,
+            timeout=STOP_SECONDS,
             what="the first fork",
         )
         time.sleep(rng.uniform(0, 0.15))
         service.terminate()
-        assert service.wait(15) == 0
+        assert service.wait(STOP_SECONDS) == 0
 
 
 def test_start_and_stop_without_traffic(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
-    """An idle service stops at once, stores nothing and leaves no home behind."""
+    """An idle service stops at once, stores nothing and leaves no directory of its own."""
     service = service_factory.start(DURABILITY=durability)
     started = time.monotonic()
     assert end(service) == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     assert not s3.objects()
     assert not [path for path in service.spool_dir.iterdir() if len(path.name) == 32]
 

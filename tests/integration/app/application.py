@@ -38,7 +38,7 @@ class Service:
     def until(self, **figures: int) -> None:
         """Wait until /stats says so."""
         wait_until(
-            lambda: figures.items() <= self.stats().items(), timeout=10, what=f"stats {figures}"
+            lambda: figures.items() <= self.stats().items(), timeout=50, what=f"stats {figures}"
         )
 
 

@@ -10,7 +10,8 @@ from workers.pipeline import Pipeline
 from workers.segments.segment import Receipt
 from workers.spool.counters import Field
 
-SECONDS = 10
+# Far more than anything here takes; what waits in vain fails after so long.
+SECONDS = 20
 QUICK: dict[str, object] = {"OBJECT_MAX_AGE_SECONDS": 0.02, "DRAIN_SECONDS": 5, "MAX_WORKERS": 3}
 HANG = Fault(kind="hang")
 OVERLOADED = Fault(kind="error", status=503, code="SlowDown")

@@ -57,9 +57,9 @@ def test_a_killed_child_is_replaced_and_a_stop_is_clean(
 ) -> None:
     """The signals reach who they are meant for, and the service may be started again."""
     with Service(tmp_path, s3, root=root) as service:
-        wait_until(lambda: len(service.children()) == 2, timeout=10, what="two children")
+        wait_until(lambda: len(service.children()) == 2, timeout=50, what="two children")
         killed = service.kill_random_child(random.Random(1))
-        wait_until(lambda: len(service.children()) == 2, timeout=10, what="its replacement")
+        wait_until(lambda: len(service.children()) == 2, timeout=50, what="its replacement")
         assert killed not in service.children()
         assert service.pid not in service.children()
         service.terminate()
@@ -74,7 +74,7 @@ def test_a_killed_child_is_replaced_and_a_stop_is_clean(
 def test_no_process_outlives_its_service(s3: FakeS3, tmp_path: Path, root: Path) -> None:
     """Not even orphans: with the master killed first, its children are found and reaped."""
     with Service(tmp_path, s3, root=root) as service:
-        wait_until(lambda: len(service.children()) == 2, timeout=10, what="two children")
+        wait_until(lambda: len(service.children()) == 2, timeout=50, what="two children")
         children = service.children()
         # A stopped orphan cannot notice that its master has gone, and end by itself.
         for pid in children:

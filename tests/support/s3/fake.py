@@ -118,7 +118,7 @@ class FakeS3:
         return Counts(**json.loads(self._call("counts")))
 
     def wait_until(
-        self, condition: Callable[[Counts], bool], *, timeout: float = 10.0, what: str = "S3"
+        self, condition: Callable[[Counts], bool], *, timeout: float = 50.0, what: str = "S3"
     ) -> None:
         """Block until `condition` holds for the counts.
 
