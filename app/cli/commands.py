@@ -1,4 +1,4 @@
-"""Operators' commands: `flask objects | receipt | dead-letters | check`. They start no pipeline."""
+"""Operators' `flask` commands, but for `segments`. They start no pipeline."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from app.cli.segments import segments
 from app.state import state
 from workers.errors import BucketBrigadeError, StoreError
 from workers.operate.checks import run_checks, variants
@@ -114,4 +115,4 @@ def _print(lines: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-COMMANDS = (objects, receipt, dead_letters, check)
+COMMANDS = (objects, receipt, segments, dead_letters, check)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from workers.errors import BucketBrigadeError, StoreError
+from workers.operate.decisions import Decisions
 from workers.operate.receipts import dead_marker
 from workers.segments.naming import NAME
 from workers.segments.segment import Header
@@ -83,6 +84,7 @@ class DeadLetters:
             self._spool.drop_dead(name)
             return payloads
         header = msgspec.convert(dead_letter.note, Header)
+        Decisions(self._spool.root).drop_burial(name)
         process_spool = self._spool.create_process_spool()
         # They were accepted, and dead, elsewhere: here they are dead no more.
         process_spool.counters[Field.DEAD] = -payloads

@@ -6,6 +6,8 @@ process on any machine can tell a receipt that was given from one that was made 
 
 import base64
 import binascii
+import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -19,6 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from workers.errors import BucketBrigadeError, ObjectMissing
+from workers.operate.decisions import Decisions, UnreadableDecision
 from workers.segments.naming import NAME
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings
@@ -87,6 +90,7 @@ class Receipts:
         )
         self._bucket = bucket
         self._spool = spool
+        self._decisions = Decisions(spool.root)
         self._held = held
 
     def issue(self, receipt: Receipt) -> str:
@@ -146,6 +150,7 @@ class Receipts:
         Raises:
             StoreUnavailable: see there.
         """
+        claim = self._moved(claim)
         try:
             stored = self._stored(claim)
         except ObjectMissing:
@@ -162,12 +167,25 @@ class Receipts:
         Raises:
             UnknownReceipt, UnreadableObject, ObjectMissing, StoreUnavailable: see there.
         """
-        claim = self.claim(id)
+        claim = self._moved(self.claim(id))
         if not _holds(self._stored(claim), claim):
             raise ObjectMissing(claim.key)
         body, _ = self._bucket.get(claim.bucket, claim.key)
         lines = decompress(body).split(b"\n")
         return lines[claim.first_line - 1 : claim.first_line - 1 + claim.count]
+
+    def _moved(self, claim: Claim) -> Claim:
+        """Return a claim with the bucket that holds its object, where an operator sent it away."""
+        try:
+            decision = self._decisions.find(claim.name)
+        except UnreadableDecision:
+            return claim
+        for bucket in [decision.bucket, *decision.earlier] if decision else []:
+            moved = dataclasses.replace(claim, bucket=bucket or claim.bucket)
+            with contextlib.suppress(ObjectMissing):
+                self._stored(moved)
+                return moved
+        return claim
 
     def _stored(self, claim: Claim) -> Stored:
         """Look at the claim's object; one that says that it is another's is none.

@@ -8,6 +8,7 @@
         <segment>.ready           frozen, on its way to S3
       dead/<segment>.ndjson,.json payloads that S3 refuses, and why
       quarantine/<segment>.*      files with damage in them, kept as they were
+      decisions/<segment>.json    where an operator sends a segment (workers/operate/decisions.py)
 
 What another version wrote in a format unknown here is left as it is. Knows files and counters, no
 thread, no S3.
@@ -122,7 +123,7 @@ class Spool:
             # What a crash left of a directory in the making holds nothing.
             for path in self.root.glob(TEMPORARY + "*"):
                 shutil.rmtree(path, ignore_errors=True)
-        for path in self._process_spool_paths():
+        for path in self.process_paths():
             process_spool = self._adopt(path)
             if process_spool is not None:
                 yield process_spool
@@ -197,7 +198,7 @@ class Spool:
                 unreadable += 1
             else:
                 cells.append(retired.cells)
-            for path in self._process_spool_paths():
+            for path in self.process_paths():
                 if retired is None or path.name != retired.last:
                     try:
                         cells.append(Counters.read(path / "ledger"))
@@ -217,7 +218,7 @@ class Spool:
 
     def find(self, name: str) -> Path | None:
         """Return the file of segment `name`, dead letters included, or None."""
-        process_spools = self._process_spool_paths()
+        process_spools = self.process_paths()
         candidates = [
             process_spool / (name + suffix)
             for suffix in (OPEN, READY)
@@ -270,7 +271,8 @@ class Spool:
             log.warning("no room for a note in quarantine", extra={**note, "error": str(error)})
         self.disk.sync_directory(kept.parent)
 
-    def _process_spool_paths(self) -> list[Path]:
+    def process_paths(self) -> list[Path]:
+        """Return the directories of all process starts that are here, sorted."""
         names = (name for name in self.disk.names(self.root) if len(name) == 32)
         return [self.root / name for name in names]
 

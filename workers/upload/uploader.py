@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import msgspec
+
 from workers.dispatch.jobs import Job, Outcome
 from workers.errors import (
     Abandoned,
@@ -19,6 +21,7 @@ from workers.errors import (
     StoreError,
     StoreUnavailable,
 )
+from workers.operate.decisions import Decisions
 from workers.operate.receipts import dead_marker
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Header, Segment
@@ -28,6 +31,7 @@ from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
 from workers.upload.compression import CONTENT_ENCODINGS, Packed, ReadRuns, pack
+from workers.upload.decided import Decided
 from workers.upload.reading import UnreadableObject, measure
 from workers.upload.s3 import Bucket
 
@@ -54,6 +58,8 @@ class Uploader:
     ) -> None:
         self._bucket = bucket
         self._spool = spool
+        self._decisions = Decisions(spool.root)
+        self._decided = Decided(bucket, self._decisions)
         self._estimator = estimator
         self._memory_bytes = memory_bytes
         self._on_done = on_done
@@ -65,6 +71,7 @@ class Uploader:
 
         Raises:
             StoreUnavailable: S3 did not take them; it may later.
+            UnreadableDecision: see there.
             OSError: the spool could not be read or written.
             Abandoned: the lines stay where they are until the next start.
         """
@@ -79,6 +86,12 @@ class Uploader:
             return
         if isinstance(segment.body, SegmentFile) and segment.body.path.suffix == OPEN:
             raise Abandoned("its file could not be frozen; it stays for the next start")
+        bucket = self._decided.bucket_for(segment.header)
+        if bucket is None:
+            self._dead_letter(job, reason="an operator has buried it")
+            return
+        if bucket != segment.header.bucket:
+            segment.header = msgspec.structs.replace(segment.header, bucket=bucket)
         packed, lost = self._pack(job)
         dead = sum(last - first + 1 for first, last in lost)
         if dead < segment.lines:
@@ -208,6 +221,7 @@ class Uploader:
         else:
             runs = segment.body.read()
         self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
+        self._decisions.drop_burial(segment.name)
         job.outcome = Outcome(stored=0, dead=segment.lines)
         self._finish(job)
         log.error("dead letter", extra=_about(segment, reason=reason))
