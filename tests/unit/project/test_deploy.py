@@ -85,8 +85,11 @@ def test_the_unit_holds_the_memory_that_the_documents_count() -> None:
 
 
 def test_the_unit_has_a_descriptor_for_all_that_needs_one() -> None:
-    """Connections and open segments at the defaults take half of them at most."""
-    assert int(unit()["LimitNOFILE"][0]) > 2 * (512 + SETTINGS.max_streams)
+    """The connections of two listening sockets and the open segments at the defaults."""
+    config = (ROOT / "gunicorn.conf.py").read_text()
+    connections = re.search(r"^worker_connections = (\d+)$", config, re.MULTILINE)
+    assert connections
+    assert int(unit()["LimitNOFILE"][0]) > 2 * int(connections[1]) + SETTINGS.max_streams
 
 
 def test_the_pod_gives_the_stop_its_time() -> None:
