@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from app.state import state
+from workers.dispatch.causes import PARKED_REASONS
 from workers.spool.counters import PUT_SECONDS, Field, Totals
 
 blueprint = Blueprint("metrics", __name__)
@@ -73,6 +74,7 @@ class _Figures(Collector):
         )
         yield self._by_label("requests", "Front-door requests.", "status", "REQUESTS_")
         yield self._by_label("put_failures", "PUTs that failed.", "reason", "PUT_FAILURES_")
+        yield self._parked()
         yield self._put_seconds()
 
     def _by_label(self, name: str, text: str, label: str, prefix: str) -> Metric:
@@ -81,6 +83,14 @@ class _Figures(Collector):
             if field.name.startswith(prefix):
                 value = field.name.removeprefix(prefix).lower()
                 family.add_metric([value], self._totals[field])
+        return family
+
+    def _parked(self) -> Metric:
+        family = GaugeMetricFamily(
+            PREFIX + "parked_segments", "Segments that wait for a next try.", labels=["reason"]
+        )
+        for reason in PARKED_REASONS:
+            family.add_metric([reason], self._totals[Field[f"PARKED_{reason.upper()}"]])
         return family
 
     def _put_seconds(self) -> Metric:

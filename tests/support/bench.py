@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.doubles import DictBucket, QuickDisk
-from workers.dispatch.backoff import Backoff
+from workers.dispatch.backlog import Backlog
 from workers.dispatch.jobs import Job, JobQueue
-from workers.errors import StoreUnavailable
+from workers.errors import Abandoned, StoreUnavailable
+from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
 from workers.segments.future import DurabilityFuture, Run
@@ -41,25 +42,37 @@ class PromptJournal(Committer):
         self.step()
 
 
-class NoPause(Backoff):
-    """An outage that nobody waits through, and a stop in the middle of it if `patience` is set."""
+class Retries:
+    """Attempts that follow each other at once, and a stop after `limit` of them."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.attempts: list[int] = []
-        self.request_timeout = 1000
+        self.limit = 1000
 
     def wait(self, attempt: int) -> None:
+        """Take note of a failed attempt.
+
+        Raises:
+            Abandoned: the stop has come.
+        """
         self.attempts.append(attempt)
-        if len(self.attempts) > self.request_timeout:
-            self.give_up()
-        self.check()
+        if len(self.attempts) > self.limit:
+            raise Abandoned("stopping")
 
 
 def settings_for(spool_dir: Path, **environ: object) -> Settings:
     """Make settings out of environment variables, on a spool of the test's own."""
     given = {"S3_BUCKET": "bucket", "SPOOL_DIR": spool_dir, **environ}
     return load_settings({name: str(value) for name, value in given.items()})
+
+
+def estimator_for(settings: Settings, store: DiskStore) -> Estimator:
+    """Make what a pipeline on that store makes."""
+    return Estimator(
+        settings,
+        max_size=store.max_bytes // 4,
+        compressed_size=partial(compressed_size, compression=settings.compression),
+    )
 
 
 class Bench:
@@ -79,12 +92,10 @@ class Bench:
         self.process_spool = self.store.directory
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
         self.committer = PromptJournal(self.store)
-        self.estimator = Estimator(
-            self.settings,
-            max_size=self.store.max_bytes // 4,
-            compressed_size=partial(compressed_size, compression=self.settings.compression),
-        )
-        self.backoff = NoPause()
+        self.estimator = estimator_for(self.settings, self.store)
+        self.retries = Retries()
+        self.now = 0.0
+        self.backlog = Backlog(park=self.store.park, on_change=lambda: None, clock=lambda: self.now)
         self.done: list[int] = []
         self.intake = Intake(
             self.settings,
@@ -93,17 +104,28 @@ class Bench:
             jobs=self.jobs,
             committer=self.committer,
             estimator=self.estimator,
+            is_held_up=self.backlog.is_held_up,
         )
-        self.adoption = Adoption(self.spool, self.intake)
+        self.receipts = Receipts(
+            self.settings, bucket=bucket, spool=self.spool, held=self.process_spool.held
+        )
+        self._make_ways_to_s3()
+
+    def _make_ways_to_s3(self) -> None:
+        self.adoption = Adoption(self.spool)
+        self.feeder = Feeder(
+            intake=self.intake,
+            backlog=self.backlog,
+            adoption=self.adoption,
+            store=self.store,
+            jobs=self.jobs,
+        )
         self.uploader = Uploader(
-            bucket,
+            self.bucket,
             spool=self.spool,
             estimator=self.estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=lambda: self.done.append(1),
-        )
-        self.receipts = Receipts(
-            self.settings, bucket=bucket, spool=self.spool, held=self.process_spool.held
         )
 
     def accept(self, *payloads: bytes, stream: str = "s") -> list[Receipt]:
@@ -128,21 +150,25 @@ class Bench:
     def upload(self, job: Job) -> None:
         """Try a job again and again until it is stored or dead."""
         for attempt in itertools.count(1):
-            self.backoff.check()
             try:
                 self.uploader.upload(job)
             except StoreUnavailable:
-                self.backoff.wait(attempt)
+                self.retries.wait(attempt)
             else:
                 return
+
+    def feed(self) -> None:
+        """Do one round of the feeder."""
+        self.feeder.feed()
+        self.adoption.retire_finished()
 
     def upload_all(self) -> None:
         """Seal and upload everything, adopted homes' segments too."""
         self.age()
-        self.adoption.feed()
+        self.feed()
         while not self.jobs.empty():
             self.upload(self.next_job())
-            self.adoption.feed()
+            self.feed()
 
     def totals(self) -> Totals:
         """Return the figures of the whole spool."""

@@ -1,1 +1,1 @@
-"""Jobs to workers: the bounded queue, the pool of channels, retries. Knows no S3 and no disk."""
+"""Jobs to workers: the bounded queue, the pool of channels, parked jobs. Knows no S3, no disk."""

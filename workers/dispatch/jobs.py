@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from workers.segments.segment import Segment
 from workers.spool.process_spool import ProcessSpool
 
+# A cause that several jobs can fail for: ("s3", bucket), ("denied", bucket, stream), ("disk",).
+Key = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -19,12 +22,31 @@ class Outcome:
 class Job:
     """A sealed segment on its way to S3, and the directory that its lines are in.
 
-    One thread at a time has it. `outcome` is set once its object is verified.
+    One thread at a time has it. `outcome` is set once its object is verified. `failures` counts its
+    own failed attempts, `probes` are the failing causes that its next attempt tries.
     """
 
     segment: Segment
     process_spool: ProcessSpool
     outcome: Outcome | None = None
+    failures: int = 0
+    probes: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """What is kept of a job that cannot go now; `segment` only where its lines are in memory."""
+
+    name: str
+    bucket: str
+    stream: str
+    process_spool: ProcessSpool
+    held_bytes: int
+    segment: Segment | None
+    outcome: Outcome | None
+    failures: int
+    reason: str
+    probes: tuple[Key, ...] = ()
 
 
 # None is the STOP behind the last job.

@@ -1,4 +1,4 @@
-"""A worker: offers its own channel when idle, takes one job from it, sees it through.
+"""A worker: offers its own channel when idle, takes one job from it, makes one attempt.
 
 Knows no S3: what to do with a job is given.
 """
@@ -7,9 +7,9 @@ import logging
 import queue
 from collections.abc import Callable
 
-from workers.dispatch.backoff import Backoff
+from workers.dispatch.backlog import Backlog
 from workers.dispatch.jobs import Channel, Job, Pool
-from workers.errors import Abandoned, StoreUnavailable
+from workers.errors import Abandoned
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +22,15 @@ class Worker:
         *,
         idle: Pool,
         upload: Callable[[Job], None],
-        backoff: Backoff,
+        backlog: Backlog,
         on_idle: Callable[[int], None],
+        on_settled: Callable[[], None],
     ) -> None:
         self._idle = idle
         self._upload = upload
-        self._backoff = backoff
+        self._backlog = backlog
         self._on_idle = on_idle
+        self._on_settled = on_settled
         self._channel: Channel = queue.SimpleQueue()
 
     def run(self) -> None:
@@ -40,34 +42,27 @@ class Worker:
             self._on_idle(-1)
             if job is None:
                 return
-            self._upload_with_retries(job)
+            try:
+                self.attempt(job)
+            finally:
+                self._on_settled()
             # An idle thread must not keep a whole segment alive.
             del job
 
-    def _upload_with_retries(self, job: Job) -> None:
-        """Upload the job; a job is never dropped, whatever goes wrong."""
-        failures = 0
+    def attempt(self, job: Job) -> None:
+        """Make one attempt; a job that fails is parked, and is never dropped."""
+        job.segment.frozen.wait()
+        if not self._backlog.admit(job):
+            return
+        was_stored = job.outcome is not None
         try:
-            while True:
-                try:
-                    self._backoff.check()
-                    self._upload(job)
-                except Abandoned:
-                    raise
-                except StoreUnavailable as error:
-                    failures += 1
-                    level = logging.WARNING if failures > 1 else logging.INFO
-                    about = {"failures": failures, "reason": error.reason}
-                    about |= {"segment": job.segment.name, "error": str(error)[:300]}
-                    log.log(level, "put failed", extra=about)
-                    self._backoff.wait(failures)
-                except Exception:
-                    failures += 1
-                    log.exception("upload failed", extra={"segment": job.segment.name})
-                    self._backoff.wait(failures)
-                else:
-                    if job.outcome and job.outcome.stored:
-                        self._backoff.record_success()
-                    return
-        except Abandoned:
-            log.warning("upload given up for now", extra={"segment": job.segment.name})
+            self._upload(job)
+        except Abandoned as error:
+            about = {"segment": job.segment.name, "reason": str(error)}
+            log.warning("upload given up for now", extra=about)
+            self._backlog.abandoned(job)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the job is tried again)
+            self._backlog.failed(job, error)
+        else:
+            has_put = not was_stored and job.outcome is not None and job.outcome.stored > 0
+            self._backlog.succeeded(job, has_put=has_put)

@@ -1,1 +1,1 @@
-"""Admission: payloads into open segments, full or old segments to jobs. Knows no S3."""
+"""The way into the queue: payloads into segments, segments and backlog to jobs. Knows no S3."""

@@ -54,6 +54,7 @@ class Intake:
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._closed = False
+        self._failure = ""
         self._woken = False
         self._uses = 0
         self._sealing = Sealing(
@@ -150,6 +151,11 @@ class Intake:
             self._closed = self._woken = True
             self._wake.notify_all()
 
+    def fail(self, reason: str) -> None:
+        """Refuse everything from now on: nothing makes it durable any more."""
+        with self._lock:
+            self._closed, self._failure = True, reason
+
     def freeze_all(self) -> list[Job]:
         """After `close`: let nothing more into any segment; return those that are no jobs yet."""
         with self._lock:
@@ -159,7 +165,7 @@ class Intake:
     def _refusal(self) -> Refusal | None:
         """Return why nothing at all is taken now, however small; None if something is."""
         if self._closed:
-            return Draining("stopping")
+            return NotDurable(self._failure) if self._failure else Draining("stopping")
         if self._store.refusal:
             return NotDurable(self._store.refusal)
         if self._committer.waiting_bytes > MAX_WAITING_BYTES:

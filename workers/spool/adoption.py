@@ -1,4 +1,4 @@
-"""What dead processes left behind: found, made whole, and fed to the queue beside new traffic.
+"""What dead processes left behind: found, made whole, and handed out segment by segment.
 
 Never reads a backlog into memory: a file is opened when the queue has room for it.
 """
@@ -6,14 +6,15 @@ Never reads a backlog into memory: a file is opened when the queue has room for 
 import logging
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from workers.dispatch.jobs import Job
-from workers.intake.intake import Intake
-from workers.segments.segment import Header, Segment
-from workers.spool.process_spool import ProcessSpool
+from workers.spool.process_spool import ProcessSpool, load_segment
 from workers.spool.recovery import Recovery
-from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from workers.spool.segment_file import SegmentFile
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,10 @@ MAX_ADOPTED = 64
 class Adoption:
     """The homes of dead processes that are this process's now."""
 
-    def __init__(self, spool: Spool, intake: Intake) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._intake = intake
+        # Those whose next file could not be read since the last look.
+        self._failed: list[ProcessSpool] = []
         self._process_spools: list[ProcessSpool] = []
         self._recoveries: list[Recovery] = []
         # The files of an unknown format in directories that were left, by the directory's name.
@@ -46,6 +48,7 @@ class Adoption:
         Files that could not be read before are tried again. Blocks on the disk; stops between two
         directories when asked to.
         """
+        self._failed = []
         self._recoveries = [one for one in self._recoveries if one.unfinished]
         for recovery in self._recoveries:
             recovery.retry()
@@ -82,21 +85,33 @@ class Adoption:
         with self._lock:
             self._process_spools.append(process_spool)
 
-    def feed(self) -> None:
-        """Offer jobs, oldest first, until the queue wants no more; retire homes that are done."""
-        waiting = [process_spool for process_spool in self.process_spools if process_spool.backlog]
-        while waiting and self._intake.wants_backlog():
-            process_spool = min(
-                waiting, key=lambda process_spool: process_spool.backlog[0].path.name
-            )
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is a segment that can be read."""
+        return any(each.backlog and each not in self._failed for each in self.process_spools)
+
+    def next(self) -> Job | None:
+        """Take the oldest segment's job out; None where there is none. Blocks on the disk.
+
+        A directory that cannot be read now is tried again after the next look; others need not
+        wait for it.
+        """
+        while self.is_waiting:
+            waiting = [each for each in self.process_spools if each.backlog]
+            waiting = [each for each in waiting if each not in self._failed]
+            oldest = min(waiting, key=lambda process_spool: process_spool.backlog[0].path.name)
             try:
-                if not self._offer_next(process_spool):
-                    break
+                job = self._take(oldest)
             except OSError:
-                # Tried again at the next round; the other homes need not wait for it.
-                log.exception("cannot read a segment", extra={"home": process_spool.path.name})
-                waiting.remove(process_spool)
-            waiting = [process_spool for process_spool in waiting if process_spool.backlog]
+                log.exception("cannot read a segment", extra={"home": oldest.path.name})
+                self._failed.append(oldest)
+            else:
+                if job is not None:
+                    return job
+        return None
+
+    def retire_finished(self) -> None:
+        """Retire directories in which nothing is left. Blocks on the disk."""
         for process_spool in self.process_spools:
             if process_spool.empty or process_spool.stuck:
                 self._finish(process_spool)
@@ -117,30 +132,14 @@ class Adoption:
             self._spool.retire(process_spool)
             log.info("adopted home finished", extra={"home": name})
 
-    def _offer_next(self, process_spool: ProcessSpool) -> bool:
-        """Offer the oldest file of a home's backlog. False when the queue had no room after all."""
-        segment = _load(process_spool.backlog[0])
+    def _take(self, process_spool: ProcessSpool) -> Job | None:
+        """Take the oldest file of a directory; None where it is put into quarantine."""
+        file = process_spool.backlog[0]
+        segment = load_segment(file)
         process_spool.hold(segment)
-        if not segment.header.key:
-            self._spool.quarantine(process_spool.backlog[0], reason="its header cannot be read")
+        readable = bool(segment.header.key)
+        if not readable:
+            self._spool.quarantine(file, reason="its header cannot be read")
             process_spool.finish(segment, dead=segment.lines)
-        elif not self._intake.offer(Job(segment, process_spool)):
-            process_spool.release(segment)
-            return False
         process_spool.advance()
-        return True
-
-
-def _load(file: SegmentFile) -> Segment:
-    """Make the sealed segment of a recovered file; without a key where its header is unreadable."""
-    seal, header = file.read_seal(), file.read_header()
-    if seal is None or header is None:
-        survey = file.survey()
-        seal = seal or (survey.lines, survey.size)
-    unreadable = Header(name=file.path.stem, stream="", bucket="", key="", compression="none")
-    segment = Segment(header or unreadable, file)
-    segment.lines, segment.size = seal
-    segment.held_bytes = file.held_bytes(segment.size)
-    segment.sealed = True
-    segment.frozen.set()
-    return segment
+        return Job(segment, process_spool) if readable else None

@@ -57,7 +57,15 @@ class Field(IntEnum):
     PUT_FAILURES_NETWORK = auto()
     PUT_FAILURES_OTHER = auto()
     PUT_MICROSECONDS = auto()
-    PUT_BUCKETS = auto()  # the first of len(PUT_SECONDS) + 1 cells; keep it last
+    PUT_BUCKETS = auto()  # the first of len(PUT_SECONDS) + 1 cells
+    # Gauges, behind those cells.
+    PARKED_THROTTLED = 46
+    PARKED_DENIED = auto()
+    PARKED_BUCKET = auto()
+    PARKED_SERVER = auto()
+    PARKED_NETWORK = auto()
+    PARKED_OTHER = auto()
+    PARKED_DISK = auto()
 
 
 COUNTERS_BYTES = 4096

@@ -4,10 +4,11 @@ A process can run without a directory of its own: it then refuses, and `check` t
 """
 
 import logging
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from workers.dispatch.jobs import Job
+from workers.dispatch.jobs import Job, Parked
 from workers.errors import SpoolError
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
@@ -42,6 +43,11 @@ class LocalStore(ABC):
         """
         if self._directory is None:
             raise SpoolError(str(self.refusal))
+        return self._directory
+
+    @property
+    def own(self) -> ProcessSpool | None:
+        """The process's own directory, None where it could not be made yet."""
         return self._directory
 
     def open(self) -> bool:
@@ -100,6 +106,34 @@ class LocalStore(ABC):
             OSError: they cannot be removed; nothing is counted.
         """
         job.process_spool.finish(job.segment, stored=stored, dead=dead)
+
+    def park(self, job: Job, reason: str) -> Parked:
+        """Return what is kept of a job that cannot go now: of one on the disk only its name."""
+        segment, header = job.segment, job.segment.header
+        on_disk = job.process_spool.park(segment)
+        return Parked(
+            name=header.name,
+            bucket=sys.intern(header.bucket),
+            stream=sys.intern(header.stream),
+            process_spool=job.process_spool,
+            held_bytes=segment.held_bytes,
+            segment=None if on_disk else segment,
+            outcome=job.outcome,
+            failures=job.failures,
+            reason=reason,
+        )
+
+    def load(self, parked: Parked) -> Job:
+        """Make a parked job whole again. Blocks on the disk and may raise `OSError`."""
+        segment = parked.segment or parked.process_spool.load(parked.name)
+        segment.held_bytes = parked.held_bytes
+        return Job(
+            segment,
+            parked.process_spool,
+            outcome=parked.outcome,
+            failures=parked.failures,
+            probes=parked.probes,
+        )
 
     def find(self, name: str) -> Segment | None:
         """Return the segment `name` if it is here. Does not block."""

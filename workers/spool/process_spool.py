@@ -5,12 +5,18 @@ from collections import deque
 from pathlib import Path
 
 from workers.segments.naming import NAME, created_microseconds
-from workers.segments.segment import Segment
+from workers.segments.segment import Header, Segment
 from workers.spool.counters import Counters, Field, segment_number
 from workers.spool.disk import DirectoryLock, Disk
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
-GAUGES = (Field.QUEUE_DEPTH, Field.IDLE_WORKERS, Field.OLDEST_MICROSECONDS, Field.HELD_BYTES)
+# What only a running process has.
+RUNNING = (
+    Field.QUEUE_DEPTH,
+    Field.IDLE_WORKERS,
+    *(field for field in Field if field.name.startswith("PARKED_")),
+)
+GAUGES = (*RUNNING, Field.OLDEST_MICROSECONDS, Field.HELD_BYTES)
 
 
 class ProcessSpool:
@@ -27,7 +33,8 @@ class ProcessSpool:
         # Files there that cannot be read now, and those that another version wrote.
         self.unread: list[SegmentFile] = []
         self.unknown: list[SegmentFile] = []
-        self._held: dict[str, Segment] = {}
+        # None is a segment that is parked: only its file is here.
+        self._held: dict[str, Segment | None] = {}
         self._directory_lock = lock
         self._disk = disk
         self._lock = threading.Lock()
@@ -59,6 +66,20 @@ class ProcessSpool:
         """Forget a segment again that `hold` was told of; its file stays."""
         with self._lock:
             self._held.pop(segment.name, None)
+
+    def park(self, segment: Segment) -> bool:
+        """Keep only a segment's name. False where it has no ready file to come back from."""
+        if not isinstance(segment.body, SegmentFile) or segment.body.path.suffix != READY:
+            return False
+        with self._lock:
+            self._held[segment.name] = None
+        return True
+
+    def load(self, name: str) -> Segment:
+        """Hold a parked segment again. Blocks on the disk and may raise `OSError`."""
+        segment = load_segment(SegmentFile(self.path / (name + READY), disk=self._disk))
+        self.hold(segment)
+        return segment
 
     def keep(self, segment: Segment) -> None:
         """Write a frozen segment's lines from memory into a ready file, unless they are stored.
@@ -114,9 +135,9 @@ class ProcessSpool:
             self.publish_oldest()
 
     def unfinished(self) -> list[Segment]:
-        """Return the segments held here, oldest first."""
+        """Return the segments held here that are not parked, oldest first."""
         with self._lock:
-            return list(self._held.values())
+            return [segment for segment in self._held.values() if segment is not None]
 
     @property
     def empty(self) -> bool:
@@ -142,8 +163,8 @@ class ProcessSpool:
 
     def reset_gauges(self) -> None:
         """Zero what only a running process has."""
-        self.counters[Field.QUEUE_DEPTH] = 0
-        self.counters[Field.IDLE_WORKERS] = 0
+        for field in RUNNING:
+            self.counters[field] = 0
 
     def publish_oldest(self) -> None:
         """Write the creation of the oldest unstored segment to the counters.
@@ -156,3 +177,18 @@ class ProcessSpool:
         oldest = min(filter(None, names), default=None)
         moment = created_microseconds(oldest) if oldest else 0
         self.counters[Field.OLDEST_MICROSECONDS] = moment
+
+
+def load_segment(file: SegmentFile) -> Segment:
+    """Make the sealed segment of a recovered file; without a key where its header is unreadable."""
+    seal, header = file.read_seal(), file.read_header()
+    if seal is None or header is None:
+        survey = file.survey()
+        seal = seal or (survey.lines, survey.size)
+    unreadable = Header(name=file.path.stem, stream="", bucket="", key="", compression="none")
+    segment = Segment(header or unreadable, file)
+    segment.lines, segment.size = seal
+    segment.held_bytes = file.held_bytes(segment.size)
+    segment.sealed = True
+    segment.frozen.set()
+    return segment

@@ -69,7 +69,7 @@ def upload(bench: Bench) -> None:
     """Adopt and upload all there is."""
     bench.adopt()
     bench.upload_all()
-    bench.adoption.feed()
+    bench.feed()
 
 
 @pytest.mark.parametrize("suffix", [OPEN, READY])

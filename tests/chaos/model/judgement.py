@@ -26,8 +26,12 @@ def check_ledger(process: Process) -> None:
             - process_spool.counters[Field.DEAD]
         )
         held = sum(segment.lines for segment in process_spool.unfinished())
+        parked = {name for name, segment in process_spool._held.items() if segment is None}
+        files = process_spool.segment_files() if parked else []
+        files = [file for file in files if file.path.stem in parked]
         held += sum(
-            (file.read_seal() or (file.survey().lines, 0))[0] for file in process_spool.backlog
+            (file.read_seal() or (file.survey().lines, 0))[0]
+            for file in [*files, *process_spool.backlog]
         )
         assert counted == held, f"the ledger says {counted} pending, and there are {held}"
 

@@ -4,10 +4,13 @@ import contextlib
 import dataclasses
 import queue
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from workers.errors import Abandoned, StoreUnavailable
+from workers.dispatch.backlog import Backlog
+from workers.dispatch.backoff import CAP_SECONDS
+from workers.dispatch.jobs import Pool
+from workers.dispatch.worker import Worker
+from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Estimator
@@ -17,7 +20,6 @@ from workers.spool.adoption import Adoption
 from workers.spool.committer import Committer
 from workers.spool.disk_store import FEW_FILES, DiskStore
 from workers.spool.process_spool import ProcessSpool
-from workers.upload.compression import compressed_size
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from workers.dispatch.jobs import JobQueue
 from tests.chaos.model.s3 import MAX_ATTEMPTS, NeverThroughError
 from tests.chaos.model.spool import ROOT, SimSpool
+from tests.support.bench import estimator_for
 
 
 def _settings(compression: str) -> Settings:
@@ -73,13 +76,11 @@ class Process:
         self.process_spool = self.store.directory
         self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         self.committer = SteppedCommitter(self.store)
+        self.now = 0.0
+        self.backlog = Backlog(park=self.store.park, on_change=lambda: None, clock=lambda: self.now)
         self.asked: list[PendingAnswer] = []
         self._spool = spool
-        estimator = Estimator(
-            settings,
-            max_size=self.store.max_bytes // 4,
-            compressed_size=partial(compressed_size, compression=settings.compression),
-        )
+        estimator = estimator_for(settings, self.store)
         self.intake = Intake(
             settings,
             store=self.store,
@@ -88,16 +89,33 @@ class Process:
             committer=self.committer,
             estimator=estimator,
         )
-        self.adoption = Adoption(spool, self.intake)
-        self._uploader = Uploader(
+        self.adoption = Adoption(spool)
+        self.feeder = Feeder(
+            intake=self.intake,
+            backlog=self.backlog,
+            adoption=self.adoption,
+            store=self.store,
+            jobs=self.jobs,
+        )
+        self.worker = self._worker(bucket, estimator)
+        self.adopt()
+
+    def _worker(self, bucket: Bucket, estimator: Estimator) -> Worker:
+        uploader = Uploader(
             bucket,
-            spool=spool,
+            spool=self._spool,
             estimator=estimator,
             # Now and then no body fits into memory, and all are made again for each send.
-            memory_bytes=spool.chance((0, 1 << 20)),
+            memory_bytes=self._spool.chance((0, 1 << 20)),
             on_done=lambda: None,
         )
-        self.adopt()
+        return Worker(
+            idle=Pool(),
+            upload=uploader.upload,
+            backlog=self.backlog,
+            on_idle=lambda _: None,
+            on_settled=lambda: None,
+        )
 
     @property
     def process_spools(self) -> list[ProcessSpool]:
@@ -128,7 +146,9 @@ class Process:
         if self.store.refusal:
             self.store.check()
         self.intake.seal_due()
-        self.adoption.feed()
+        self.now += CAP_SECONDS
+        self.feeder.feed()
+        self.adoption.retire_finished()
 
     def upload(self) -> bool:
         """Do the work of dispatcher and worker for one job. False where there is none."""
@@ -140,12 +160,10 @@ class Process:
         assert job is not None
         self.commit()
         assert job.segment.frozen.is_set(), "a worker would wait without end"
-        for _ in range(MAX_ATTEMPTS):
-            with contextlib.suppress(StoreUnavailable):
-                with contextlib.suppress(Abandoned):
-                    self._uploader.upload(job)
-                return True
-        raise NeverThroughError(f"failed {MAX_ATTEMPTS} times in a row")
+        self.worker.attempt(job)
+        if job.failures > MAX_ATTEMPTS:
+            raise NeverThroughError(f"failed {job.failures} times")
+        return True
 
     def stop(self, uploads: int) -> None:
         """Stop in the usual order, with time for so many uploads."""
@@ -158,10 +176,10 @@ class Process:
         while uploads and self.upload():
             uploads -= 1
         self.adoption.close()
-        if self.process_spool.unfinished():
-            self.process_spool.close()
-        else:
+        if self.process_spool.empty:
             self._spool.retire(self.process_spool)
+        else:
+            self.process_spool.close()
 
 
 def payload(number: int) -> bytes:

@@ -179,7 +179,7 @@ def recover(_: Scenario, bench: Bench) -> None:
     """Recover the spool of a killed process; nothing new is accepted."""
     bench.adopt()
     bench.upload_all()
-    bench.adoption.feed()
+    bench.feed()
     bench.spool.retire(bench.process_spool)
 
 

@@ -16,6 +16,7 @@ from tests.support.bench import balance
 from tests.support.s3 import FakeS3
 from workers import pipeline as pipeline_module
 from workers.errors import Full
+from workers.intake import feeder
 from workers.segments.naming import created_microseconds
 from workers.spool.counters import Field
 from workers.spool.spool import Spool
@@ -74,7 +75,7 @@ def test_a_backlog_on_disk_is_not_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory mode's budget is for this process's memory: files of others do not shut its door."""
-    monkeypatch.setattr(pipeline_module, "REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(feeder, "CHECK_SECONDS", 0.01)
     s3.faults(OVERLOADED)
     leave_behind(1)
     spool = Spool(start(DRAIN_SECONDS=0.5).spool.root)

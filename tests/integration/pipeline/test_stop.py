@@ -43,7 +43,7 @@ def test_a_second_stop_waits_for_the_first(start: Start) -> None:
     with ThreadPoolExecutor(3) as threads:
         for stopped in [threads.submit(pipeline.stop) for _ in range(3)]:
             stopped.result()
-            assert not any(thread.is_alive() for thread in pipeline._threads)
+            assert not pipeline._threads.alive
     assert balance(pipeline.totals()) == (1, 1, 0, 0)
 
 
@@ -101,7 +101,6 @@ def test_a_put_that_hangs_does_not_hold_up_the_stop(start: Start, s3: FakeS3) ->
     assert len(list(pipeline.process_spool.path.glob("*.ready"))) == 1
     # As if its process had lived a little longer: the PUT takes effect, and is counted.
     s3.clear()
-    for thread in pipeline._threads:
-        thread.join(SECONDS)
+    pipeline._threads.join(deadline=time.monotonic() + SECONDS)
     assert balance(pipeline.totals()) == (1, 1, 0, 0)
     assert stored(s3) == [b"{}"]

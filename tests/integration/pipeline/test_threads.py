@@ -19,6 +19,7 @@ from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
 from tests.support.s3 import FakeS3
 from workers import pipeline as pipeline_module
+from workers.intake import feeder
 from workers.pipeline import Pipeline
 from workers.spool.counters import Field, Totals
 from workers.spool.spool import Spool
@@ -32,7 +33,7 @@ def test_threads_alive_are_threads_owned(
     pipeline = start(DURABILITY=durability)
     workers = {"worker-1", "worker-2", "worker-3"}
     assert ours() == workers | {"dispatcher", "sealer", "adopter"} | committer
-    assert ours() == {thread.name for thread in pipeline._threads}
+    assert ours() == set(pipeline._threads.alive)
     until(lambda: pipeline.totals()[Field.IDLE_WORKERS] == 3, "idle workers")
     pipeline.stop()
     assert ours() == set()
@@ -53,7 +54,7 @@ def test_the_sealer_and_the_adopter_outlive_errors(
 ) -> None:
     """An error that nobody foresaw costs one round and a line in the log, and not the thread."""
     monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(pipeline_module, "REFRESH_SECONDS", 0.02)
+    monkeypatch.setattr(feeder, "CHECK_SECONDS", 0.02)
     adopt_orphans, totals = Spool.adopt_orphans, Spool.totals
     failures = iter([True, True, True, True])
 

@@ -27,8 +27,9 @@ from tests.integration.pipeline.samples import (
 from tests.support.bench import balance, settings_for
 from tests.support.doubles import DictBucket
 from tests.support.s3 import LOOPBACK, FakeS3, Fault
+from workers.dispatch.rate import FIRST_RETRY_AFTER, MAX_RETRY_AFTER
 from workers.errors import Full, NotConfirmed, NotDurable
-from workers.pipeline import FIRST_RETRY_AFTER, MAX_RETRY_AFTER, Pipeline
+from workers.pipeline import Pipeline
 from workers.segments.segment import Receipt
 from workers.spool.counters import Field
 from workers.upload.compression import unpack
@@ -102,16 +103,16 @@ def test_half_of_all_answers_lost(start: Start, s3: FakeS3) -> None:
 def test_when_one_gets_through_the_waiting_try_at_once(
     start: Start, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody sleeps a long pause out once S3 is back."""
-    monkeypatch.setattr(random, "uniform", lambda _, high: high * 10_000)
+    """All jobs go on once one probe gets through; until then one at a time is tried."""
+    monkeypatch.setattr(random, "uniform", lambda _, high: high)
     s3.faults(OVERLOADED)
     pipeline = start(OBJECT_MAX_PAYLOADS=1, MAX_WORKERS=4)
-    accept(pipeline, *[b"{}"] * 3)
-    until(lambda: pipeline._backoff._waiting == 3, "three waiting workers")
+    accept(pipeline, *[b"{}"] * 20)
+    until(lambda: sum(pipeline._backlog.counts().values()) >= 19, "parked jobs")
     s3.clear()
-    accept(pipeline, b"{}")
-    until_stored(pipeline, 4)
-    assert pipeline.totals()[Field.PUT_FAILURES_THROTTLED] == 3
+    until_stored(pipeline, 20)
+    # Four at once, then probes at growing intervals.
+    assert pipeline.totals()[Field.PUT_FAILURES_THROTTLED] < 15
 
 
 def test_a_full_queue_refuses_and_recovers(start: Start, s3: FakeS3) -> None:
@@ -205,8 +206,8 @@ def test_retry_after_follows_the_drain_rate(
     monkeypatch.setattr(time, "monotonic", lambda: now)
 
     def after(*, seconds_each: float, idle: float = 0.0) -> int:
-        pipeline._finished.clear()
-        pipeline._finished.extend(now - idle - seconds_each * n for n in range(32, 0, -1))
+        pipeline._rate._finished.clear()
+        pipeline._rate._finished.extend(now - idle - seconds_each * n for n in range(32, 0, -1))
         return pipeline.retry_after()
 
     assert after(seconds_each=0.1) == 6

@@ -1,11 +1,10 @@
-"""The pauses between tries: spread, bounded, and over at once when there is no use in waiting."""
+"""The pauses between tries: spread, and bounded."""
 
 import random
 
 import pytest
 
-from workers.dispatch.backoff import BASE_SECONDS, CAP_SECONDS, Backoff
-from workers.errors import Abandoned
+from workers.dispatch.backoff import BASE_SECONDS, CAP_SECONDS, delay
 
 
 def bounds(monkeypatch: pytest.MonkeyPatch, *attempts: int) -> list[tuple[float, float]]:
@@ -17,9 +16,8 @@ def bounds(monkeypatch: pytest.MonkeyPatch, *attempts: int) -> list[tuple[float,
         return 0.0
 
     monkeypatch.setattr(random, "uniform", draw)
-    backoff = Backoff()
     for attempt in attempts:
-        backoff.wait(attempt)
+        delay(attempt)
     return drawn
 
 
@@ -32,15 +30,3 @@ def test_pauses_are_jittered_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pauses_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     """After hours of outage a try comes every half minute at least, and no number explodes."""
     assert bounds(monkeypatch, 10, 10_000) == [(0, CAP_SECONDS)] * 2
-
-
-def test_a_stop_ends_the_waiting() -> None:
-    """Once given up nobody waits, and nobody begins another try."""
-    backoff = Backoff()
-    backoff.check()
-    backoff.record_success()
-    backoff.give_up()
-    with pytest.raises(Abandoned):
-        backoff.wait(20)
-    with pytest.raises(Abandoned):
-        backoff.check()

@@ -100,7 +100,7 @@ def test_no_module_imports_in_a_circle() -> None:
 def test_threads_are_made_in_one_place() -> None:
     """The pipeline owns every thread but those for requests, which are gunicorn's worker's."""
     makers = {"Thread", "Timer"}
-    assert where(of="threading", names=makers) == ["workers/pipeline.py"]
+    assert where(of="threading", names=makers) == ["workers/threads.py"]
     assert where(of="concurrent.futures", names={"ThreadPoolExecutor"}) == [
         "app/servers/granian/serving.py"
     ]

@@ -40,8 +40,8 @@ def test_half_of_the_queue_is_left_for_what_comes_in(make_bench: MakeBench) -> N
         dead.accept(b'{"n":%d}' % number)
     dead.die()
     [process_spool] = living.adopt()
-    living.adoption.feed()
-    living.adoption.feed()
+    living.feed()
+    living.feed()
     assert living.jobs.qsize() == 4
     assert len(process_spool.backlog) == 6
     names = [job.segment.name for job in (living.next_job() for _ in range(4))]
@@ -57,7 +57,7 @@ def test_the_oldest_go_first_whoever_left_them(make_bench: MakeBench) -> None:
         bench.die()
     living = make_bench()
     living.adopt()
-    living.adoption.feed()
+    living.feed()
     assert [living.next_job().segment.name for _ in range(12)] == names
 
 
@@ -82,6 +82,7 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(
         patch.setattr(SegmentFile, "read_seal", fail)
         living.upload_all()
     assert list(bucket.objects) == [key]
+    living.adopt()
     living.upload_all()
     assert balance(living.totals()) == (2, 2, 0, 0)
 
@@ -136,7 +137,7 @@ def test_an_empty_home_is_retired(make_bench: MakeBench) -> None:
     dead.upload_all()
     dead.die()
     living.adopt()
-    living.adoption.feed()
+    living.feed()
     assert living.adoption.process_spools == []
     assert not dead.process_spool.path.exists()
     assert balance(living.totals()) == (1, 1, 0, 0)

@@ -49,15 +49,17 @@ def test_a_board_outlives_its_process(counters: Counters, path: Path) -> None:
 
 def test_the_fields_fit_on_a_board() -> None:
     """Every field has its cell, and the last one room for all its buckets."""
-    assert max(Field) == Field.PUT_BUCKETS
-    assert Field.PUT_BUCKETS + len(PUT_SECONDS) + 1 <= CELLS
-    assert list(Field) == list(range(len(Field)))
+    buckets = range(Field.PUT_BUCKETS, Field.PUT_BUCKETS + len(PUT_SECONDS) + 1)
+    assert sorted({*map(int, Field), *buckets}) == list(range(max(Field) + 1))
+    assert len({*map(int, Field), *buckets}) == len(Field) + len(buckets) - 1
+    assert max(Field) < CELLS
 
 
 def test_the_order_of_the_fields_is_the_format() -> None:
     """A rolling upgrade reads the boards of the version before: fields are only appended."""
     names = ["ACCEPTED", "DEAD", "FINISHING", "OLDEST_MICROSECONDS", "PUT_MICROSECONDS"]
     assert [int(Field[name]) for name in names] == [0, 2, 3, 9, 33]
+    assert (Field.PUT_BUCKETS, Field.PARKED_THROTTLED, Field.PARKED_DISK) == (34, 46, 52)
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -103,7 +103,7 @@ def test_adopted_segments_take_as_much_of_the_budget(make_bench: MakeBench) -> N
     dead.die()
     (process_spool,) = living.adopt()
     assert process_spool.counters[Field.HELD_BYTES] == held
-    living.adoption.feed()
+    living.feed()
     assert living.totals()[Field.HELD_BYTES] == held
     living.upload_all()
     assert living.totals()[Field.HELD_BYTES] == 0

@@ -41,7 +41,7 @@ def test_a_note_that_cannot_be_left_is_no_matter(
     bench.upload_all()
     assert len(letters(bench)) == 1
     assert balance(bench.totals()) == (1, 0, 0, 1)
-    assert bench.backoff.attempts == []
+    assert bench.retries.attempts == []
 
 
 @pytest.mark.parametrize("metadata", [{}, {"segment": "another"}])

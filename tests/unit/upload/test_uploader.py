@@ -58,7 +58,7 @@ def test_what_may_pass_is_tried_again(bench: Bench, bucket: DictBucket) -> None:
     receipt = bench.accept(b"{}")[0]
     bench.upload_all()
     assert lines_of(bucket, receipt) == [b"{}"]
-    assert bench.backoff.attempts == [1, 2, 3]
+    assert bench.retries.attempts == [1, 2, 3]
     assert bench.totals()[Field.PUT_FAILURES_THROTTLED] == 2
     assert bench.totals()[Field.PUT_FAILURES_DENIED] == 1
 
@@ -81,7 +81,7 @@ def test_another_version_s_compression_is_still_ours(
     bench, upgraded = make_bench(), make_bench()
     bucket.lost_answers.add(1)
     bench.accept(*[b'{"n":1}'] * 100)
-    bench.backoff.request_timeout = 0
+    bench.retries.limit = 0
     with pytest.raises(Abandoned):
         bench.upload_all()
     bench.die()

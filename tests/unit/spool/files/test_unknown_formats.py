@@ -113,7 +113,7 @@ def test_a_strange_frame_before_a_seal_is_found_by_the_upload(
     path = leave(newer, suffix=READY)
     content = with_a_strange_frame_before_its_seal(path)
     living.adopt()
-    living.adoption.feed()
+    living.feed()
     with pytest.raises(Abandoned):
         living.upload(living.next_job())
     assert path.read_bytes() == content
@@ -163,7 +163,7 @@ def test_sums_of_an_unknown_format_are_left(
     retired.write_text(json.dumps(document))
     living.adopt()
     living.upload_all()
-    living.adoption.feed()
+    living.feed()
     assert json.loads(retired.read_bytes()) == document
     assert dead.process_spool.path.exists()
     assert balance(living.totals()) == (1, 1, 0, 0)
@@ -178,7 +178,7 @@ def test_a_directory_with_files_of_an_unknown_kind_is_not_removed(make_bench: Ma
     strange = dead.process_spool.path / (segment_name(1) + ".sealed2")
     strange.touch()
     living.adopt()
-    living.adoption.feed()
+    living.feed()
     assert strange.exists()
     assert dead.process_spool.path.exists()
 
@@ -195,7 +195,7 @@ def test_what_the_version_before_left_is_read(make_bench: MakeBench, bucket: Dic
     (living.spool.root / RETIRED).write_text(json.dumps(sums))
     living.adopt()
     living.upload_all()
-    living.adoption.feed()
+    living.feed()
     assert len(bucket.objects) == 1
     assert balance(living.totals()) == (6, 4, 0, 2)
     assert not dead.process_spool.path.exists()

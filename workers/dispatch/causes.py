@@ -1,0 +1,30 @@
+"""Why a job could not go, and which other jobs could not go for the same cause. Pure functions."""
+
+from workers.dispatch.jobs import Job, Key
+from workers.errors import StoreUnavailable
+
+# Words for why a job is parked, as in the metrics: those of S3's failures, and the spool's own.
+DISK = "disk"
+PARKED_REASONS = ("throttled", "denied", "bucket", "server", "network", "other", DISK)
+# What a whole bucket fails for; any success in it disproves all of them.
+_OF_BUCKET = frozenset({"throttled", "bucket", "server", "network"})
+
+
+def keys_of(bucket: str, stream: str, *, is_stored: bool) -> tuple[Key, ...]:
+    """Return the shared causes that may hold a job up: once it is stored only the disk can."""
+    return ((DISK,),) if is_stored else (("s3", bucket), ("denied", bucket, stream))
+
+
+def cause_of(job: Job, error: Exception) -> tuple[Key | None, str]:
+    """Return the cause that a failure shows, None where it is the job's own; and its reason."""
+    header = job.segment.header
+    if isinstance(error, StoreUnavailable):
+        if error.reason in _OF_BUCKET:
+            return ("s3", header.bucket), error.reason
+        if error.reason == "denied":
+            return ("denied", header.bucket, header.stream), error.reason
+        return None, "other"
+    if isinstance(error, OSError):
+        # A file that cannot be read says nothing of others; a removal that fails does.
+        return ((DISK,) if job.outcome is not None else None), DISK
+    return None, "other"

@@ -1,0 +1,106 @@
+"""Feeds the queue: age, room and the backlog become jobs, in the thread `sealer`.
+
+The backlog are parked jobs that are due, then what dead processes left, oldest first.
+"""
+
+import logging
+import time
+
+from workers.dispatch.backlog import Backlog
+from workers.dispatch.causes import PARKED_REASONS
+from workers.dispatch.jobs import Job, JobQueue
+from workers.intake.intake import Intake
+from workers.spool.adoption import Adoption
+from workers.spool.counters import Field
+from workers.spool.local_store import LocalStore
+
+log = logging.getLogger(__name__)
+
+# Jobs of one round: each is read from the disk, and open segments must not wait too long.
+MAX_ROUND = 64
+CHECK_SECONDS = 1.0
+
+
+class Feeder:
+    """`run` is the body of the thread `sealer`; the rest can be called without a thread."""
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        backlog: Backlog,
+        adoption: Adoption,
+        store: LocalStore,
+        jobs: JobQueue,
+    ) -> None:
+        self._intake = intake
+        self._backlog = backlog
+        self._adoption = adoption
+        self._store = store
+        self._jobs = jobs
+        # At a stop what is another process's stays on the disk.
+        self.feeds_adopted = True
+        self._ends_when_idle = False
+
+    def run(self) -> None:
+        """Seal and feed until a stop has nothing left to feed, or gives up."""
+        check_at = 0.0
+        while not self._is_over():
+            due = self._intake.seal_due()
+            try:
+                self.feed()
+                self._adoption.retire_finished()
+                if time.monotonic() >= check_at:
+                    self.check()
+                    check_at = time.monotonic() + CHECK_SECONDS
+            except Exception:
+                log.exception("sealer failed; it goes on")
+            pauses = (due, self._backlog.next_due(), CHECK_SECONDS)
+            self._intake.wait_due(min(pause for pause in pauses if pause is not None))
+
+    def feed(self) -> None:
+        """Offer jobs until the queue wants no more, or there are none. Blocks on the disk."""
+        for _ in range(MAX_ROUND):
+            if not self._has_due():
+                self._intake.backlog_is_served()
+                return
+            if not self._intake.wants_backlog():
+                return
+            job = self._next()
+            if job is not None and self._backlog.admit(job) and not self._intake.offer(job):
+                self._backlog.put_back(job)
+                return
+        self._intake.wake()
+
+    def check(self) -> None:
+        """See whether the store takes anything, and publish what is parked. Blocks on the disk."""
+        self._store.check()
+        counts = self._backlog.counts()
+        for reason in PARKED_REASONS:
+            self._store.counters[Field[f"PARKED_{reason.upper()}"]] = counts[reason]
+
+    def end_when_idle(self) -> None:
+        """Let `run` return once no job is parked, queued or under way."""
+        self._ends_when_idle = True
+
+    def _is_over(self) -> bool:
+        if self._backlog.has_given_up:
+            return True
+        # In this order: a job is parked before it is settled.
+        is_idle = self._ends_when_idle and self._jobs.unfinished_tasks == 0
+        return is_idle and self._backlog.is_empty
+
+    def _has_due(self) -> bool:
+        due = self._backlog.next_due()
+        return due == 0.0 or (self.feeds_adopted and self._adoption.is_waiting)
+
+    def _next(self) -> Job | None:
+        parked = self._backlog.next()
+        if parked is None:
+            return self._adoption.next() if self.feeds_adopted else None
+        try:
+            return self._store.load(parked)
+        except OSError:
+            log.exception("cannot read a segment", extra={"segment": parked.name})
+            self._backlog.return_unread(parked)
+            return None
