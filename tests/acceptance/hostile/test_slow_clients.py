@@ -200,11 +200,11 @@ def test_clients_that_leave_leave_nothing_behind(service: Service, name: str) ->
 def test_who_does_not_read_is_let_go(service_factory: ServiceFactory) -> None:
     """A client that reads no answers loses its connection in time, and others are served again."""
     service = service_factory.start(
-        REQUEST_SECONDS=1, GUNICORN_CMD_ARGS="--threads 2 --worker-connections 3 --keep-alive 1"
+        REQUEST_SECONDS=1, GUNICORN_CMD_ARGS="--threads 2 --worker-connections 5 --keep-alive 1"
     )
     flood = head("GET", "/metrics") * 2000
     with contextlib.ExitStack() as stack:
-        for _ in range(3):
+        for _ in range(5):
             wire = stack.enter_context(Wire(service.port))
             wire.set_option(socket.SO_RCVBUF, struct.pack("i", 4096))
             with contextlib.suppress(OSError):
