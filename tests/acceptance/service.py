@@ -96,9 +96,9 @@ def assert_promise_kept(service: Service, s3: FakeS3, floods: Flood | Iterable[F
     Raises:
         AssertionError: a payload answered 202 is not stored once, or the books say otherwise.
     """
-    told = [floods] if isinstance(floods, Flood) else list(floods)
+    given = [floods] if isinstance(floods, Flood) else list(floods)
     stats = settle(service)
-    verdict = judge(told, s3, service.environ()["S3_BUCKET"])
+    verdict = judge(given, s3, service.environ()["S3_BUCKET"])
     verdict.assert_clean()
     assert verdict.acked <= stats["accepted"] <= verdict.acked + verdict.unknown
     assert stats["stored"] == stats["accepted"] == verdict.stored

@@ -75,7 +75,7 @@ def test_a_full_queue_refuses_all_there_is_until_room_is_made(
 
 
 def test_a_collection_that_never_fits_is_a_413(service_factory: ServiceFactory) -> None:
-    """Where waiting would not help the client is not told to come back."""
+    """Where waiting would not help, the answer has no Retry-After."""
     service = service_factory.start(**TINY)
     assert "never fit" in problem(service.post("/payloads", [{}] * 100), 413)["detail"]
     assert service.post("/payloads", [{}] * 15).status == 202
@@ -93,7 +93,7 @@ def test_one_stuck_stream_does_not_hold_up_another(
     service.wait_stats(lambda stats: stats["stored"] == 100)
     assert service.stats()["pending"] == 20
     s3.clear()
-    # The next success tells whoever waits for S3 to get well that it has.
+    # The next success wakes the workers that wait for S3.
     last = Flood(service.port, Plan(requests=1, streams=("a",))).run()
     assert_promise_kept(service, s3, [stuck, others, last])
 

@@ -34,7 +34,7 @@ def refuses_to_start(service: Service) -> str:
 
 
 def test_all_mistakes_are_named_at_once(service_factory: ServiceFactory) -> None:
-    """Whatever is wrong, of whatever kind, is in the one message, each setting once."""
+    """Every mistake of every kind is in the one message, each setting once."""
     wrong: dict[str, Any] = {
         "S3_BUCKET": "Not_A_Bucket",
         "MAX_WORKERS": "many",

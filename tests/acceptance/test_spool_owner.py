@@ -36,7 +36,7 @@ def test_removed_lock_files_lose_nothing(service_factory: ServiceFactory, s3: Fa
 
 
 class OtherUser(Service):
-    """A service that root starts for the user nobody, by a Python that nobody can read."""
+    """A service that root starts for the user nobody, by a Python that this user can read."""
 
     python = ""
 

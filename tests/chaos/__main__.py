@@ -50,8 +50,8 @@ class Progress:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + (TERMINAL_SECONDS if self._terminal else FILE_SECONDS)
-            told = "" if acknowledged is None else f", {acknowledged:,} payloads acknowledged"
-            self._say(f"{faults:,} faults{told}")
+            answered = "" if acknowledged is None else f", {acknowledged:,} payloads acknowledged"
+            self._say(f"{faults:,} faults{answered}")
 
     def end(self, found: Figures) -> None:
         """Say how it ended."""

@@ -24,7 +24,7 @@ TRIALS = 400
 
 
 def test_only_what_was_harmed_is_lost_and_it_is_dead() -> None:
-    """Whatever is wrong with one file costs its lines at most, and no count says stored of them."""
+    """Damage to one file costs its lines at most, and no count says stored of them."""
     figures = run_model(TRIALS, make=HarmedTrial)
     assert figures.acknowledged > 50 * TRIALS
     assert (figures.lost, figures.stored_twice, figures.faults) == (0, 0, ())

@@ -144,7 +144,7 @@ class DirectoryForgotten(SimDisk):
 
 
 class Trusting(MemoryS3):
-    """Says 412 as S3 does; the uploader is told that all is well."""
+    """Answers 412 as S3 does, and the uploader takes it for success."""
 
     def put(self, *args: Any, **kwargs: Any) -> PutAnswer:
         try:

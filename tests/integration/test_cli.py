@@ -124,7 +124,7 @@ def test_a_receipt_s_payloads_are_printed(run: Run, pipeline: Pipeline) -> None:
 def test_a_receipt_that_is_not_stored_says_where_it_is(
     run: Run, pipeline: Pipeline, s3: FakeS3
 ) -> None:
-    """What is on its way is told with the place that it is on its way to."""
+    """The answer for a payload on its way has the place where it will be."""
     s3.faults(Fault(kind="error"))
     id, name = accept(pipeline, b"{}")
     result = run("receipt", id)
@@ -137,7 +137,7 @@ def test_a_receipt_that_is_not_stored_says_where_it_is(
 
 @pytest.mark.parametrize("id", ["x", "a.1.1.b"])
 def test_a_receipt_that_is_none(run: Run, id: str) -> None:
-    """What nobody was given is said so."""
+    """An id that was never issued is reported as unknown."""
     result = run("receipt", id)
     assert (result.exit_code, result.stderr) == (1, "Error: there is no such receipt\n")
 
@@ -211,7 +211,7 @@ def test_a_check_names_what_is_missing(run: Run, s3: FakeS3, fault: Fault, words
 
 
 def test_a_check_with_s3_down(run: Run, s3: FakeS3) -> None:
-    """Where nobody listens, the endpoint is named."""
+    """Where no server listens, the endpoint is named."""
     s3.stop_listening()
     result = run("check")
     assert result.exit_code == 1

@@ -29,7 +29,7 @@ from workers.upload.compression import compressed_size
 from workers.upload.uploader import Uploader
 
 
-class PromptJournal(Committer):
+class ImmediateCommitter(Committer):
     """The real committer, run to the end of its inbox as soon as anything is in there."""
 
     def append(self, runs: list[Run]) -> DurabilityFuture:
@@ -78,7 +78,7 @@ def estimator_for(settings: Settings, store: DiskStore) -> Estimator:
 class Bench:
     """One process's pipeline in pieces: what its threads would do is done when it is called for.
 
-    `committed=False` leaves collections in the journal's inbox until `journal.step()`.
+    Everything accepted is committed at once.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Bench:
         self.store = DiskStore(self.spool, max_bytes=self.settings.spool_max_bytes)
         self.process_spool = self.store.directory
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
-        self.committer = PromptJournal(self.store)
+        self.committer = ImmediateCommitter(self.store)
         self.estimator = estimator_for(self.settings, self.store)
         self.retries = Retries()
         self.now = 0.0
@@ -136,7 +136,7 @@ class Bench:
         return self.intake.take(stream, lines, count=len(payloads)).result()
 
     def age(self) -> None:
-        """Make every open segment older than anybody's patience, and seal what is due."""
+        """Make every open segment older than `OBJECT_MAX_AGE_SECONDS`, and seal what is due."""
         for segment in self.process_spool.unfinished():
             segment.created_at -= 1e6
         self.intake.seal_due()
@@ -163,7 +163,7 @@ class Bench:
         self.adoption.retire_finished()
 
     def upload_all(self) -> None:
-        """Seal and upload everything, adopted homes' segments too."""
+        """Seal and upload everything, adopted segments too."""
         self.age()
         self.feed()
         while not self.jobs.empty():
@@ -184,7 +184,7 @@ class Bench:
         self.process_spool.leave()
 
     def adopt(self) -> list[ProcessSpool]:
-        """Look for dead processes' homes once; return those that are ours now."""
+        """Look once for spools of ended processes; return those that are ours now."""
         self.adoption.look(stopping=lambda: False)
         return self.adoption.process_spools
 

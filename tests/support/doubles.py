@@ -99,7 +99,7 @@ class QuickDisk(Disk):
 
 
 class BadDisk(Disk):
-    """A real disk that is full, or fails to sync, when told so; `log` has what was done to it."""
+    """A real disk that is full, or fails to sync, on demand; `log` has what was done to it."""
 
     def __init__(self) -> None:
         self.log: list[str] = []

@@ -18,7 +18,7 @@ from typing import Literal, Self
 from tests.support.outcomes import NO_RETRY_AFTER, Outcome, read_answer
 from tests.support.s3 import LOOPBACK
 
-# Long enough to spare the processors while nobody listens, too short to be missed.
+# Long enough to spare the processors while no server listens, too short to matter.
 RECONNECT_SECONDS = 0.02
 
 

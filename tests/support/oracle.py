@@ -1,4 +1,4 @@
-"""The judge of exactly-once: what clients were told against what lies in the bucket.
+"""The judge of exactly-once: what clients were answered against what is in the bucket.
 
 Knows the promise (202: stored once, where the receipt says; refused: not stored), not the service.
 """
@@ -66,18 +66,18 @@ class Verdict:
 
 
 def judge(floods: Flood | Sequence[Flood], s3: FakeS3, bucket: str | None = None) -> Verdict:
-    """Compare all that these floods were told with all that the bucket holds.
+    """Compare all that these floods were answered with all that the bucket holds.
 
     Lines of others are not its business. Call it when the floods have ended and the service has
     nothing pending. Blocks while it fetches and reads the whole bucket.
     """
-    told = [floods] if isinstance(floods, Flood) else list(floods)
+    given = [floods] if isinstance(floods, Flood) else list(floods)
     bucket = bucket or s3.bucket
-    places, altered = _find(told, s3, bucket)
-    told_of = [(flood, outcome) for flood in told for outcome in flood.outcomes]
+    places, altered = _find(given, s3, bucket)
+    outcomes = [(flood, outcome) for flood in given for outcome in flood.outcomes]
     ids: dict[str, list[str]] = {"acked": [], "refused": [], "unknown": []}
     misplaced: list[str] = []
-    for flood, outcome in told_of:
+    for flood, outcome in outcomes:
         ids[outcome.verdict] += map(flood.name, outcome.numbers)
         if outcome.verdict == "acked":
             misplaced += _misplaced(flood, outcome, places)
@@ -93,7 +93,7 @@ def judge(floods: Flood | Sequence[Flood], s3: FakeS3, bucket: str | None = None
         ],
         misplaced=misplaced,
         altered=altered,
-        malformed=[fault for flood in told for fault in flood.malformed],
+        malformed=[fault for flood in given for fault in flood.malformed],
     )
 
 

@@ -14,7 +14,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:
-    """Find a port nobody listens on, below those that outgoing connections are given.
+    """Find a port that is free, below those that outgoing connections are given.
 
     A client that retries while the service is down could otherwise be given the service's own port,
     and so keep it, or even connect to itself (net.ipv4.ip_local_port_range begins at 32768).

@@ -47,7 +47,7 @@ def raw_deflate(data: bytes) -> bytes:
 def test_every_form_of_a_collection_is_stored_as_sent(
     service: Service, bucket: FakeS3, body: bytes, headers: dict[str, str]
 ) -> None:
-    """Whatever the form and the encoding: 202, and each payload is a line, byte for byte."""
+    """In every form and encoding: 202, and each payload is a line, byte for byte."""
     answer = service.post("/payloads", body, headers=headers)
     assert answer.status == 202, answer
     lines = stored(service, bucket, answer)

@@ -7,7 +7,7 @@ from tests.support.service import Service
 
 REQUEST_SECONDS = 1.0
 # What a loaded machine may take beyond it.
-PATIENCE = 20.0
+MAX_WAIT = 20.0
 MIB = 1 << 20
 LINE = b'{"half":1}\n'
 NDJSON = {"Content-Type": "application/x-ndjson"}

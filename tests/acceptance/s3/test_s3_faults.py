@@ -221,7 +221,7 @@ def letters(service: Service) -> dict[str, tuple[dict[str, Any], list[bytes]]]:
 def test_what_s3_refuses_for_good_is_a_dead_letter(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
-    """It is on disk with the reason, counted, logged and told by its receipt; others go on."""
+    """It is on disk with the reason, counted, logged and in its receipt; others go on."""
     service = service_factory.start(DURABILITY=durability, **SMALL)
     bad = Flood(service.port, Plan(requests=60, payloads=5, streams=("bad",))).run()
     good = Flood(service.port, Plan(requests=60, payloads=5, streams=("good",))).run()

@@ -30,7 +30,7 @@ def test_idle_keep_alive_connections_do_not_hold_up_a_stop(service_factory: Serv
 def test_clients_that_do_not_close_hold_nobody_up(
     service_factory: ServiceFactory, s3: FakeS3
 ) -> None:
-    """Told that it is over they stay connected: others are served, and a stop stores all."""
+    """They stay connected after `Connection: close`: others are served, and a stop stores all."""
     service = service_factory.start(
         DURABILITY="memory", OBJECT_MAX_AGE_SECONDS=60, REQUEST_SECONDS=2
     )
@@ -65,7 +65,7 @@ def test_from_the_signal_on_the_port_refuses(service_factory: ServiceFactory) ->
 
 
 def refused(port: int) -> bool:
-    """Say whether nobody listens."""
+    """Say whether connections are refused."""
     with contextlib.suppress(ConnectionResetError):
         try:
             Wire(port).close()

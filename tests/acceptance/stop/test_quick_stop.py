@@ -51,7 +51,7 @@ def test_a_quick_stop_loses_nothing_either(
 def test_a_second_signal_does_not_cut_the_drain_short(
     service_factory: ServiceFactory, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:
-    """Whoever is impatient while the service drains loses nothing, however long the drain takes.
+    """A second signal while the service drains loses nothing, however long the drain takes.
 
     gunicorn's master gives its workers two seconds more when SIGINT or SIGQUIT follows SIGTERM.
     """
@@ -102,7 +102,7 @@ def test_a_quick_stop_ends_by_itself(service_factory: ServiceFactory) -> None:
 
 
 def test_a_quick_stop_is_no_error(service_factory: ServiceFactory) -> None:
-    """Whatever is asked while SIGQUIT is carried out gets its answer, a 503, or no connection."""
+    """A request while SIGQUIT is carried out gets its answer, a 503, or no connection."""
     service = service_factory.start()
     seen: collections.Counter[int] = collections.Counter()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.disk.faults import PATIENCE_SECONDS, FaultyDisk
+from tests.chaos.disk.faults import MAX_WAIT_SECONDS, FaultyDisk
 from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
 from workers.pipeline import Pipeline
@@ -23,7 +23,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
 def pipeline(tmp_path: Path, bucket: DictBucket, disk: FaultyDisk) -> Iterator[Pipeline]:
     """Run a pipeline with all its threads on that disk."""
     del disk
-    settings = settings_for(tmp_path / "spool", MAX_WORKERS=2, DRAIN_SECONDS=PATIENCE_SECONDS)
+    settings = settings_for(tmp_path / "spool", MAX_WORKERS=2, DRAIN_SECONDS=MAX_WAIT_SECONDS)
     pipeline = Pipeline(settings, bucket=bucket)
     pipeline.start()
     yield pipeline

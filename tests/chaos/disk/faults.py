@@ -15,11 +15,11 @@ from workers.spool.disk import Disk
 from workers.spool.segment_file import READY
 from workers.upload.compression import unpack
 
-PATIENCE_SECONDS = 20
+MAX_WAIT_SECONDS = 20
 
 
 class FaultyDisk(Disk):
-    """A real disk whose syncs fail or wait when told so, and which fills up in mid-write."""
+    """A real disk whose syncs fail or wait on demand, and which fills up in mid-write."""
 
     def __init__(self) -> None:
         self.failing = False
@@ -43,7 +43,7 @@ class FaultyDisk(Disk):
         if self.slow:
             word = threading.Event()
             self.syncing.put(word)
-            assert word.wait(PATIENCE_SECONDS)
+            assert word.wait(MAX_WAIT_SECONDS)
         super().sync(file)
 
 

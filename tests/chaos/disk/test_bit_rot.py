@@ -109,7 +109,7 @@ def test_rot_in_the_seal_costs_nothing(
 def test_rot_in_the_header_loses_no_trace(
     make_bench: Callable[..., Bench], bucket: DictBucket, suffix: str, byte: int
 ) -> None:
-    """Nobody knows any more where the lines belong: all are dead, and the file is kept whole."""
+    """It is unknown where the lines belong: all are dead, and the file is kept whole."""
     path, _ = leave(make_bench(), suffix=suffix)
     rot(path, frame=HEADER, byte=byte)
     damaged = path.read_bytes()

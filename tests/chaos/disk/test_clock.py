@@ -36,18 +36,18 @@ def test_names_rise_whatever_the_clock_does(
     now = 1_790_000_000 * 10**9
     bench = make_bench(OBJECT_MAX_PAYLOADS=1)
     set_clock(now)
-    told = [bench.accept(b'{"n":1}')]
+    answered = [bench.accept(b'{"n":1}')]
     set_clock(now + jump)
-    told += [bench.accept(b'{"n":2}'), bench.accept(b'{"n":3}')]
+    answered += [bench.accept(b'{"n":2}'), bench.accept(b'{"n":3}')]
     set_clock(now)
-    told += [bench.accept(b'{"n":4}')]
-    names = [given[0].header.name for given in told]
+    answered += [bench.accept(b'{"n":4}')]
+    names = [given[0].header.name for given in answered]
     assert names == sorted(set(names))
     created = [created_microseconds(name) for name in names]
     assert created == sorted(set(created))
     bench.upload_all()
     assert stored(bucket) == {
-        where(given)[0]: b'{"n":%d}' % number for number, given in enumerate(told, 1)
+        where(given)[0]: b'{"n":%d}' % number for number, given in enumerate(answered, 1)
     }
     assert balance(bench.totals()) == (4, 4, 0, 0)
 
@@ -59,18 +59,18 @@ def test_a_clock_that_went_back_over_a_restart(
     now = 1_790_000_000 * 10**9
     set_clock(now)
     bench = make_bench()
-    told = {where(bench.accept(b'{"n":1}'))[0]: b'{"n":1}'}
+    answered = {where(bench.accept(b'{"n":1}'))[0]: b'{"n":1}'}
     bench.die()
     set_clock(now - DAY)
     after = make_bench()
-    told[where(after.accept(b'{"n":2}'))[0]] = b'{"n":2}'
+    answered[where(after.accept(b'{"n":2}'))[0]] = b'{"n":2}'
     set_clock(now)
-    told[where(after.accept(b'{"n":3}', stream="t"))[0]] = b'{"n":3}'
+    answered[where(after.accept(b'{"n":3}', stream="t"))[0]] = b'{"n":3}'
     after.adopt()
     after.upload_all()
-    assert len(told) == 3
-    assert stored(bucket) == told
-    assert len({key.partition("dt=")[2][:10] for key, _ in told}) == 2
+    assert len(answered) == 3
+    assert stored(bucket) == answered
+    assert len({key.partition("dt=")[2][:10] for key, _ in answered}) == 2
     assert balance(after.totals()) == (3, 3, 0, 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.disk.faults import PATIENCE_SECONDS, FaultyDisk, stored, where
+from tests.chaos.disk.faults import MAX_WAIT_SECONDS, FaultyDisk, stored, where
 from tests.support import wait_until
 from tests.support.bench import Bench, balance, settings_for
 from tests.support.doubles import DictBucket
@@ -42,7 +42,7 @@ def test_a_failed_sync_keeps_what_was_answered_for(
     tmp_path: Path, bucket: DictBucket, disk: FaultyDisk
 ) -> None:
     """It stays on the disk and is stored after the next start; what was refused is gone."""
-    settings = settings_for(tmp_path / "spool", DRAIN_SECONDS=PATIENCE_SECONDS)
+    settings = settings_for(tmp_path / "spool", DRAIN_SECONDS=MAX_WAIT_SECONDS)
     pipeline = Pipeline(settings, bucket=bucket)
     pipeline.start()
     kept = pipeline.take("s", b"kept\n", count=1).result()
@@ -51,8 +51,8 @@ def test_a_failed_sync_keeps_what_was_answered_for(
         pipeline.take("s", b"refused\n", count=1).result()
     began = time.monotonic()
     pipeline.stop()
-    # Nobody waits for a segment that can no longer be frozen.
-    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    # The stop does not wait for a segment that can no longer be frozen.
+    assert time.monotonic() - began < MAX_WAIT_SECONDS / 2
     assert bucket.objects == {}
     disk.failing = False
     after = Bench(tmp_path / "spool", bucket=bucket)
@@ -63,7 +63,7 @@ def test_a_failed_sync_keeps_what_was_answered_for(
 
 
 def test_no_answer_overtakes_its_sync(pipeline: Pipeline, disk: FaultyDisk) -> None:
-    """While a sync lasts nobody is answered, and who came during it waits for the next one."""
+    """While a sync lasts no request is answered; later ones wait for the next sync."""
     answered: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def post(line: bytes) -> None:
@@ -73,20 +73,20 @@ def test_no_answer_overtakes_its_sync(pipeline: Pipeline, disk: FaultyDisk) -> N
     disk.slow = True
     first = threading.Thread(target=post, args=(b"1\n",))
     first.start()
-    first_sync = disk.syncing.get(timeout=PATIENCE_SECONDS)
+    first_sync = disk.syncing.get(timeout=MAX_WAIT_SECONDS)
     others = [threading.Thread(target=post, args=(line,)) for line in (b"2\n", b"3\n")]
     for thread in others:
         thread.start()
     inbox = pipeline._committer._inbox  # type: ignore[attr-defined]
-    wait_until(lambda: inbox.qsize() == 2, timeout=PATIENCE_SECONDS, what="two more to commit")
+    wait_until(lambda: inbox.qsize() == 2, timeout=MAX_WAIT_SECONDS, what="two more to commit")
     assert answered.empty()
     first_sync.set()
-    second_sync = disk.syncing.get(timeout=PATIENCE_SECONDS)
-    first.join(PATIENCE_SECONDS)
+    second_sync = disk.syncing.get(timeout=MAX_WAIT_SECONDS)
+    first.join(MAX_WAIT_SECONDS)
     assert answered.get_nowait() == b"1\n"
     assert answered.empty()
     disk.slow = False
     second_sync.set()
     for thread in others:
-        thread.join(PATIENCE_SECONDS)
+        thread.join(MAX_WAIT_SECONDS)
     assert {answered.get_nowait(), answered.get_nowait()} == {b"2\n", b"3\n"}

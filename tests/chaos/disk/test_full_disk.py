@@ -25,15 +25,15 @@ def test_a_full_disk_refuses_and_recovers_alone(
     """However little of a frame still fits: it is refused, and what was answered for is stored."""
     disk = FaultyDisk()
     bench = make_bench(disk)
-    told = {where(bench.accept(b'{"n":1}'))[0]: b'{"n":1}'}
+    answered = {where(bench.accept(b'{"n":1}'))[0]: b'{"n":1}'}
     disk.room = room
     with pytest.raises(NotDurable, match="No space left on device"):
         bench.accept(b'{"refused":true,"pad":"xxxxxxxx"}')
     assert bench.process_spool.counters[Field.ACCEPTED] == 1
     disk.room = None
-    told[where(bench.accept(b'{"n":2}'))[0]] = b'{"n":2}'
+    answered[where(bench.accept(b'{"n":2}'))[0]] = b'{"n":2}'
     bench.upload_all()
-    assert stored(bucket) == told
+    assert stored(bucket) == answered
     assert balance(bench.totals()) == (2, 2, 0, 0)
     assert quarantined(bench) == []
 
@@ -42,7 +42,7 @@ def test_a_full_disk_and_then_a_kill(make_bench: Callable[..., Bench], bucket: D
     """What was refused does not come back with the next process."""
     disk = FaultyDisk()
     bench = make_bench(disk)
-    told = {where(bench.accept(b'{"n":1}'))[0]: b'{"n":1}'}
+    answered = {where(bench.accept(b'{"n":1}'))[0]: b'{"n":1}'}
     disk.room = 60
     with pytest.raises(NotDurable):
         bench.accept(b'{"refused":1}', b'{"refused":2}', b'{"refused":3}', b'{"refused":4}')
@@ -50,7 +50,7 @@ def test_a_full_disk_and_then_a_kill(make_bench: Callable[..., Bench], bucket: D
     after = make_bench()
     after.adopt()
     after.upload_all()
-    assert stored(bucket) == told
+    assert stored(bucket) == answered
     assert balance(after.totals()) == (1, 1, 0, 0)
 
 
@@ -80,14 +80,14 @@ class Unaware(Disk):
 
 def fill(bench: Bench) -> tuple[dict[tuple[str, int], bytes], str]:
     """Accept until the first refusal; return what was answered for, and why no more was."""
-    told = {}
+    answered = {}
     for number in range(100):
         payload = b'{"n":%d,"pad":"%b"}' % (number, b"x" * 100_000)
         try:
-            told[where(bench.accept(payload))[0]] = payload
+            answered[where(bench.accept(payload))[0]] = payload
         except NotDurable as refusal:
-            return told, str(refusal)
-    return told, "never refused"
+            return answered, str(refusal)
+    return answered, "never refused"
 
 
 @pytest.mark.parametrize("disk_type", [Disk, Unaware])
@@ -99,17 +99,17 @@ def test_a_file_system_that_is_really_full(
         bench = Bench(
             tmp_path / "spool", bucket=bucket, disk=disk_type(), OBJECT_TARGET_BYTES=256 << 10
         )
-        told, refusal = fill(bench)
+        answered, refusal = fill(bench)
         assert "No space left on device" in refusal
-        assert 20 < len(told) < 42
+        assert 20 < len(answered) < 42
         # A process can still start where there is no room for anybody's lines.
         other = Bench(tmp_path / "spool", bucket=bucket, disk=disk_type())
         bench.upload_all()
-        told[where(bench.accept(b'{"last":1}'))[0]] = b'{"last":1}'
-        told[where(other.accept(b'{"other":1}'))[0]] = b'{"other":1}'
+        answered[where(bench.accept(b'{"last":1}'))[0]] = b'{"last":1}'
+        answered[where(other.accept(b'{"other":1}'))[0]] = b'{"other":1}'
         bench.upload_all()
         other.upload_all()
-        assert stored(bucket) == told
-        assert balance(bench.totals()) == (len(told), len(told), 0, 0)
+        assert stored(bucket) == answered
+        assert balance(bench.totals()) == (len(answered), len(answered), 0, 0)
         bench.die()
         other.die()

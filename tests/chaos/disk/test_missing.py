@@ -32,7 +32,7 @@ class OtherBoot(QuickDisk):
 
 
 class Unreadable(QuickDisk):
-    """A disk that does not give some files back for as long as it is told so."""
+    """A disk that does not give some files back while a test says so."""
 
     def __init__(self, number: int) -> None:
         self.number = number

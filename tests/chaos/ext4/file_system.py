@@ -35,7 +35,7 @@ class Ext4:
             os.close(directory)
 
     def unmount(self) -> None:
-        """Unmount it, if need be from under whoever still uses it."""
+        """Unmount it, even while processes still use it."""
         if os.path.ismount(self.path):
             busy = subprocess.run(["umount", self.path], capture_output=True, check=False)
             if busy.returncode:

@@ -121,7 +121,7 @@ def serve(spool: str, bucket: str, first_id: int) -> None:
 
 
 def _is_done(pipeline: Pipeline) -> bool:
-    """Whether all is stored: counted so, and no file left that nobody has counted yet."""
+    """Whether all is stored: counted so, and no file is left that is not counted yet."""
     left = [path for path in pipeline.spool.root.glob("*/*") if path.suffix in (OPEN, READY)]
     return not left and pipeline.totals().pending == 0
 
@@ -139,8 +139,8 @@ def _post(pipeline: Pipeline, ids: Iterator[int]) -> None:
         except Full:
             time.sleep(0.001)
             continue
-        told = [[receipt.header.key, receipt.first_line, receipt.count] for receipt in receipts]
-        os.write(1, json.dumps([numbers, told]).encode() + b"\n")
+        answered = [[receipt.header.key, receipt.first_line, receipt.count] for receipt in receipts]
+        os.write(1, json.dumps([numbers, answered]).encode() + b"\n")
 
 
 class Service:

@@ -31,9 +31,9 @@ class HarmedTrial(Trial):
         self._kept: set[str] = set()
 
     def run(self) -> Findings:
-        """Play the trial; damage that nobody can look at is a fault as well."""
+        """Play the trial; damage that cannot be examined is a fault as well."""
         found = super().run()
-        # Beside a file that is not read nobody can tell an unfinished write from a lost one.
+        # Without reading the file, an unfinished write looks the same as a lost one.
         if self._unread:
             found.faults[:] = [one for one in found.faults if not one.startswith("quarantined")]
         found.faults.extend(f"{name} was not kept" for name in sorted(self._kept - self._seen()))

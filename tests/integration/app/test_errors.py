@@ -11,7 +11,7 @@ from tests.integration.app.application import Start, problem
 def test_a_fault_of_ours_is_a_500_without_a_traceback(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client is told no more than that; the log has the traceback and the request's id."""
+    """The client learns no more than that; the log has the traceback and the request's id."""
     service = start()
 
     def fail(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""What a probe and Prometheus are told."""
+"""What probes and Prometheus read."""
 
 from prometheus_client.parser import text_string_to_metric_families
 

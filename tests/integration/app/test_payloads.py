@@ -46,7 +46,7 @@ def test_a_receipt_through_its_states(start: Start, s3: FakeS3, tmp_path: Path) 
 
 
 def test_a_bent_receipt_is_a_404(start: Start) -> None:
-    """What nobody was given is not found, whatever S3 holds."""
+    """An id that was never issued is not found, even if S3 has such an object."""
     service = start()
     where = service.post([{}]).headers["Location"]
     for bent in (where[:-1] + ("0" if where[-1] != "0" else "1"), where + "0", "/receipts/x"):

@@ -31,7 +31,7 @@ def start(
         return pipeline
 
     yield start
-    # Whatever a test made S3 do, nobody waits for it any more.
+    # S3 answers again, so that no stop waits for it.
     s3.listen_again()
     s3.clear()
     for pipeline in started:

@@ -36,7 +36,10 @@ def test_a_backlog_goes_up_beside_new_traffic(
     times = [objects[receipt.header.key].modified for receipt in left]
     assert times == sorted(times)
     assert {receipt.header.key for receipt in (*left, *new)} == set(objects)
-    until(lambda: len(list(pipeline.spool.root.glob("?" * 32))) == 1, "the home to be retired")
+    until(
+        lambda: len(list(pipeline.spool.root.glob("?" * 32))) == 1,
+        "the process's spool to be retired",
+    )
     assert balance(pipeline.totals()) == (25, 25, 0, 0)
 
 
@@ -74,7 +77,7 @@ def test_a_backlog_on_disk_is_not_in_memory(
     s3: FakeS3,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Memory mode's budget is for this process's memory: files of others do not shut its door."""
+    """Memory mode's budget is for this process's memory: files of others do not use it up."""
     monkeypatch.setattr(feeder, "CHECK_SECONDS", 0.01)
     s3.faults(OVERLOADED)
     leave_behind(1)

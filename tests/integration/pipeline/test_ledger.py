@@ -103,7 +103,7 @@ def test_receipts_from_another_process_and_machine(
 
 
 def test_a_dead_letter_is_known_everywhere(start: Start, s3: FakeS3, tmp_path: Path) -> None:
-    """Why S3 refused a payload is told by every machine that shares the bucket."""
+    """Every machine that shares the bucket knows why S3 refused a payload."""
     s3.faults(Fault(kind="error", status=400, code="EntityTooLarge", times=1))
     here = start()
     id = here.receipts.issue(accept(here, b"{}")[0])

@@ -25,7 +25,7 @@ from workers.segments.naming import created_microseconds
 
 @pytest.mark.parametrize("durability", ["disk", "memory"])
 def test_a_stop_stores_everything(start: Start, s3: FakeS3, durability: str) -> None:
-    """Open segments are sealed and uploaded, the home retired, and nothing is left in the spool."""
+    """Open segments are sealed and uploaded, and nothing is left in the spool."""
     pipeline = start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=1000)
     for stream, number in itertools.product("abc", range(3)):
         accept(pipeline, b'{"n":%d}' % number, stream=stream)
@@ -37,7 +37,7 @@ def test_a_stop_stores_everything(start: Start, s3: FakeS3, durability: str) -> 
 
 
 def test_a_second_stop_waits_for_the_first(start: Start) -> None:
-    """Whoever stops, when stop returns everything is stopped."""
+    """When `stop` returns everything is stopped, for each of its callers."""
     pipeline = start()
     accept(pipeline, b"{}")
     with ThreadPoolExecutor(3) as threads:
@@ -73,7 +73,7 @@ def test_with_s3_away_the_rest_is_kept(
     began = time.monotonic()
     pipeline.stop()
     assert time.monotonic() - began < SECONDS
-    # Whoever was in the midst of a try when its time was over ends with it.
+    # A worker in the middle of an attempt ends with that attempt.
     wait_until(lambda: ours() == set(), timeout=SECONDS, what="the end of every thread")
     assert balance(pipeline.totals()) == (11, 0, 11, 0)
     oldest = pipeline.totals().oldest_microseconds

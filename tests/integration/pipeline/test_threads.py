@@ -52,7 +52,7 @@ def test_the_sealer_and_the_adopter_outlive_errors(
     s3: FakeS3,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An error that nobody foresaw costs one round and a line in the log, and not the thread."""
+    """An unforeseen error costs one round and a line in the log, and not the thread."""
     monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(feeder, "CHECK_SECONDS", 0.02)
     adopt_orphans, totals = Spool.adopt_orphans, Spool.totals

@@ -56,7 +56,7 @@ def test_a_conditional_put_stores_once(s3: FakeS3, client: Any) -> None:
 
 
 def test_a_plain_put_overwrites_and_is_counted(s3: FakeS3, client: Any) -> None:
-    """Creations, also after a deletion, and overwritings are told apart."""
+    """Creations, also after a deletion, and overwritings are counted separately."""
     for body in (b"1", b"2", b"3"):
         put(client, body=body)
     client.delete_object(Bucket="bucket", Key="k")

@@ -187,7 +187,7 @@ def test_the_server_ends_with_its_parent() -> None:
 
 
 def test_lines_are_numbered_and_decompressed(s3: FakeS3, client: Any) -> None:
-    """Whatever the compression, by header or by extension, a line is a line."""
+    """With any compression, by header or by extension, a line is a line."""
     text = b"one\ntwo\n"
     put(client, "a", gzip.compress(b"one\n") + gzip.compress(b"two\n"), ContentEncoding="gzip")
     put(client, "b.gz", gzip.compress(text))

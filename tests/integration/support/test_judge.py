@@ -13,7 +13,7 @@ from tests.support.s3 import FakeS3
 
 
 def test_the_judge_finds_nothing_where_nothing_is_wrong(s3: FakeS3, client: Any) -> None:
-    """Acknowledged, refused and unknown payloads are told apart, and all is where it should be."""
+    """Acknowledged, refused and unknown payloads are distinguished; all is where it should be."""
     plan = Plan(requests=70, payloads=(1, 4), threads=3)
     with simple_service(s3, client) as service:
         flood = Flood(service.server_port, plan).run()

@@ -22,7 +22,7 @@ class Bucket:
         self._sorted: list[str] | None = []
 
     def store(self, request: Request, body: bytes, checksums: Mapping[str, str]) -> StoredObject:
-        """Keep a body under the request's key, whatever was there."""
+        """Keep a body under the request's key, in place of what was there."""
         headers = request.headers
         created, overwritten = self._stored.get(request.key, (0, 0))
         counts = created, overwritten + 1

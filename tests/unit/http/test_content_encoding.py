@@ -75,7 +75,7 @@ def test_the_limit_is_the_last_size_accepted(coding: str, encode: Callable[[byte
 
 @pytest.mark.parametrize("coding", ["", "identity", "gzip"])
 def test_a_body_larger_than_the_limit_is_not_decoded(coding: str) -> None:
-    """A body that is itself over the limit is a 413, whatever it would decode to."""
+    """A body that is itself over the limit is a 413, even if it would decode to nothing."""
     body = gzip.compress(b"{}")
     assert inflate(body, encoding=coding, limit=len(body))
     with pytest.raises(TooLarge, match=f"larger than {len(body) - 1} bytes"):
@@ -156,7 +156,7 @@ def test_a_body_in_another_coding_is_refused(coding: str, body: bytes) -> None:
 
 
 def test_a_zstd_dictionary_is_refused() -> None:
-    """A frame that needs a dictionary nobody sent is a 400."""
+    """A frame that needs a dictionary is a 400."""
     dictionary = zstandard.ZstdCompressionDict(TEXT, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     body = zstandard.ZstdCompressor(dict_data=dictionary).compress(TEXT)
     with pytest.raises(Corrupt):

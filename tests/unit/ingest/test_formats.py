@@ -107,7 +107,7 @@ def test_a_compact_body_is_looked_at_once(monkeypatch: pytest.MonkeyPatch, body:
 )
 @pytest.mark.parametrize("layout", [b'{"k":%s}', b'{"k":[%s,{"k":%s}]}'])
 def test_numbers_and_strings_stay_as_sent(token: bytes, layout: bytes) -> None:
-    """No road through the decoder touches a byte of a number or a string."""
+    """No way through the decoder changes a byte of a number or a string."""
     payload = layout.replace(b"%s", token)
     pretty = payload.replace(b":", b" :\r\n\t").replace(b",", b"\n,").replace(b"}", b"\n}")
     for body in (
@@ -145,7 +145,7 @@ def test_a_byte_order_mark_is_ignored() -> None:
     ],
 )
 def test_content_types_accepted(content_type: str) -> None:
-    """Parameters and case make no difference; a body is UTF-8 whatever its charset says."""
+    """Parameters and case make no difference; a body is UTF-8 under any charset."""
     assert decode(b"[{}]", content_type=content_type).count == 1
 
 

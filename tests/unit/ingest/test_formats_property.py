@@ -251,6 +251,6 @@ def test_damaged_ndjson_is_read_right_or_refused(body: bytes) -> None:
 @thorough
 @given(st.binary(max_size=40))
 def test_noise_is_refused(body: bytes) -> None:
-    """Random bytes are problems, whatever they are called."""
+    """Random bytes are problems under each media type."""
     check(body, JSON)
     check(body, NDJSON)

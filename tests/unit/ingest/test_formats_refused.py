@@ -1,4 +1,4 @@
-"""Bodies that are refused, and what the client is told of each fault."""
+"""Bodies that are refused, and what the client learns of each fault."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The front door: what a POST becomes, and what its client is told, without any HTTP."""
+"""The ingest handler: what becomes of a POST, and what its client is answered, without HTTP."""
 
 import gzip
 import json
@@ -27,8 +27,8 @@ class OnlyNumbers(Schema):
     n = fields.Integer(required=True, strict=True)
 
 
-class Door:
-    """A front door, and behind it a pipeline in memory mode whose threads never start."""
+class HandlerFixture:
+    """A handler, and behind it a pipeline in memory mode whose threads never start."""
 
     def __init__(self, root: Path, **environ: object) -> None:
         settings = settings_for(root, DURABILITY="memory", DRAIN_SECONDS=0.5, **environ)
@@ -51,12 +51,12 @@ class Door:
 
 
 @pytest.fixture
-def make_door(tmp_path: Path) -> Iterator[Callable[..., Door]]:
+def make_handler(tmp_path: Path) -> Iterator[Callable[..., HandlerFixture]]:
     """Hand out doors; close what is behind them."""
-    made: list[Door] = []
+    made: list[HandlerFixture] = []
 
-    def make(**environ: object) -> Door:
-        made.append(Door(tmp_path, **environ))
+    def make(**environ: object) -> HandlerFixture:
+        made.append(HandlerFixture(tmp_path, **environ))
         return made[-1]
 
     yield make
@@ -65,15 +65,15 @@ def make_door(tmp_path: Path) -> Iterator[Callable[..., Door]]:
 
 
 @pytest.fixture
-def handler(make_door: Callable[..., Door]) -> Door:
-    """Make one door, with settings as they are by default."""
-    return make_door()
+def handler(make_handler: Callable[..., HandlerFixture]) -> HandlerFixture:
+    """Make one handler, with settings as they are by default."""
+    return make_handler()
 
 
 # --- Accepted -------------------------------------------------------------------------------------
 
 
-def test_a_202_says_where(handler: Door) -> None:
+def test_a_202_says_where(handler: HandlerFixture) -> None:
     """Count, durability and receipts: the object, the first line in it, and how many."""
     assert handler.post([{"n": 1}])["accepted"] == 1
     said = handler.post({"payloads": [{"n": 2}, {"n": 3}]})
@@ -86,9 +86,9 @@ def test_a_202_says_where(handler: Door) -> None:
     assert handler.lines() == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
 
 
-def test_a_cut_collection_has_several_receipts(make_door: Callable[..., Door]) -> None:
+def test_a_cut_collection_has_several_receipts(make_handler: Callable[..., HandlerFixture]) -> None:
     """What spans objects gets a receipt for each, in order."""
-    said = make_door(OBJECT_MAX_PAYLOADS=2).post([{"n": n} for n in range(5)])
+    said = make_handler(OBJECT_MAX_PAYLOADS=2).post([{"n": n} for n in range(5)])
     assert [(each["first_line"], each["count"]) for each in said["receipts"]] == [
         (1, 2),
         (1, 2),
@@ -97,16 +97,16 @@ def test_a_cut_collection_has_several_receipts(make_door: Callable[..., Door]) -
     assert said["accepted"] == 5
 
 
-def test_encoded_bodies(handler: Door) -> None:
+def test_encoded_bodies(handler: HandlerFixture) -> None:
     """The Content-Encoding is taken off before the payloads are looked at."""
     handler.post(gzip.compress(b'[{"n":1}]'), coding="gzip")
     handler.post(b'{"n":2}\n', kind="application/x-ndjson", coding="identity")
     assert handler.lines() == [b'{"n":1}', b'{"n":2}']
 
 
-def test_an_envelope_around_each_line(make_door: Callable[..., Door]) -> None:
+def test_an_envelope_around_each_line(make_handler: Callable[..., HandlerFixture]) -> None:
     """With LINE_FORMAT=envelope a line says when, where and by which request; never the token."""
-    handler = make_door(LINE_FORMAT="envelope")
+    handler = make_handler(LINE_FORMAT="envelope")
     token = request_id.set("request-1")
     handler.post({"version": "2", "token": "secret", "payloads": [{"a": "}\\n{"}, {"b": 1.50}]})
     request_id.reset(token)
@@ -140,7 +140,7 @@ def test_an_envelope_around_each_line(make_door: Callable[..., Door]) -> None:
     ],
 )
 def test_what_is_refused_leaves_nothing(
-    make_door: Callable[..., Door],
+    make_handler: Callable[..., HandlerFixture],
     *,
     body: bytes,
     how: dict[str, str],
@@ -148,7 +148,7 @@ def test_what_is_refused_leaves_nothing(
     status: int,
 ) -> None:
     """Each kind of fault has its problem and its status, and no part of the body is kept."""
-    handler = make_door(MAX_BODY_BYTES=1024)
+    handler = make_handler(MAX_BODY_BYTES=1024)
     with pytest.raises(problem) as caught:
         handler.post(body, **how)
     assert type(caught.value) is problem
@@ -156,9 +156,9 @@ def test_what_is_refused_leaves_nothing(
     assert handler.lines() == []
 
 
-def test_a_full_queue_is_a_503(make_door: Callable[..., Door]) -> None:
+def test_a_full_queue_is_a_503(make_handler: Callable[..., HandlerFixture]) -> None:
     """It says why and when to come back."""
-    handler = make_door(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
+    handler = make_handler(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
     handler.post([{}, {}])
     with pytest.raises(Unavailable, match="queue is full") as caught:
         handler.post([{}])
@@ -167,24 +167,24 @@ def test_a_full_queue_is_a_503(make_door: Callable[..., Door]) -> None:
     assert len(handler.lines()) == 2
 
 
-def test_what_never_fits_is_a_413(make_door: Callable[..., Door]) -> None:
+def test_what_never_fits_is_a_413(make_handler: Callable[..., HandlerFixture]) -> None:
     """Coming back later would not help, so it is not suggested."""
-    handler = make_door(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
+    handler = make_handler(MAX_QUEUE=1, OBJECT_MAX_PAYLOADS=1)
     with pytest.raises(TooLarge, match="3 payloads") as caught:
         handler.post([{}, {}, {}])
     assert "Retry-After" not in caught.value.headers
 
 
-def test_a_stopped_pipeline_is_a_503(handler: Door) -> None:
-    """After the stop clients are told so, and sent to whoever answers next."""
+def test_a_stopped_pipeline_is_a_503(handler: HandlerFixture) -> None:
+    """After the stop clients get a 503 that says so, and try another server."""
     handler.pipeline.stop()
     with pytest.raises(Unavailable, match="stopping"):
         handler.post([{}])
 
 
-def test_envelopes_are_bounded(make_door: Callable[..., Door]) -> None:
+def test_envelopes_are_bounded(make_handler: Callable[..., HandlerFixture]) -> None:
     """Envelopes around very many tiny payloads may not make the body many times as large."""
-    handler = make_door(LINE_FORMAT="envelope", MAX_BODY_BYTES=10_000)
+    handler = make_handler(LINE_FORMAT="envelope", MAX_BODY_BYTES=10_000)
     with pytest.raises(TooLarge, match="envelopes"):
         handler.post([{}] * 2000)
     handler.post([{}] * 20)
@@ -193,9 +193,9 @@ def test_envelopes_are_bounded(make_door: Callable[..., Door]) -> None:
 # --- A payload schema -----------------------------------------------------------------------------
 
 
-def test_a_schema_is_plugged_in(make_door: Callable[..., Door]) -> None:
+def test_a_schema_is_plugged_in(make_handler: Callable[..., HandlerFixture]) -> None:
     """Every fault of every payload is named by its index, and a good collection goes through."""
-    handler = make_door(PAYLOAD_SCHEMA=f"{__name__}:OnlyNumbers")
+    handler = make_handler(PAYLOAD_SCHEMA=f"{__name__}:OnlyNumbers")
     with pytest.raises(WrongShape) as caught:
         handler.post({"data": [{"n": 1}, {"n": "x"}, {}]})
     assert [fault.pointer for fault in caught.value.errors] == ["/data/1/n", "/data/2/n"]
@@ -204,7 +204,7 @@ def test_a_schema_is_plugged_in(make_door: Callable[..., Door]) -> None:
     assert handler.lines() == [b'{"n": 1}']
 
 
-def test_a_schema_that_is_not_there(make_door: Callable[..., Door]) -> None:
+def test_a_schema_that_is_not_there(make_handler: Callable[..., HandlerFixture]) -> None:
     """A typo in PAYLOAD_SCHEMA ends the start, not the first request."""
     with pytest.raises(SettingsError, match="NoSuchSchema"):
-        make_door(PAYLOAD_SCHEMA=f"{__name__}:NoSuchSchema")
+        make_handler(PAYLOAD_SCHEMA=f"{__name__}:NoSuchSchema")

@@ -1,4 +1,4 @@
-"""What the intake refuses, and what a client is told."""
+"""What the intake refuses, and what a client learns."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_more_bytes_than_half_the_budget_never_fit(make_bench: MakeBench) -> Non
 
 
 def test_the_byte_budget_is_kept(make_bench: MakeBench) -> None:
-    """Whatever a stuck S3 leaves waiting, it never takes more than the settings allow."""
+    """What waits for a stuck S3 never takes more than the settings allow."""
     bench = make_bench(SPOOL_MAX_BYTES=1 << 20)
     with pytest.raises(Full, match="byte budget"):
         flood(bench, *payloads(100, size=100))

@@ -16,7 +16,7 @@ CHANCE = random.Random()
 
 @pytest.fixture(autouse=True)
 def _the_same_chance() -> None:
-    """Draw the same lines, and take the same samples of them, whatever ran before."""
+    """Draw the same lines, and take the same samples of them, after any other test."""
     CHANCE.seed(8)
     random.seed(8)
 
@@ -48,7 +48,7 @@ def sizes(bench: Bench, bucket: DictBucket) -> list[int]:
 def test_steady_traffic_makes_objects_of_the_target(
     make_bench: MakeBench, bucket: DictBucket, compression: str, count: int
 ) -> None:
-    """From the second on, objects are within 10 % of the target, whatever a request's size."""
+    """From the second on, objects are within 10 % of the target, for requests of each size."""
     bench = make_bench(OBJECT_TARGET_BYTES=TARGET, COMPRESSION=compression)
     while len(bucket.objects) < 5:
         bench.accept(*[event() for _ in range(count)])
@@ -96,7 +96,7 @@ def shifts(kind: str) -> Iterator[bytes]:
 def test_no_object_is_far_over_the_target(
     make_bench: MakeBench, bucket: DictBucket, *, kind: str, compression: str
 ) -> None:
-    """Whatever the compressibility was before, and however it changes."""
+    """For every compressibility before, and every change of it."""
     bench = make_bench(OBJECT_TARGET_BYTES=TARGET, COMPRESSION=compression)
     payloads = shifts(kind)
     while some := list(itertools.islice(payloads, CHANCE.choice([1, 10, 100]))):

@@ -70,7 +70,7 @@ def test_one_payload_an_object(make_bench: MakeBench) -> None:
 
 
 def test_every_receipt_is_right(make_bench: MakeBench, bucket: DictBucket) -> None:
-    """Whatever comes in, each receipt names its own payloads, and all are stored once."""
+    """With random traffic each receipt names its own payloads, and all are stored once."""
     chance = random.Random(20)
     bench = make_bench(OBJECT_MAX_PAYLOADS=7, OBJECT_TARGET_BYTES=1024, MAX_QUEUE=6, MAX_STREAMS=3)
     given: list[tuple[str, int, list[bytes]]] = []

@@ -16,7 +16,7 @@ def test_age_seals_while_there_is_room(make_bench: MakeBench) -> None:
 
 
 def test_it_says_when_the_next_is_due(make_bench: MakeBench) -> None:
-    """The sealer is told how long to sleep: until the oldest segment is old enough."""
+    """The sealer learns how long to sleep: until the oldest segment is old enough."""
     bench = make_bench(OBJECT_MAX_AGE_SECONDS=100)
     assert bench.intake.seal_due() is None
     for stream in "ab":

@@ -37,7 +37,7 @@ def test_all_is_well(tmp_path: Path, bucket: DictBucket) -> None:
 
 
 def test_a_store_that_ignores_conditions(tmp_path: Path, bucket: DictBucket) -> None:
-    """It is told which setting makes the service right there, and with it all is well."""
+    """The message names the setting that makes the service right there, and with it all is well."""
     careless = DictBucket(conditional=False)
     [fault] = faults(check(tmp_path, careless))
     assert "S3_CONDITIONAL_PUT=off" in fault
@@ -108,7 +108,7 @@ def test_an_object_that_does_not_come_back(
 def test_metadata_that_does_not_come_back(
     tmp_path: Path, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its metadata no object can be told from somebody else's."""
+    """Without its metadata an object cannot be distinguished from another program's."""
     put = DictBucket.put
 
     def forgetful(

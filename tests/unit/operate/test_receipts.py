@@ -1,4 +1,4 @@
-"""Receipts: what an id says cannot be bent, and what became of it is told truly, from anywhere."""
+"""Receipts: an id cannot be altered, and the state of its payloads is right on every machine."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def states(id: str, *places: Receipts) -> list[str]:
     ids=["default", "bare", "odd", "access point"],
 )
 def test_an_id_says_where(tmp_path: Path, bucket: str, key: str) -> None:
-    """What was issued is read back, whatever bucket and key, and is safe in a URL's path."""
+    """What was issued is read back, for any bucket and key, and is safe in a URL's path."""
     receipts = on(tmp_path, S3_BUCKET=bucket)
     id = receipts.issue(Receipt(header(bucket=bucket, key=key), 7, 3))
     assert receipts.claim(id) == Claim(id, bucket, key, NAME, 7, 3)
@@ -65,7 +65,7 @@ def test_an_id_says_where(tmp_path: Path, bucket: str, key: str) -> None:
 
 
 def test_no_character_of_an_id_can_be_changed(elsewhere: Receipts) -> None:
-    """Every change, loss or addition of a character makes a receipt that nobody was given."""
+    """Every change, loss or addition of a character makes an id that was never issued."""
     id = elsewhere.issue(Receipt(header(), 7, 3))
     for position, character in enumerate(id):
         other = "A" if character != "A" else "B"
@@ -83,7 +83,7 @@ def test_no_character_of_an_id_can_be_changed(elsewhere: Receipts) -> None:
     ["", ".", "...", "a.1.1.", "a.1.1.é", "\ud800.1.1.x", "x" * 10_000, ".1.1.0", "%00", "a.b"],
 )
 def test_what_is_no_id(elsewhere: Receipts, id: str) -> None:
-    """Whatever a path may hold, it is a receipt or it is unknown."""
+    """Any path is a receipt or it is unknown."""
     with pytest.raises(UnknownReceipt):
         elsewhere.claim(id)
 
@@ -122,7 +122,7 @@ def test_only_a_secret_opens_other_buckets(tmp_path: Path) -> None:
 def test_a_note_that_is_none_of_ours(
     bench: Bench, elsewhere: Receipts, bucket: DictBucket, note: bytes
 ) -> None:
-    """Whatever lies under a note's key, looking a receipt up does not fail of it."""
+    """With anything under a note's key, looking up a receipt does not fail."""
     receipt = bench.accept(b"{}")[0]
     bucket.objects[dead_marker(receipt.header.name)] = note, {}, None
     assert states(bench.receipts.issue(receipt), elsewhere) == ["accepted"]
@@ -211,15 +211,12 @@ def test_settings_may_change(bench: Bench, make_bench: MakeBench, elsewhere: Rec
 
 
 def test_the_very_lines(bench: Bench, elsewhere: Receipts) -> None:
-    """A receipt's payloads are its own and nobody else's, in order."""
+    """A receipt's payloads are exactly its own, in order."""
     first = bench.receipts.issue(bench.accept(b'{"n":1}', b'{"n":2}')[0])
     second = bench.receipts.issue(bench.accept(b'{"n":3}', b'{"n":4}')[0])
     bench.upload_all()
     assert elsewhere.payloads(first) == [b'{"n":1}', b'{"n":2}']
     assert elsewhere.payloads(second) == [b'{"n":3}', b'{"n":4}']
-
-
-# --- What it tells nobody -------------------------------------------------------------------------
 
 
 def test_an_object_that_is_not_the_segment_s_is_not_told(bench: Bench, elsewhere: Receipts) -> None:
@@ -246,7 +243,7 @@ def test_more_lines_than_there_are_is_not_stored(bench: Bench, elsewhere: Receip
 def test_with_s3_away_only_what_is_here_is_known(
     bench: Bench, elsewhere: Receipts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What this machine holds is told without S3; about the rest nothing is made up."""
+    """What this machine holds is known without S3; about the rest nothing is invented."""
 
     def away(*_: object) -> None:
         raise StoreUnavailable("away", reason="network")

@@ -89,7 +89,7 @@ def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_all_are_named_beside_ours_and_no_value_is_repeated() -> None:
-    """One message has every mistake, whoever reads the variable, and no password."""
+    """One message has every mistake of every variable, and no password."""
     wrong = {
         "MAX_QUEUE": "many",
         "AWS_ENDPOINT_URL_S3": "user:hunter2@host",

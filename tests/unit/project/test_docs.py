@@ -113,7 +113,7 @@ def test_every_metric_is_documented(app: Flask) -> None:
 
 
 def test_every_label_is_documented() -> None:
-    """Each reason why a PUT fails, and each status that is counted, is told."""
+    """Each reason why a PUT fails, and each status that is counted, is documented."""
     table = rows(section("docs/http.md", "GET /metrics"))
     reasons = table["bucket_brigade_put_failures_total"][2]
     assert re.findall(r"`(\w+)`", reasons) == list(REASONS)

@@ -1,4 +1,4 @@
-"""deploy/local.py: what a service with the embedded S3 is told, and what the person at it is."""
+"""deploy/local.py: the settings of a service with the embedded S3, and what is printed."""
 
 import json
 import shlex
@@ -63,5 +63,5 @@ def test_the_greeting_says_how_to_look_wherever_s3_is() -> None:
 
 
 def test_a_killed_child_counts_as_a_shell_counts_it() -> None:
-    """Popen says -9; a shell, and so whoever started us, expects 137."""
+    """Popen says -9; a shell expects 137."""
     assert [exit_code(0), exit_code(3), exit_code(-9)] == [0, 3, 137]

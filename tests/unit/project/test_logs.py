@@ -42,7 +42,7 @@ def events(log: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_a_line_an_event(log: io.StringIO) -> None:
-    """Level, logger, thread and time are said, and whatever the event adds."""
+    """Level, logger, thread and time are in it, and what the event adds."""
     logging.getLogger("workers.x").info("stored %d", 3, extra={"payloads": 3})
     [event] = events(log)
     assert event["event"] == "stored 3"

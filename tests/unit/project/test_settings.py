@@ -125,7 +125,7 @@ def test_a_name_that_no_bucket_has_is_refused(name: str) -> None:
     ],
 )
 def test_buckets_and_access_points_are_taken(name: str) -> None:
-    """Whatever boto3 takes as a bucket may be one."""
+    """Everything that boto3 takes as a bucket may be one."""
     assert load_settings({"S3_BUCKET": name}).s3_bucket == name
 
 
@@ -138,7 +138,7 @@ def test_a_switch_can_be_turned_off_in_many_words(word: str) -> None:
 def test_the_spool_is_where_it_was_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative directory is made absolute once, whatever the process changes to later."""
+    """A relative directory is made absolute once, before the process may change its own."""
     monkeypatch.chdir(tmp_path)
     assert load_settings(BUCKET).spool_dir == tmp_path / "spool"
 

@@ -67,7 +67,7 @@ def test_imports_run_one_way(path: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.startswith("workers/")])
 def test_the_pipeline_knows_no_web(path: str) -> None:
-    """The pipeline can stand behind any door: it imports no web framework."""
+    """The pipeline can stand behind any web server: it imports no web framework."""
     assert not tops(SOURCES[path]) & WEB
 
 

@@ -20,7 +20,7 @@ MOMENT = 1_700_000_000_123_456
 
 
 def test_the_clock_rises_though_time_jumps_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two segments never share a creation, whatever NTP does to the clock."""
+    """Two segments never share a creation time, even if NTP sets the clock back."""
     moments = iter([5_000, 5_000, 1_000, 9_000])
     monkeypatch.setattr(time, "time_ns", lambda: next(moments))
     clock = Clock()

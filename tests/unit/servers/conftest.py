@@ -1,4 +1,4 @@
-"""A router before a real pipeline whose threads do not run, and threads that wait to be told."""
+"""A router before a real pipeline whose threads do not run, and threads that wait for a test."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from tests.unit.servers.engine import HeldTasks
 from workers.pipeline import Pipeline
 
 MAX_BODY = 300_000
-PATIENCE = 10.0
+MAX_WAIT = 10.0
 
 
 class Served:
@@ -45,7 +45,7 @@ class Served:
             others=self.tasks.others,
             wsgi=self._wsgi,
             limit=MAX_BODY,
-            request_timeout=PATIENCE,
+            request_timeout=MAX_WAIT,
         )
 
     def _wsgi(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:

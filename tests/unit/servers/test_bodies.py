@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.servers.conftest import MAX_BODY, PATIENCE, Served
+from tests.unit.servers.conftest import MAX_BODY, MAX_WAIT, Served
 from tests.unit.servers.engine import Request
 
 JSON = {"content_type": "application/json"}
@@ -103,7 +103,7 @@ def test_a_body_has_the_time_of_a_request(served: Served) -> None:
     begin(served, content_length="4")
     begin(served, content_length="4")
     first, second = served.router._arriving
-    assert second.deadline - first.deadline < PATIENCE / 2
+    assert second.deadline - first.deadline < MAX_WAIT / 2
     served.router.expire(first.deadline - 0.001)
     assert len(served.router._arriving) == 2
 

@@ -16,7 +16,7 @@ from workers.spool.spool import Spool
 
 @pytest.fixture
 def disk() -> BadDisk:
-    """Make a disk that works until it is told not to."""
+    """Make a disk that works until a test makes it fail."""
     return BadDisk()
 
 
@@ -28,7 +28,7 @@ def file(tmp_path: Path, disk: BadDisk) -> SegmentFile:
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Counters:
-    """Make a board of zeroes."""
+    """Make counters of zero."""
     return Counters.create(tmp_path / "ledger")
 
 

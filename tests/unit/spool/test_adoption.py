@@ -64,7 +64,7 @@ def test_the_oldest_go_first_whoever_left_them(make_bench: MakeBench) -> None:
 def test_a_file_that_cannot_be_read_holds_up_no_other(
     make_bench: MakeBench, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bad sector in one home does not keep the others' payloads from S3."""
+    """A bad sector in one process's spool does not keep the others' payloads from S3."""
     sick, well, living = make_bench(), make_bench(), make_bench()
     sick.accept(b"{}")
     key = well.accept(b"{}")[0].header.key
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(
 def test_one_bad_sector_hides_no_other_segment(
     make_bench: MakeBench, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a home with an unreadable file all others go up; the file waits, and is counted once."""
+    """Beside an unreadable file all others are uploaded; the file waits, and is counted once."""
     dead, living = make_bench(OBJECT_MAX_PAYLOADS=1), make_bench()
     names = [dead.accept(b"{}")[0].header.name for _ in range(3)]
     dead.die()
@@ -146,7 +146,7 @@ def test_an_empty_home_is_retired(make_bench: MakeBench) -> None:
 def test_without_its_header_a_segment_is_quarantined(
     make_bench: MakeBench, bucket: DictBucket
 ) -> None:
-    """Nobody knows where it was to go: it is kept for a person, counted dead, and not guessed."""
+    """Its destination is unknown: it is kept for the operator, counted dead, and not guessed."""
     dead, living = make_bench(), make_bench()
     receipt = dead.accept(b'{"a":1}', b'{"a":2}')[0]
     dead.age()
@@ -175,7 +175,7 @@ def test_memory_that_died_is_counted_dead(make_bench: MakeBench) -> None:
 
 
 def test_a_segment_is_found_wherever_it_is(make_bench: MakeBench) -> None:
-    """Open, ready or dead: a segment's file is found by its name, in any home."""
+    """Open, ready or dead: a segment's file is found by its name, in any process's spool."""
     bench, other = make_bench(), make_bench()
     name = bench.accept(b"{}")[0].header.name
     found = [other.spool.find(name)]

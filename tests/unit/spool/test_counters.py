@@ -19,13 +19,13 @@ from workers.upload.s3_errors import REASONS
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Say where the board is."""
+    """Say where the counters are."""
     return tmp_path / "ledger"
 
 
 @pytest.fixture
 def counters(path: Path) -> Counters:
-    """Make a board of zeroes."""
+    """Make counters of zero."""
     return Counters.create(path)
 
 
@@ -64,7 +64,7 @@ def test_the_order_of_the_fields_is_the_format() -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_has_a_counter(reason: str) -> None:
-    """Whatever a PUT fails of can be counted, so counting never fails."""
+    """Every reason for which a PUT fails can be counted, so counting never fails."""
     assert f"PUT_FAILURES_{reason.upper()}" in Field.__members__
 
 
@@ -127,7 +127,7 @@ def test_totals_of_nothing() -> None:
 
 
 def test_numbers_of_segments_fit_a_cell(counters: Counters) -> None:
-    """Whatever its random part, a segment's number is positive and fits into a signed cell."""
+    """With any random part, a segment's number is positive and fits into a signed cell."""
     for part in ("0" * 16, "f" * 16, "8" + "0" * 15, "0" * 15 + "1"):
         number = segment_number(segment_name(0)[:-16] + part)
         assert number > 0

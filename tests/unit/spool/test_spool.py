@@ -32,7 +32,7 @@ def test_a_spool_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_spool_that_cannot_lock_is_refused(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without locks would let two processes own one home."""
+    """A file system without locks would let two processes own one directory."""
 
     def no_locks(*_: object) -> None:
         raise OSError(37, "No locks available")
@@ -43,7 +43,7 @@ def test_a_spool_that_cannot_lock_is_refused(spool: Spool, monkeypatch: pytest.M
 
 
 def test_a_home_is_locked_and_lasting_from_its_first_moment(tmp_path: Path) -> None:
-    """No process adopts a home that is being made, and no power cut takes a home that is there."""
+    """No process adopts a directory in the making; no power cut takes one that is there."""
     disk = BadDisk()
     spool = Spool(tmp_path / "spool", disk=disk)
     spool.prepare()
@@ -56,7 +56,7 @@ def test_a_home_is_locked_and_lasting_from_its_first_moment(tmp_path: Path) -> N
 
 
 def test_only_the_dead_are_adopted(spool: Spool) -> None:
-    """A home whose process lives stays its own; one whose lock is free is taken, once."""
+    """A directory whose process lives stays its own; one whose lock is free is taken, once."""
     living, dead = spool.create_process_spool(), spool.create_process_spool()
     dead.close()
     [adopted] = spool.adopt_orphans()
@@ -71,7 +71,7 @@ def test_only_the_dead_are_adopted(spool: Spool) -> None:
 
 
 def test_homes_that_were_never_finished_are_swept(spool: Spool) -> None:
-    """A kill while a home was being made leaves a directory that the next look removes."""
+    """A kill while a directory was being made leaves a part that the next look removes."""
     process_spool = spool.create_process_spool()
     for name in ("1", "2"):
         (spool.root / (TEMPORARY + name)).mkdir()
@@ -82,7 +82,7 @@ def test_homes_that_were_never_finished_are_swept(spool: Spool) -> None:
 
 
 def test_the_oldest_unstored_is_published(spool: Spool) -> None:
-    """The board tells when the oldest segment that is not stored was created."""
+    """The counters say when the oldest segment that is not stored was created."""
     process_spool = spool.create_process_spool()
     old, new = memory_segment(1_000), memory_segment(2_000)
     process_spool.hold(old)

@@ -13,7 +13,7 @@ from workers.spool.spool import Spool
 
 
 def give_up(process_spool: ProcessSpool, *, accepted: int, stored: int) -> None:
-    """Count something in a home."""
+    """Count something in a process's spool."""
     process_spool.counters.accept(payloads=accepted, size=accepted)
     process_spool.counters[Field.STORED] = stored
     for gauge in (Field.QUEUE_DEPTH, Field.IDLE_WORKERS, Field.HELD_BYTES):
@@ -54,7 +54,7 @@ def stay(*_: object, **__: object) -> None:
 def test_killed_while_retiring_nothing_counts_twice(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted but not removed, a home is not counted again, and goes with the next one."""
+    """Counted but not removed, a process's spool is not counted again; the next look removes it."""
     first, second = spool.create_process_spool(), spool.create_process_spool()
     give_up(first, accepted=10, stored=10)
     with monkeypatch.context() as patch:
@@ -71,7 +71,7 @@ def test_killed_while_retiring_nothing_counts_twice(
 
 
 def test_a_home_with_segments_is_not_retired(make_bench: MakeBench) -> None:
-    """Whatever the reason, files of payloads are never removed along with their home."""
+    """Files of payloads are never removed along with their directory."""
     bench, other = make_bench(), make_bench()
     bench.accept(b"{}")
     bench.spool.retire(bench.process_spool)
@@ -81,7 +81,7 @@ def test_a_home_with_segments_is_not_retired(make_bench: MakeBench) -> None:
 
 @pytest.mark.parametrize("left", [None, 0, 100])
 def test_a_ledger_that_a_power_cut_took(spool: Spool, left: int | None) -> None:
-    """A home without its ledger, or with a short one, stops neither the totals nor adoption."""
+    """A process's spool with no counters, or short ones, stops neither the totals nor adoption."""
     process_spool = spool.create_process_spool()
     process_spool.close()
     ledger = process_spool.path / "ledger"

@@ -27,7 +27,7 @@ def letters(bench: Bench) -> list[dict[str, Any]]:
 
 
 def spoil(bench: Bench, old: bytes, new: bytes) -> None:
-    """Rot some bytes in every ready file of the bench's home."""
+    """Change some bytes in every ready file of the bench's spool."""
     for path in bench.process_spool.path.glob("*.ready"):
         data = path.read_bytes()
         assert old in data

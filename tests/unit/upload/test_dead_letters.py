@@ -59,7 +59,7 @@ def test_somebody_else_s_object_is_left_alone(
 
 
 def test_damage_costs_the_lines_it_hit(bench: Bench, bucket: DictBucket) -> None:
-    """What is readable is stored under its own numbers, what is not is counted dead, and told."""
+    """What is readable is stored under its own numbers, the rest is counted dead and reported."""
     receipts = [bench.accept(payload)[0] for payload in (b'{"n":1}', b'{"n":2}', b'{"n":3}')]
     bench.age()
     spoil(bench, b'{"n":2}', b'{"n":?}')

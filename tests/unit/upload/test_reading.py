@@ -1,4 +1,4 @@
-"""Objects that come back: read by their bytes, whatever headers say, and known by their lines."""
+"""Objects that come back: read by their bytes, not their headers, and known by their lines."""
 
 import gzip
 import zlib

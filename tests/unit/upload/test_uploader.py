@@ -1,4 +1,4 @@
-"""The uploader: a job becomes exactly one object, whatever S3 answers."""
+"""The uploader: a job becomes exactly one object, with every answer of S3."""
 
 import pytest
 

@@ -35,7 +35,7 @@ def append(committer: Committer, *segments: Segment) -> DurabilityFuture:
 
 
 def settled(future: DurabilityFuture) -> bool:
-    """Whether whoever waits for the ticket has been woken."""
+    """Whether those that wait for the future have been woken."""
     return future.done
 
 

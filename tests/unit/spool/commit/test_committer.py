@@ -61,7 +61,7 @@ def test_what_waits_for_the_disk_is_counted(committer: Committer, segments: Segm
 def test_a_failed_sync_of_everything_ends_acceptance(
     committer: Committer, segments: Segments
 ) -> None:
-    """It is as final as that of one file: nobody is answered, and nothing is taken any more."""
+    """It is as final as that of one file: no answer, and nothing is accepted any more."""
     many = [segments.new() for _ in range(3)]
     segments.disk.failing = True
     futures = [append(committer, each) for each in many]
@@ -76,7 +76,7 @@ def test_a_failed_sync_of_everything_ends_acceptance(
 def test_no_answer_overtakes_the_sync(
     committer: Committer, segments: Segments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the disk syncs nobody has been woken, nothing counted."""
+    """While the disk syncs no request is answered and nothing is counted."""
     segment = segments.new()
     future = append(committer, segment)
     seen: list[tuple[bool, int]] = []

@@ -69,7 +69,7 @@ def test_a_refused_collection_spoils_all_its_segments(
 
 
 def test_a_failed_sync_ends_acceptance_for_good(committer: Committer, segments: Segments) -> None:
-    """After EIO nobody can tell what is on the disk: no answer, now or later."""
+    """After EIO the contents of the disk are unknown: no answer, now or later."""
     segments.disk.failing = True
     futures = [append(committer, segments.new())]
     committer.step()
