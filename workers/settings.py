@@ -40,6 +40,7 @@ class Settings:
     request_seconds: float
     drain_seconds: float
     s3_conditional_put: bool
+    s3_read_timeout_seconds: float
     aws_region: str | None
     receipt_secret: str
     log_level: str
@@ -145,6 +146,9 @@ class SettingsSchema(Schema):
     s3_conditional_put = fields.Boolean(
         load_default=True,
         metadata={"help": "`If-None-Match: *` on PUT; off for stores that lack it."},
+    )
+    s3_read_timeout_seconds = _number(
+        fields.Float, 15.0, 1, 60, "Time that S3 has for an answer; then it is tried again."
     )
     aws_region = fields.String(
         load_default=None,

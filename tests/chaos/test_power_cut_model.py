@@ -17,11 +17,12 @@ from tests.chaos.model.fuse import Died
 from tests.chaos.model.run import run_model
 from tests.chaos.model.s3 import MemoryS3
 from tests.chaos.model.trial import Trial
-from workers.errors import ObjectExists, ObjectRejected, StoreUnavailable
+from workers.errors import ObjectExists, ObjectRejected
 from workers.spool import frames
 from workers.spool.segment_file import SegmentFile, Survey
+from workers.upload import verified_put
 from workers.upload.s3 import PutAnswer
-from workers.upload.uploader import Uploader
+from workers.upload.verified_put import VerifiedPut
 
 pytestmark = pytest.mark.chaos
 
@@ -153,16 +154,6 @@ class Trusting(MemoryS3):
             return PutAnswer(etag="e")
 
 
-class Hopeless(MemoryS3):
-    """A 412 is taken for one more failure to retry."""
-
-    def put(self, *args: Any, **kwargs: Any) -> PutAnswer:
-        try:
-            return super().put(*args, **kwargs)
-        except ObjectExists as error:
-            raise StoreUnavailable(str(error), reason="other") from error
-
-
 class Offended(MemoryS3):
     """A 412 is taken for a refusal of the object."""
 
@@ -208,9 +199,9 @@ def test_the_model_catches_a_recovery_that_is_not_synced(monkeypatch: pytest.Mon
     assert is_caught()
 
 
-@pytest.mark.parametrize("bucket", [Trusting, Hopeless, Offended])
+@pytest.mark.parametrize("bucket", [Trusting, Offended])
 def test_the_model_catches_a_412_that_is_not_looked_into(bucket: type[MemoryS3]) -> None:
-    """Mutants d: a 412 taken for success keeps half an object, for failure never ends, or kills."""
+    """Mutants d: a 412 taken for success keeps half an object; taken for a refusal, it kills."""
     assert is_caught(lambda seed: Trial(seed, bucket=bucket))
 
 
@@ -220,7 +211,13 @@ def test_the_model_catches_a_verification_that_says_yes(monkeypatch: pytest.Monk
     def believe(*_: object, **__: object) -> None:
         pass
 
-    monkeypatch.setattr(Uploader, "_verify", believe)
+    monkeypatch.setattr(VerifiedPut, "_resolve", believe)
+    assert is_caught()
+
+
+def test_the_model_catches_a_portal_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant d'': a 200 is success, whatever else the answer says."""
+    monkeypatch.setattr(verified_put, "_is_believed", lambda *_: True)
     assert is_caught()
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from workers.settings import Settings
 from workers.upload.body import ObjectBody
 from workers.upload.s3_client import Connection, connect
-from workers.upload.s3_errors import meaning
+from workers.upload.s3_errors import is_not_implemented, meaning
 
 CHUNK_BYTES = 1 << 16
 
@@ -40,7 +41,9 @@ class PutAnswer:
 
 
 class Bucket:
-    """S3 through one shared client. Every method blocks on the network, at most ~20 s a call.
+    """S3 through one shared client. Every method blocks on the network.
+
+    At most 3 s to connect, and `S3_READ_TIMEOUT_SECONDS` for an answer.
 
     Raises:
         StoreUnavailable: what failed may pass. Other `StoreError`s where a method names them.
@@ -96,13 +99,18 @@ class Bucket:
         encoding: str | None,
     ) -> PutAnswer:
         """Overwrite the very object that has `etag`, or any if the store knows no conditions."""
-        condition = {"IfMatch": etag} if self._conditional and etag else {}
+        put = partial(self._put, bucket, key, body, metadata=metadata, encoding=encoding)
+        if not (self._conditional and etag):
+            return put(condition={})
         try:
-            return self._put(
-                bucket, key, body, metadata=metadata, encoding=encoding, condition=condition
-            )
+            return put(condition={"IfMatch": etag})
         except ObjectExists as error:
             raise StoreUnavailable(f"changed meanwhile: {error}", reason="other") from error
+        except StoreUnavailable as error:
+            # Some stores know `If-None-Match` and not `If-Match`.
+            if not is_not_implemented(error.__cause__):
+                raise
+            return put(condition={})
 
     def head(self, bucket: str, key: str) -> Stored:
         """Look at an object without reading it.
@@ -193,7 +201,9 @@ class Bucket:
         return PutAnswer(
             etag=answer.get("ETag", ""),
             checksum=answer.get("ChecksumCRC32", ""),
-            has_content=headers.get("content-length", "0") != "0",
+            has_content=(
+                headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+            ),
         )
 
     def _checksum(self, body: ObjectBody) -> dict[str, str]:

@@ -178,7 +178,7 @@ def _make_client(
         # Our own retry outlasts an outage; botocore's quota would run dry in one.
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=3,
-        read_timeout=15,
+        read_timeout=settings.s3_read_timeout_seconds,
         max_pool_connections=settings.max_workers + 2,
         tcp_keepalive=True,
         **options,

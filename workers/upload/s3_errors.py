@@ -124,6 +124,11 @@ def meaning(error: Exception) -> StoreError:
     return StoreUnavailable(f"{type(error).__name__}: {text}", reason="other")
 
 
+def is_not_implemented(error: BaseException | None) -> bool:
+    """Whether a store answered that it does not know what was asked for."""
+    return isinstance(error, botocore.exceptions.ClientError) and _status(error) == 501
+
+
 def without_password(text: str) -> str:
     """Return a text without what stands before the `@` of a URL in it."""
     return _USERINFO.sub("//", text)
@@ -132,7 +137,7 @@ def without_password(text: str) -> str:
 def _meaning_of_answer(error: botocore.exceptions.ClientError) -> StoreError:
     """Tell what an error answer means. Those of HEAD, and of many proxies, have no code."""
     code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    status = _status(error)
     text = without_password(str(error))
     advice = _ADVICE.get(code) or _ADVICE.get(str(status))
     if advice:
@@ -146,6 +151,10 @@ def _meaning_of_answer(error: botocore.exceptions.ClientError) -> StoreError:
     if code in _REJECTED:
         return ObjectRejected(text)
     return StoreUnavailable(text, reason=_reason(code, status))
+
+
+def _status(error: botocore.exceptions.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _reason(code: str, status: int) -> str:

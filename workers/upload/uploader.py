@@ -15,8 +15,7 @@ import msgspec
 from workers.dispatch.jobs import Job, Outcome
 from workers.errors import (
     Abandoned,
-    ObjectExists,
-    ObjectMissing,
+    BucketBrigadeError,
     ObjectRejected,
     StoreError,
     StoreUnavailable,
@@ -24,24 +23,26 @@ from workers.errors import (
 from workers.operate.decisions import Decisions
 from workers.operate.receipts import dead_marker
 from workers.segments.ratios import Estimator
-from workers.segments.segment import Header, Segment
+from workers.segments.segment import Segment
 from workers.spool.counters import Field
 from workers.spool.frames import Damaged, UnknownFormat
 from workers.spool.segment_file import OPEN, SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
-from workers.upload.compression import CONTENT_ENCODINGS, Packed, ReadRuns, pack
+from workers.upload.compression import Packed, ReadRuns, pack
 from workers.upload.decided import Decided
-from workers.upload.reading import UnreadableObject, measure
 from workers.upload.s3 import Bucket
+from workers.upload.verified_put import NewObject, VerifiedPut
 
 log = logging.getLogger(__name__)
 
 # First and last of lines that damage to the spool took.
 Lost = list[tuple[int, int]]
 MAX_LOST_RANGES = 50
-# The metadata by which an object is known to be ours, whole or not.
-OURS = ("segment", "payloads", "size", "crc32")
+
+
+class OtherLines(BucketBrigadeError):
+    """What a segment's body holds is not what was counted when it was accepted."""
 
 
 class Uploader:
@@ -57,6 +58,7 @@ class Uploader:
         on_done: Callable[[], None],
     ) -> None:
         self._bucket = bucket
+        self._objects = VerifiedPut(bucket)
         self._spool = spool
         self._decisions = Decisions(spool.root)
         self._decided = Decided(bucket, self._decisions)
@@ -120,6 +122,7 @@ class Uploader:
         lost: Lost = []
         try:
             packed = self._compress(segment, segment.body.read)
+            _check(segment, packed)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
@@ -130,7 +133,7 @@ class Uploader:
         except UnknownFormat as error:
             log.critical("a segment has an unknown format", extra=_about(segment), exc_info=True)
             raise Abandoned("another version wrote it; it stays as it is") from error
-        except Damaged as damage:
+        except (Damaged, OtherLines) as damage:
             assert isinstance(segment.body, SegmentFile)
             self._spool.quarantine(segment.body, reason=str(damage))
             packed = self._compress(segment, partial(_readable, segment.body, segment.lines, lost))
@@ -158,59 +161,17 @@ class Uploader:
         counters.add(Field.STORED_BYTES, packed.body.length)
 
     def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
-        header = job.segment.header
-        encoding = CONTENT_ENCODINGS[header.compression]
+        counters = job.process_spool.counters
         started = time.monotonic()
         try:
-            self._bucket.put(
-                header.bucket, header.key, packed.body, metadata=metadata, encoding=encoding
-            )
-        except ObjectExists:
-            job.process_spool.counters.add(Field.CONFLICTS)
-            self._verify(job, packed, metadata)
-        job.process_spool.counters.observe_put(time.monotonic() - started)
-
-    def _verify(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
-        """See whether the object under our key is ours: an earlier PUT whose answer was lost.
-
-        The lines are compared, not the compressed bytes: another version may compress otherwise.
-
-        Raises:
-            ObjectRejected: it is somebody else's. It is left alone.
-        """
-        header = job.segment.header
-        try:
-            found = self._bucket.head(header.bucket, header.key)
-        except ObjectMissing as error:
-            raise StoreUnavailable("taken, then missing", reason="other") from error
-        missing = [name for name in OURS if name not in found.metadata]
-        if any(found.metadata.get(name, metadata[name]) != metadata[name] for name in OURS):
-            raise ObjectRejected(f"the key {header.key} holds another object")
-        whole = str(found.size) == found.metadata.get("stored-size")
-        if missing or found.size is None:
-            # Where a store, or a proxy before it, does not say, the object itself does.
-            whole = self._has_our_lines(header, metadata)
-            if missing and not whole:
-                raise ObjectRejected(f"the key {header.key} holds another object, or part of ours")
-        if not whole:
-            # A store that kept half a body and called it an object.
-            self._bucket.replace(
-                header.bucket,
-                header.key,
-                packed.body,
-                etag=found.etag,
-                metadata=metadata,
-                encoding=CONTENT_ENCODINGS[header.compression],
-            )
-
-    def _has_our_lines(self, header: Header, metadata: dict[str, str]) -> bool:
-        try:
-            size, crc = measure(self._bucket.read(header.bucket, header.key))
-        except UnreadableObject:
-            return False
-        except ObjectMissing as error:
-            raise StoreUnavailable("taken, then missing", reason="other") from error
-        return (str(size), f"{crc:08x}") == (metadata["size"], metadata["crc32"])
+            if self._objects.store(NewObject(job.segment.header, packed.body, metadata)):
+                counters.add(Field.CONFLICTS)
+        except StoreUnavailable:
+            if packed.body.failure is not None:
+                # The spool failed, not S3: the lines could not be read a second time.
+                raise packed.body.failure from None
+            raise
+        counters.observe_put(time.monotonic() - started)
 
     def _dead_letter(self, job: Job, *, reason: str) -> None:
         """Make a dead letter of the job: S3 will never take this object."""
@@ -233,6 +194,12 @@ class Uploader:
             )
         except StoreError as error:
             log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
+
+
+def _check(segment: Segment, packed: Packed) -> None:
+    found, expected = (packed.lines, packed.size), (segment.lines, segment.size)
+    if found != expected:
+        raise OtherLines(f"{found} lines and bytes are there, {expected} were accepted")
 
 
 def _readable(file: SegmentFile, lines: int, lost: Lost) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from workers.upload.s3_errors import REASONS
 
 # With a third of all PUTs failing, this many failures in a row mean that none will get through.
 MAX_ATTEMPTS = 200
+PAGE = b"<html>Please log in</html>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class _Object:
 class MemoryS3(Bucket):
     """A bucket in memory that fails, loses answers, and now and then keeps half a body.
 
-    Of all calls 20 % fail with nothing done; of those that do something 15 % lose their answer.
+    Of all calls 20 % fail with nothing done; of those that do something 15 % lose their answer. Of
+    all PUTs 3 % find a captive portal before it, which answers all calls for a while.
     """
 
     def __init__(self, *, rng: Random, fuse: Fuse, conditional: bool = True) -> None:
@@ -42,6 +44,7 @@ class MemoryS3(Bucket):
         self._rng = rng
         self._fuse = fuse
         self._puts = 0
+        self._portal = False
 
     def put(
         self,
@@ -54,6 +57,9 @@ class MemoryS3(Bucket):
     ) -> PutAnswer:
         del bucket
         self._begin()
+        self._portal = self._rng.random() < (0.5 if self._portal else 0.03)
+        if self._portal:
+            return PutAnswer(etag=self._rng.choice(["", "page"]), has_content=True)
         if self._conditional and key in self.objects:
             raise ObjectExists(key)
         if self._rng.random() < 0.03:
@@ -86,8 +92,15 @@ class MemoryS3(Bucket):
     def head(self, bucket: str, key: str) -> Stored:
         del bucket
         self._begin()
+        if self._portal:
+            return Stored(size=len(PAGE), metadata={}, etag=None, modified=None)
         found = self._get(key)
         return Stored(size=len(found.body), metadata=found.metadata, etag=found.etag, modified=0.0)
+
+    def read(self, bucket: str, key: str) -> Iterator[bytes]:
+        del bucket
+        self._begin()
+        yield PAGE if self._portal else self._get(key).body
 
     def lines(self) -> Iterator[tuple[Place, bytes]]:
         """Yield every line that is stored, and where.

@@ -54,6 +54,7 @@ def bench(make_bench: MakeBench, buckets: Buckets) -> Bench:
 def use(bench: Bench, buckets: Buckets, *, settled: bool = True) -> None:
     """Let a bench's uploads and receipts go to these buckets."""
     bench.bucket = bench.uploader._bucket = bench.receipts._bucket = buckets
+    bench.uploader._objects._bucket = buckets
     bench.uploader._decided._bucket = buckets
     later = SETTLE_SECONDS + 1 if settled else 0
     bench.uploader._decided._now = lambda: time.time() + later

@@ -18,6 +18,7 @@ from workers.upload.reading import (
     measure,
 )
 from workers.upload.s3 import Stored
+from workers.upload.verified_put import VerifiedPut
 
 LINES = b'{"n":1}\n' * 50_000
 FORMS = {
@@ -88,7 +89,8 @@ class Forgetful(DictBucket):
 
 def upload(bench: Bench, bucket: DictBucket) -> str:
     """Upload a segment whose first PUT's answer is lost; return its key."""
-    bench.bucket = bench.uploader._bucket = bucket
+    bench.bucket = bucket
+    bench.uploader._objects = VerifiedPut(bucket)
     bucket.lost_answers.add(1)
     receipt = bench.accept(*[b'{"n":1}'] * 100)[0]
     bench.upload_all()
@@ -108,7 +110,8 @@ def test_without_metadata_another_object_is_left_alone(bench: Bench) -> None:
     """Other lines under our key are somebody else's: a dead letter, and no overwriting."""
     bucket = Forgetful()
     receipt = bench.accept(b"{}")[0]
-    bench.bucket = bench.uploader._bucket = bucket
+    bench.bucket = bucket
+    bench.uploader._objects = VerifiedPut(bucket)
     bucket.objects[receipt.header.key] = b"theirs\n", {}, None
     bench.upload_all()
     assert balance(bench.totals()) == (1, 0, 0, 1)
