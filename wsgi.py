@@ -9,7 +9,7 @@ from app.factory import create_app
 from app.logs import logging_config
 from workers.errors import SettingsError
 from workers.pipeline import Pipeline
-from workers.settings import load_settings
+from workers.settings import process_settings
 from workers.upload.s3 import Bucket
 
 
@@ -47,7 +47,7 @@ class PerProcess:
 
 pipelines = PerProcess()
 try:
-    settings = load_settings()
+    settings = process_settings()
     logging.config.dictConfig(logging_config(settings.log_level))
     app = create_app(settings, pipeline=pipelines.get)
 except SettingsError as error:

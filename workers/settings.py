@@ -1,5 +1,6 @@
 """Every setting: name, default, bounds and meaning. The one place that reads the environment."""
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Settings:
     log_level: str
     web_concurrency: int
     engine: str
+    port: int | None
 
     @property
     def graceful_seconds(self) -> float:
@@ -169,6 +171,14 @@ class SettingsSchema(Schema):
         "What reads HTTP: Granian's engine, or gunicorn's threads.",
     )
 
+    port = _number(
+        fields.Integer,
+        None,
+        1,
+        65_535,
+        "Port on all addresses, IPv6 and IPv4. Else 127.0.0.1:8000.",
+    )
+
     @pre_load
     def blank_is_unset(self, data: Mapping[str, str], **_: Any) -> dict[str, str]:
         """Take `NAME=` as unset, as shells and compose files mean it; fill in the key template."""
@@ -190,6 +200,12 @@ class SettingsSchema(Schema):
 def default_template_for(compression: str | None) -> str:
     """Return the default key template even where the compression is misspelt."""
     return default_template(compression if compression in {"gzip", "zstd", "none"} else "gzip")
+
+
+@functools.cache
+def process_settings() -> Settings:
+    """Return this process's settings, read from the environment once. Raises as `load_settings`."""
+    return load_settings()
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,5 +1,6 @@
 """Requests that are unusual and right all the same."""
 
+import gzip
 import json
 import time
 
@@ -113,3 +114,44 @@ def test_a_header_cannot_break_the_log_or_the_answer(service_factory: ServiceFac
         assert "FORGED" not in str(answer.headers)
     assert not service.logs().raw
     assert all(event["level"] != "FORGED" for event in service.logs().events)
+
+
+def test_forwarding_headers_change_nothing(service: Service) -> None:
+    """Not even where they contradict each other, and come from loopback."""
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off", "X-Forwarded-For": "::1"}
+    with Wire(service.port) as wire:
+        wire.send(post(b"[{}]", headers={**headers, "SCRIPT_NAME": "/x", "PATH_INFO": "/y"}))
+        assert wire.answer().status == 202
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize(
+    ("first", "last", "status"),
+    [
+        ("application/json", "application/json", 202),
+        ("application/json", "text/plain", 202),
+        ("text/plain", "application/json", 415),
+    ],
+)
+def test_of_two_content_types_the_first_counts(
+    service: Service, server_mode: str, coding: str, *, first: str, last: str, status: int
+) -> None:
+    """One rule for plain and for compressed bodies; gunicorn's parser refuses both."""
+    body = gzip.compress(b"[{}]") if coding else b"[{}]"
+    fields = {"Content-Length": str(len(body)), "Content-Type": first}
+    if coding:
+        fields["Content-Encoding"] = coding
+    lines = head("POST", "/payloads", fields)[:-2]
+    with Wire(service.port) as wire:
+        wire.send(lines + f"Content-Type: {last}\r\n\r\n".encode() + body)
+        assert wire.answer().status == (status if server_mode == "engine" else 400)
+
+
+def test_two_content_codings_are_a_415(service: Service) -> None:
+    """In two headers they are a list, as in one (RFC 9110 section 5.3)."""
+    body = gzip.compress(gzip.compress(b"[{}]"))
+    fields = {"Content-Length": str(len(body)), **JSON, "Content-Encoding": "gzip"}
+    lines = head("POST", "/payloads", fields)[:-2]
+    with Wire(service.port) as wire:
+        wire.send(lines + b"Content-Encoding: gzip\r\n\r\n" + body)
+        problem(wire.answer(), 415)

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from tests.support.s3 import FakeS3
+from workers.settings import process_settings
 
 
 @pytest.fixture
@@ -26,9 +27,11 @@ def wsgi(s3: FakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
     sys.modules.pop("wsgi", None)
+    process_settings.cache_clear()
     module = importlib.import_module("wsgi")
     yield module
     sys.modules.pop("wsgi", None)
+    process_settings.cache_clear()
     pipeline = module.pipelines._pipeline
     if pipeline is not None:
         pipeline.stop()
@@ -66,6 +69,7 @@ def test_wrong_settings_end_the_process(wsgi: ModuleType, monkeypatch: pytest.Mo
     """Every mistake is named, without a traceback, and nothing is started."""
     del wsgi
     sys.modules.pop("wsgi")
+    process_settings.cache_clear()
     monkeypatch.setenv("MAX_QUEUE", "many")
     monkeypatch.setenv("DURABILITY", "paper")
     with pytest.raises(SystemExit) as caught:
