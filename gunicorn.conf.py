@@ -18,7 +18,7 @@ from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
 from app.servers.tuning import raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError
-from workers.settings import process_settings
+from workers.settings import check_boto3_files, process_settings
 
 try:
     _settings = process_settings()
@@ -63,6 +63,7 @@ def _check(owner: tuple[int, int] | None) -> None:
     from app.ingest.schemas import load_payload_schema
     from workers.spool.spool import Spool
 
+    check_boto3_files()
     Spool(_settings.spool_dir).prepare(owner=owner)
     if _settings.payload_schema:
         load_payload_schema(_settings.payload_schema)

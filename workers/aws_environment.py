@@ -31,10 +31,31 @@ _REGION = re.compile(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 def mistakes(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what is wrong, by the variable's name. Reads boto3's files, if a profile is set."""
+    """Return what is wrong in the variables themselves, by their names. Does not block."""
+    given, blank = _sort(environ)
+    return dict([*_places(given), *_credentials(given), *_choices(given, blank)])
+
+
+def missing_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return which variables name what is not on the disk now. Blocks on boto3's files.
+
+    Only a start may end for it: files come, go and are rewritten while a service runs.
+    """
+    return dict(_missing(*_sort(environ)))
+
+
+def _sort(environ: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
+    """Return the variables that have a value, and the names of those that are blank."""
     given = {name: value.strip() for name, value in environ.items() if value.strip()}
-    blank = environ.keys() - given.keys()
-    return dict([*_places(given), *_credentials(given, blank), *_choices(given, blank)])
+    return given, environ.keys() - given.keys()
+
+
+def _missing(given: Mapping[str, str], blank: set[str]) -> Iterator[tuple[str, str]]:
+    if "AWS_CA_BUNDLE" in given and not Path(given["AWS_CA_BUNDLE"]).exists():
+        yield "AWS_CA_BUNDLE", "there is no such file"
+    for name in PROFILES:
+        if name in blank or (name in given and given[name] not in _profiles(given)):
+            yield name, "there is no such profile in boto3's config and credentials files"
 
 
 def _places(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -44,17 +65,12 @@ def _places(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in REGIONS:
         if name in given and not _REGION.fullmatch(given[name]):
             yield name, "is not a region's name (letters, digits and hyphens)"
-    if "AWS_CA_BUNDLE" in given and not Path(given["AWS_CA_BUNDLE"]).exists():
-        yield "AWS_CA_BUNDLE", "there is no such file"
 
 
-def _credentials(given: Mapping[str, str], blank: set[str]) -> Iterator[tuple[str, str]]:
+def _credentials(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, other in (KEY_PAIR, KEY_PAIR[::-1]):
         if name in given and other not in given:
             yield other, f"must be set where {name} is"
-    for name in PROFILES:
-        if name in blank or (name in given and given[name] not in _profiles(given)):
-            yield name, "there is no such profile in boto3's config and credentials files"
 
 
 def _choices(given: Mapping[str, str], blank: set[str]) -> Iterator[tuple[str, str]]:

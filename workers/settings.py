@@ -209,7 +209,7 @@ def process_settings() -> Settings:
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read and check every setting, boto3's own too. Blocks on boto3's files at most.
+    """Read and check every setting, boto3's own too. Does not block.
 
     Raises:
         SettingsError: all mistakes at once, a line each.
@@ -223,6 +223,21 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         messages: Any = error.messages
         faults |= {name.upper(): " ".join(found) for name, found in messages.items()}
     if faults or settings is None:
-        lines = [f"  {name}: {fault}" for name, fault in sorted(faults.items())]
-        raise SettingsError("\n".join(["settings are wrong:", *lines]))
+        raise _settings_error(faults)
     return settings
+
+
+def check_boto3_files(environ: Mapping[str, str] | None = None) -> None:
+    """See that the files and profiles that boto3's variables name are there. Blocks on the disk.
+
+    Raises:
+        SettingsError: all mistakes at once, a line each.
+    """
+    faults = aws_environment.missing_files(os.environ if environ is None else environ)
+    if faults:
+        raise _settings_error(faults)
+
+
+def _settings_error(faults: Mapping[str, str]) -> SettingsError:
+    lines = [f"  {name}: {fault}" for name, fault in sorted(faults.items())]
+    return SettingsError("\n".join(["settings are wrong:", *lines]))

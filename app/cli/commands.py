@@ -31,8 +31,11 @@ def objects(newest: int, prefix: str) -> None:
             moment = datetime.fromtimestamp(modified, UTC)
             click.echo(f"--- s3://{settings.s3_bucket}/{key}  {moment:%H:%M:%S}Z", err=True)
             body, _ = bucket.get(settings.s3_bucket, key)
-            _print(decompress(body))
-    except (StoreError, UnreadableObject) as error:
+            try:
+                _print(decompress(body))
+            except UnreadableObject as error:
+                click.echo(f"cannot be read: {error}", err=True)
+    except StoreError as error:
         raise click.ClickException(str(error)) from error
 
 

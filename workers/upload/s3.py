@@ -162,11 +162,14 @@ class Bucket:
         token: dict[str, str] = {}
         while True:
             page = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
-            for found in page.get("Contents", []):
-                yield found["Key"], found["LastModified"].timestamp()
-            if not page.get("IsTruncated"):
+            found = page.get("Contents", [])
+            for each in found:
+                modified = each.get("LastModified")
+                yield each["Key"], modified.timestamp() if modified else 0.0
+            if not page.get("IsTruncated") or not found:
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            after, following = found[-1]["Key"], page.get("NextContinuationToken")
+            token = {"ContinuationToken": following} if following else {"StartAfter": after}
 
     def close(self) -> None:
         """Close the client's connections."""

@@ -45,6 +45,8 @@ class RenewedCredentials:
         self._fault: str | None = None
         self._doubted = False
         self._next_look = -float("inf")
+        self._looks = 0
+        self._key: str | None = None
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """Return what to sign with. Blocks while it is looked up, on files and on the network.
@@ -54,11 +56,16 @@ class RenewedCredentials:
         """
         found = self._current()
         try:
-            return found.get_frozen_credentials()
+            frozen = found.get_frozen_credentials()
         except Exception as error:
             # They have expired, and cannot be refreshed; a new look may find others.
             self._drop(found, error)
             raise _retrieval_error(error) from error
+        if frozen.access_key != self._key:
+            if self._key is not None or self._looks > 1:
+                log.info("credentials changed", extra={"method": found.method})
+            self._key = frozen.access_key
+        return frozen
 
     def get_deferred_property(self, name: str) -> Callable[[], str | None]:
         """Return a function for a property of them, which botocore puts into some endpoints."""
@@ -84,10 +91,9 @@ class RenewedCredentials:
             found, self._fault = self._look_up(), None
         except Exception as error:  # noqa: BLE001 (botocore's chain may fail in any way)
             found, self._fault = None, without_password(str(error))
+        self._looks += 1
         self._next_look = self._now() + LOOK_SECONDS
         if found is not None:
-            if self._doubted or self._found is not None:
-                log.info("credentials looked up again", extra={"method": found.method})
             self._found, self._doubted = found, False
 
     def _drop(self, found: Credentials, error: Exception) -> None:

@@ -113,3 +113,38 @@ def test_an_endpoint_that_fails_at_the_start(
     endpoint.status = HTTPStatus.OK
     settle(service, timeout=60)
     assert sorted(line for _, _, line in s3.lines()) == [b'{"n": 1}', b'{"n": 2}']
+
+
+def test_a_profile_that_goes_and_comes_back(
+    service_factory: ServiceFactory, s3: FakeS3, tmp_path: Path
+) -> None:
+    """With boto3's files emptied a killed process is replaced all the same, and accepts."""
+    service_factory.expect_errors("Worker (pid:")
+    file = tmp_path / "credentials"
+    write_keys(file, "first")
+    service = service_factory.start(
+        AWS_SHARED_CREDENTIALS_FILE=file, AWS_PROFILE="default", **NO_KEYS
+    )
+    file.write_text("")
+    service.kill_random_child(random.Random(1))
+    service.wait_ready()
+    assert service.post("/payloads", [{"n": 1}]).status == 202
+    wait_until(lambda: bool(refusals(service)), timeout=30, what="a PUT without a profile")
+    assert "profile" in refusals(service)[0]["error"]
+    write_keys(file, "first")
+    settle(service, timeout=60)
+    assert [line for _, _, line in s3.lines()] == [b'{"n": 1}']
+
+
+def test_an_unknown_profile_is_refused_at_the_start(service_factory: ServiceFactory) -> None:
+    """A profile that is nowhere, and an endpoint without its scheme, end a start before a port."""
+    for name, value in (("AWS_PROFILE", "nonesuch"), ("AWS_ENDPOINT_URL_S3", "127.0.0.1:9000")):
+        service = service_factory.make(**{name: value})
+        service.start()
+        assert service.wait(20.0) not in {0, None}
+        said = service.log_path.read_text()
+        assert f"  {name}: " in said
+        assert "Listening at" not in said
+        assert "Traceback" not in said
+        # This is for a person at a terminal; the log has not begun.
+        service.log_path.write_text("")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.aws_environment import mistakes
+from workers.aws_environment import missing_files, mistakes
 from workers.errors import SettingsError
-from workers.settings import load_settings
+from workers.settings import check_boto3_files, load_settings
 
 NO_URLS = "127.0.0.1:9000 localhost:9000 s3.example.com //h:9 ftp://h http:// http://h:port"
 NO_URLS += " http://h:99999 http://h_x:9 http://-h http://[h]"
@@ -71,21 +71,31 @@ def test_a_profile_that_is_unknown(variable: str, tmp_path: Path) -> None:
     """Profiles are looked for in both files, as botocore names them."""
     config, credentials = tmp_path / "config", tmp_path / "credentials"
     files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
-    assert mistakes({**files, variable: "one"}).keys() == {variable}
+    assert missing_files({**files, variable: "one"}).keys() == {variable}
     config.write_text(
         "[default]\n[profile one]\nregion = x\n[profile 'two words']\n[three]\n[profile 'x]\n"
     )
     credentials.write_text("[four]\naws_access_key_id = a\n")
     for known in ("default", "one", "two words", "four"):
-        assert mistakes({**files, variable: known}) == {}
+        assert missing_files({**files, variable: known}) == {}
     for unknown in ("three", "five", "profile one", " "):
-        assert mistakes({**files, variable: unknown}).keys() == {variable}
+        assert missing_files({**files, variable: unknown}).keys() == {variable}
 
 
 def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
     """Without its file no connection over TLS is ever made."""
-    assert mistakes({"AWS_CA_BUNDLE": str(tmp_path / "x")}).keys() == {"AWS_CA_BUNDLE"}
-    assert mistakes({"AWS_CA_BUNDLE": str(tmp_path)}) == {}
+    assert missing_files({"AWS_CA_BUNDLE": str(tmp_path / "x")}).keys() == {"AWS_CA_BUNDLE"}
+    assert missing_files({"AWS_CA_BUNDLE": str(tmp_path)}) == {}
+
+
+def test_files_are_no_matter_of_the_settings(tmp_path: Path) -> None:
+    """A process that is replaced while a file is away starts; only the service's start does not."""
+    environ = {"AWS_PROFILE": "gone", "AWS_CONFIG_FILE": str(tmp_path), "AWS_CA_BUNDLE": "/gone"}
+    assert load_settings({"S3_BUCKET": "bucket", **environ}).s3_bucket == "bucket"
+    with pytest.raises(SettingsError) as caught:
+        check_boto3_files(environ)
+    names = [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
+    assert names == ["AWS_CA_BUNDLE", "AWS_PROFILE"]
 
 
 def test_all_are_named_beside_ours_and_no_value_is_repeated() -> None:

@@ -170,3 +170,12 @@ def test_listing_goes_through_all_pages(client: Any, stub: Stubber) -> None:
     last = {"Contents": [{"Key": "b", "LastModified": moment}], "IsTruncated": False}
     stub.add_response("list_objects_v2", last, expected)
     assert list(Bucket(Connection.of(client)).list("b")) == [("a", 1.0), ("b", 1.0)]
+
+
+def test_listing_goes_on_without_a_token(client: Any, stub: Stubber) -> None:
+    """A store that gives no token, and no dates, is asked for what comes behind the last key."""
+    first = {"Contents": [{"Key": "a"}], "IsTruncated": True}
+    stub.add_response("list_objects_v2", first, {"Bucket": "b", "Prefix": ""})
+    expected = {"Bucket": "b", "Prefix": "", "StartAfter": "a"}
+    stub.add_response("list_objects_v2", {"Contents": [{"Key": "b"}]}, expected)
+    assert list(Bucket(Connection.of(client)).list("b")) == [("a", 0.0), ("b", 0.0)]
