@@ -93,7 +93,7 @@ def test_stats_and_metrics_agree_across_processes(
     assert seen['put_seconds_bucket{le="+Inf"}'] == seen["put_seconds_count"] == len(s3.objects())
 
 
-def test_the_books_balance_at_every_instant(service_factory: ServiceFactory, s3: FakeS3) -> None:
+def test_the_ledger_balances_at_every_instant(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """Asked again and again under load, nothing is ever negative, lost or counted back."""
     service = service_factory.start(OBJECT_MAX_PAYLOADS=5, WEB_CONCURRENCY=2)
     s3.faults(Fault(kind="error", probability=0.2), Fault(kind="lose_answer", probability=0.2))

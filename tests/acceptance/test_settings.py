@@ -112,7 +112,7 @@ def test_a_time_budget_that_breaks_the_promise_is_refused(service_factory: Servi
     assert "graceful_timeout" in refuses_to_start(service)
 
 
-def test_gunicorn_can_be_told_otherwise(service_factory: ServiceFactory) -> None:
+def test_gunicorn_s_settings_can_be_overridden(service_factory: ServiceFactory) -> None:
     """GUNICORN_CMD_ARGS wins over our defaults where it breaks nothing."""
     service = service_factory.start(GUNICORN_CMD_ARGS="--threads 2 --workers 3")
     wait_until(lambda: len(service.children()) == 3, timeout=50, what="three processes")

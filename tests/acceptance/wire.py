@@ -34,7 +34,7 @@ def chunked(pieces: Iterable[bytes]) -> bytes:
 class Wire:
     """One TCP connection to the service; every read ends after `timeout` seconds."""
 
-    def __init__(self, port: int, *, timeout: float = 20.0) -> None:
+    def __init__(self, port: int, *, timeout: float = 50.0) -> None:
         self._socket = socket.create_connection((LOOPBACK, port), timeout)
         self._file = self._socket.makefile("rb")
 

@@ -125,7 +125,7 @@ class Flood:
         verdict: Literal["acked", "refused", "unknown"],
         payloads: int,
         *,
-        timeout: float = 30.0,
+        timeout: float = 50.0,
     ) -> None:
         """Block until so many payloads have met this end.
 

@@ -161,7 +161,7 @@ class Service:
             raise AssertionError(f"{error}; last seen: {seen}") from error
         return seen
 
-    def get(self, path: str, *, timeout: float = 30.0, port: int | None = None) -> Answer:
+    def get(self, path: str, *, timeout: float = 50.0, port: int | None = None) -> Answer:
         """GET on a connection of its own; `port` is the service's, unless it has another one.
 
         Raises:
@@ -175,7 +175,7 @@ class Service:
         body: Any,
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 30.0,
+        timeout: float = 50.0,
     ) -> Answer:
         """POST bytes as they are, anything else as JSON; on a connection of its own.
 
@@ -223,7 +223,7 @@ class Service:
         """Return the living processes but for the master."""
         return [pid for pid in self.processes() if pid != self.pid]
 
-    def kill_random_child(self, rng: random.Random, *, timeout: float = 10.0) -> int:
+    def kill_random_child(self, rng: random.Random, *, timeout: float = 50.0) -> int:
         """SIGKILL one process that is not the master, wait for its end, return its pid.
 
         Raises:
@@ -237,7 +237,7 @@ class Service:
                 return pid
         raise AssertionError("there is no child to kill")
 
-    def kill_group(self, *, timeout: float = 10.0) -> None:
+    def kill_group(self, *, timeout: float = 50.0) -> None:
         """SIGKILL every process at once, as a power cut would; return when all have ended."""
         if self._process is None:
             return

@@ -219,7 +219,7 @@ def test_nothing_of_a_refused_collection_is_stored(service: Service, bucket: Fak
 
 
 @pytest.mark.parametrize("id", ["x", "a.1.1.b", "YnVja2V0L2s.1.1.000000000000000000000000", "%00"])
-def test_a_receipt_that_nobody_was_given_is_a_404(service: Service, id: str) -> None:
+def test_a_receipt_that_was_never_issued_is_a_404(service: Service, id: str) -> None:
     """Neither nonsense nor a made-up receipt finds anything."""
     problem(service.get(f"/receipts/{id}"), 404)
 

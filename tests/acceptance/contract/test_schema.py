@@ -51,7 +51,7 @@ def test_a_plugged_in_schema_names_each_fault_by_its_payload(
     assert settle(service)["accepted"] == 1
 
 
-def test_whatever_a_schema_raises_is_a_422(
+def test_an_exception_of_a_schema_is_a_422(
     service_factory: ServiceFactory, schema: dict[str, Any]
 ) -> None:
     """The client learns which payload, and the log which error; the service goes on."""

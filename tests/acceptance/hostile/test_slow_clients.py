@@ -26,7 +26,7 @@ from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 
-def test_slow_headers_hold_nobody_up_for_long(service: Service) -> None:
+def test_slow_headers_delay_no_other_for_long(service: Service) -> None:
     """More slow clients than threads are disconnected in time, and a good client is served."""
     with contextlib.ExitStack() as stack:
         slow_clients = [stack.enter_context(Wire(service.port)) for _ in range(12)]
@@ -105,7 +105,7 @@ def test_half_a_body_is_forgotten_where_the_client_leaves(
                     wire.set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_stalled_bodies_hold_nobody_up_for_long(service: Service) -> None:
+def test_stalled_bodies_delay_no_other_for_long(service: Service) -> None:
     """More stalled uploads than threads end in time, and a good client is served."""
     with contextlib.ExitStack() as stack:
         for _ in range(12):
@@ -128,7 +128,7 @@ def test_idle_connections_take_no_thread(service_factory: ServiceFactory) -> Non
         assert service.post("/payloads", [{}], timeout=MAX_WAIT).status == 202
 
 
-def test_clients_that_do_not_wait_for_their_answer_harm_nobody(
+def test_clients_that_leave_early_do_no_harm(
     service_factory: ServiceFactory,
 ) -> None:
     """Whole requests whose clients are gone are stored or not; the ledger balances all the same."""

@@ -27,7 +27,7 @@ def test_idle_keep_alive_connections_do_not_hold_up_a_stop(service_factory: Serv
         assert end(service) == 0
 
 
-def test_clients_that_do_not_close_hold_nobody_up(
+def test_clients_that_do_not_close_delay_no_other(
     service_factory: ServiceFactory, s3: FakeS3
 ) -> None:
     """They stay connected after `Connection: close`: others are served, and a stop stores all."""

@@ -26,7 +26,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize("jump", [-10_000 * DAY, -DAY, -1000, 0, 1000, DAY, 10_000 * DAY])
-def test_names_rise_whatever_the_clock_does(
+def test_names_rise_when_the_clock_jumps(
     make_bench: Callable[..., Bench],
     bucket: DictBucket,
     set_clock: Callable[[int], None],

@@ -43,7 +43,9 @@ def test_a_backlog_goes_up_beside_new_traffic(
     assert balance(pipeline.totals()) == (25, 25, 0, 0)
 
 
-def test_the_age_of_what_was_left_is_told(start: Start, leave_behind: Leave, s3: FakeS3) -> None:
+def test_the_age_of_what_was_left_is_reported(
+    start: Start, leave_behind: Leave, s3: FakeS3
+) -> None:
     """The oldest unstored payload's age does not begin anew with its adoption."""
     left = leave_behind(2)
     s3.faults(OVERLOADED)
@@ -94,7 +96,7 @@ def test_a_backlog_on_disk_is_not_in_memory(
     process_spool.close()
 
 
-def test_one_home_is_adopted_by_one(
+def test_one_process_adopts_a_spool(
     start: Start,
     leave_behind: Leave,
     s3: FakeS3,

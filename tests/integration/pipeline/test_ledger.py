@@ -44,7 +44,7 @@ class Sampler:
 
 
 @pytest.mark.parametrize("durability", ["disk", "memory"])
-def test_the_books_balance_at_every_moment(
+def test_the_ledger_balances_at_every_moment(
     start: Start, s3: FakeS3, leave_behind: Leave, durability: str
 ) -> None:
     """Processes come, go, adopt and fail: accepted = stored + pending + dead, and neither falls."""

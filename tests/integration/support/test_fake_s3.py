@@ -36,7 +36,7 @@ def test_an_object_comes_back_as_it_was_put(client: Any) -> None:
         ).decode("ascii")
 
 
-def test_a_checksum_is_told_only_on_request(s3: FakeS3, client: Any) -> None:
+def test_a_checksum_is_answered_only_on_request(s3: FakeS3, client: Any) -> None:
     """Without x-amz-checksum-mode a HEAD says nothing of checksums, as with S3."""
     put(client)
     with raw_connection(s3, "HEAD /bucket/k HTTP/1.1\nConnection: close") as sock:

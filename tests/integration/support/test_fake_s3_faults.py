@@ -127,7 +127,7 @@ def test_a_slow_put_lands_after_its_client_has_left(s3: FakeS3) -> None:
     s3.wait_until(lambda counts: counts.stored == 1, what="the late PUT")
 
 
-def test_faults_strike_as_often_and_where_they_are_told(s3: FakeS3, client: Any) -> None:
+def test_faults_strike_where_and_as_often_as_asked(s3: FakeS3, client: Any) -> None:
     """`times`, `key_contains` and `methods` bound a rule, and the next rule has its turn."""
     s3.faults(
         Fault(kind="error", code="SlowDown", times=2, key_contains="bad"),

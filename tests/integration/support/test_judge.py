@@ -68,7 +68,7 @@ def test_a_flood_takes_every_form(s3: FakeS3, client: Any, form: Any, *, compres
     assert found == {flood.payload(number) for number in range(12)}
 
 
-def test_a_flood_sends_nothing_while_nobody_listens(s3: FakeS3) -> None:
+def test_a_flood_sends_nothing_without_a_server(s3: FakeS3) -> None:
     """A connection that cannot be made costs no payload, and a stop ends the attempts."""
     with Flood(free_port(), Plan(threads=2)) as flood:
         wait_until(lambda: flood.connect_errors > 2, timeout=5, what="attempts")

@@ -70,7 +70,7 @@ def test_many_small_lines_cost_little() -> None:
     assert peak < 3 * len(body) + 40 * PART_BYTES
 
 
-def test_many_content_types_are_not_remembered_for_ever() -> None:
+def test_many_content_types_are_not_remembered() -> None:
     """Clients choose content types, so only so many are kept."""
     for number in range(1000):
         decode(b"[{}]", content_type=f"{JSON}; n={number}")

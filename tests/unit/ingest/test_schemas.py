@@ -178,7 +178,7 @@ class Leaking(Schema):
     at = fields.DateTime(format="timestamp")
 
 
-def test_whatever_a_schema_raises_is_the_payload_s_fault(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_a_schema_is_the_payload_s_fault(caplog: pytest.LogCaptureFixture) -> None:
     """It is named by the payload's index, and logged once, by its kind alone."""
     line = b'{"at":' + b"9" * 310 + b"}"
     found = list(validate_payloads(Leaking(), [b"{}", line, line]))

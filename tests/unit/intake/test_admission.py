@@ -38,7 +38,7 @@ def test_capacity_is_the_queue_and_the_open_segment(make_bench: MakeBench) -> No
     assert balance(bench.totals())[0] == 5
 
 
-def test_what_never_fits_is_told_so(make_bench: MakeBench) -> None:
+def test_what_never_fits_is_refused_for_good(make_bench: MakeBench) -> None:
     """A collection larger than all the room there is gets no `come back later`."""
     bench = make_bench(MAX_QUEUE=3, OBJECT_MAX_PAYLOADS=2)
     with pytest.raises(TooManyPayloads, match="9 payloads"):

@@ -46,7 +46,7 @@ def test_a_segment_that_waits_for_room_waits_for_nothing_else(make_bench: MakeBe
     assert bench.intake._woken
 
 
-def test_room_that_nobody_waits_for_wakes_nobody(bench: Bench) -> None:
+def test_room_that_is_not_awaited_wakes_no_thread(bench: Bench) -> None:
     """On a quiet day a finished job costs no wake-up."""
     bench.accept(b"{}")
     bench.intake.wait_due(0)

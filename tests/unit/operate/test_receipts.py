@@ -184,7 +184,7 @@ def test_what_a_dead_process_left(bench: Bench, make_bench: MakeBench, *, died: 
         assert states(id, living.receipts) == ["accepted"]
 
 
-def test_damage_is_told_to_whom_it_hit(bench: Bench, elsewhere: Receipts) -> None:
+def test_damage_shows_in_the_receipts_it_hit(bench: Bench, elsewhere: Receipts) -> None:
     """Of a damaged segment the lines that were lost are dead; the others are stored."""
     ids = [bench.receipts.issue(bench.accept(b'{"n":%d}' % n)[0]) for n in range(5)]
     bench.age()
@@ -219,7 +219,7 @@ def test_the_very_lines(bench: Bench, elsewhere: Receipts) -> None:
     assert elsewhere.payloads(second) == [b'{"n":3}', b'{"n":4}']
 
 
-def test_an_object_that_is_not_the_segment_s_is_not_told(bench: Bench, elsewhere: Receipts) -> None:
+def test_an_object_that_is_not_the_segment_s_is_ignored(bench: Bench, elsewhere: Receipts) -> None:
     """Somebody else's object under the key is neither described nor read."""
     receipt = bench.accept(b"{}")[0]
     id = bench.receipts.issue(receipt)

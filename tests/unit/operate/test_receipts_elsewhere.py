@@ -74,7 +74,7 @@ def test_metadata_that_makes_no_sense(
 
 @pytest.mark.parametrize("encoding", [None, "gzip", "gzip,aws-chunked", "identity", "zstd"])
 @pytest.mark.parametrize("form", ["as it was", "decompressed", "recompressed"])
-def test_lines_are_read_whatever_the_encoding_says(
+def test_lines_are_read_under_any_encoding(
     bench: Bench, elsewhere: Receipts, *, encoding: str | None, form: str
 ) -> None:
     """Proxies decompress on the way, stores add to the encoding or drop it: lines come back."""

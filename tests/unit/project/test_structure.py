@@ -135,7 +135,7 @@ def test_a_module_says_what_it_is_for(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES)
-def test_nobody_polls(path: str) -> None:
+def test_no_module_polls(path: str) -> None:
     """Threads wait for events, never for time to pass."""
     assert not uses(SOURCES[path], of="time", names={"sleep"})
 

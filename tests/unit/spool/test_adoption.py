@@ -13,7 +13,7 @@ from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import QUARANTINE
 
 
-def test_a_dead_process_s_segments_go_up(make_bench: MakeBench, bucket: DictBucket) -> None:
+def test_a_dead_process_s_segments_are_uploaded(make_bench: MakeBench, bucket: DictBucket) -> None:
     """Killed with open segments, a process loses nothing: another one stores them, once."""
     dead, living = make_bench(COMPRESSION="none"), make_bench()
     dead.accept(b'{"a":1}', b'{"a":2}')
@@ -49,7 +49,7 @@ def test_half_of_the_queue_is_left_for_what_comes_in(make_bench: MakeBench) -> N
     assert all(name < file.path.stem for name in names for file in process_spool.backlog)
 
 
-def test_the_oldest_go_first_whoever_left_them(make_bench: MakeBench) -> None:
+def test_the_oldest_go_first_of_all_that_was_left(make_bench: MakeBench) -> None:
     """With several dead processes their segments are taken in the order of creation."""
     dead = [make_bench(OBJECT_MAX_PAYLOADS=1) for _ in range(3)]
     names = [bench.accept(b"{}")[0].header.name for _ in range(4) for bench in dead]
@@ -130,7 +130,7 @@ def test_a_sealed_file_with_rot_is_counted_once(make_bench: MakeBench, bucket: D
     assert len(bucket.objects) == 1
 
 
-def test_an_empty_home_is_retired(make_bench: MakeBench) -> None:
+def test_an_empty_spool_is_retired(make_bench: MakeBench) -> None:
     """A process that died idle leaves its figures and nothing else."""
     dead, living = make_bench(), make_bench()
     dead.accept(b"{}")

@@ -42,7 +42,7 @@ def test_a_spool_that_cannot_lock_is_refused(spool: Spool, monkeypatch: pytest.M
         spool.prepare()
 
 
-def test_a_home_is_locked_and_lasting_from_its_first_moment(tmp_path: Path) -> None:
+def test_a_process_spool_is_locked_and_durable_at_once(tmp_path: Path) -> None:
     """No process adopts a directory in the making; no power cut takes one that is there."""
     disk = BadDisk()
     spool = Spool(tmp_path / "spool", disk=disk)
@@ -70,7 +70,7 @@ def test_only_the_dead_are_adopted(spool: Spool) -> None:
     }
 
 
-def test_homes_that_were_never_finished_are_swept(spool: Spool) -> None:
+def test_unfinished_process_spools_are_removed(spool: Spool) -> None:
     """A kill while a directory was being made leaves a part that the next look removes."""
     process_spool = spool.create_process_spool()
     for name in ("1", "2"):

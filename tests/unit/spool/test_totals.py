@@ -20,7 +20,7 @@ def give_up(process_spool: ProcessSpool, *, accepted: int, stored: int) -> None:
         process_spool.counters[gauge] = 99
 
 
-def test_totals_outlive_their_homes(spool: Spool) -> None:
+def test_totals_outlive_their_processes(spool: Spool) -> None:
     """Retired or alive, everything counts once; gauges go with their process."""
     process_spools = [spool.create_process_spool() for _ in range(3)]
     for process_spool in process_spools:
@@ -36,7 +36,7 @@ def test_totals_outlive_their_homes(spool: Spool) -> None:
     process_spools[2].close()
 
 
-def test_a_closed_home_has_no_idle_workers(spool: Spool) -> None:
+def test_a_closed_spool_has_no_idle_workers(spool: Spool) -> None:
     """What a process gave up still counts; what only a running process has does not."""
     process_spool = spool.create_process_spool()
     give_up(process_spool, accepted=10, stored=4)
@@ -70,7 +70,7 @@ def test_killed_while_retiring_nothing_counts_twice(
     assert not first.path.exists()
 
 
-def test_a_home_with_segments_is_not_retired(make_bench: MakeBench) -> None:
+def test_a_spool_with_segments_is_not_retired(make_bench: MakeBench) -> None:
     """Files of payloads are never removed along with their directory."""
     bench, other = make_bench(), make_bench()
     bench.accept(b"{}")

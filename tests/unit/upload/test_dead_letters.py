@@ -81,7 +81,7 @@ def test_with_all_lines_damaged_there_is_no_object(bench: Bench, bucket: DictBuc
     assert balance(bench.totals()) == (1, 0, 0, 1)
 
 
-def test_damage_in_many_places_is_told_in_short(bench: Bench, bucket: DictBucket) -> None:
+def test_damage_in_many_places_is_summarised(bench: Bench, bucket: DictBucket) -> None:
     """S3 takes 2 KB of metadata: with very many holes the whole range is named."""
     for number in range(301):
         bench.accept(b'{"lost":1}' if number % 2 else b'{"kept":1}')

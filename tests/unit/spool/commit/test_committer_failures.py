@@ -86,7 +86,7 @@ def test_a_failed_sync_ends_acceptance_for_good(committer: Committer, segments: 
 
 
 @pytest.mark.parametrize("when", ["with lines", "at its seal", "behind another"])
-def test_nobody_waits_for_ever_for_a_broken_spool(
+def test_nothing_waits_for_a_broken_spool(
     committer: Committer, segments: Segments, when: str
 ) -> None:
     """Every sealed segment is let go, unready: its worker gives it up, and the file stays."""
