@@ -61,8 +61,10 @@ def seal(lab: Lab, size: int) -> Call:
 def read_back(lab: Lab, size: int) -> Call:
     """Read an object's lines out of its segment file, which the system has in memory."""
     segment = lab.segment(10**9 + size)
-    for first, run in enumerate(whole_object(size)):
+    runs = whole_object(size)
+    for first, run in enumerate(runs):
         segment.body.append(segment.header, [(first * size + 1, run)])
+    segment.body.seal(lines=len(runs) * size, size=sum(map(len, runs)))
     return lambda: sum(map(len, segment.body.read())), 1
 
 

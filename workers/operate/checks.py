@@ -97,7 +97,7 @@ class _Canary:
             packed=packed,
             metadata={
                 "segment": name,
-                "payloads": str(packed.lines),
+                "payloads": str(count),
                 "size": str(packed.size),
                 "crc32": f"{packed.crc:08x}",
                 "stored-size": str(packed.body.length),

@@ -23,10 +23,9 @@ ReadRuns = Callable[[], Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An object's body, and what went into it: lines, their bytes and their CRC-32."""
+    """An object's body, and what went into it: the bytes of its lines and their CRC-32."""
 
     body: ObjectBody
-    lines: int
     size: int
     crc: int
 
@@ -45,10 +44,9 @@ class _Lines:
     """What went into a compressor so far."""
 
     def __init__(self) -> None:
-        self.count = self.size = self.crc = 0
+        self.size = self.crc = 0
 
     def add(self, piece: bytes) -> None:
-        self.count += piece.count(b"\n")
         self.size += len(piece)
         self.crc = isal_zlib.crc32(piece, self.crc)
 
@@ -67,21 +65,22 @@ def pack(read: ReadRuns, *, compression: str, memory_bytes: int) -> Packed:
     compresses them on the way, so that memory does not grow with the segment. Blocks on the disk if
     `read` does.
     """
-    lines, kept = _Lines(), bytearray()
+    lines = _Lines()
+    kept: list[bytes] = []
     length = crc = 0
     for data in _compressed(read, compression, lines):
         length, crc = length + len(data), isal_zlib.crc32(data, crc)
         if length <= memory_bytes:
-            kept += data
-        elif kept:
-            kept = bytearray()
+            kept.append(data)
+        else:
+            kept.clear()
     body = ObjectBody(
-        bytes(kept) if length <= memory_bytes else None,
+        b"".join(kept) if length <= memory_bytes else None,
         chunks=partial(_compressed, read, compression, _Lines()),
         length=length,
         crc32=crc,
     )
-    return Packed(body, lines.count, lines.size, lines.crc)
+    return Packed(body, lines.size, lines.crc)
 
 
 def compressed_size(data: bytes, *, compression: str) -> int:

@@ -47,7 +47,7 @@ def test_lines_come_out_as_they_went_in(
     packed = pack(iter(RUNS), compression=kind)
     assert anybody_s(sent(packed), kind) == TEXT
     assert unpack(sent(packed), compression=CONTENT_ENCODINGS[kind]) == TEXT
-    assert (packed.lines, packed.size, packed.crc) == (5000, len(TEXT), zlib.crc32(TEXT))
+    assert (packed.size, packed.crc) == (len(TEXT), zlib.crc32(TEXT))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ import pytest
 from tests.support.doubles import BadDisk
 from tests.unit.spool.samples import HEADER, LINES, NUMBERED, RUNS, SIZE, reopened
 from workers.spool.disk import Disk
+from workers.spool.frames import PREFIX_BYTES, Damaged
 from workers.spool.segment_file import READY, RESERVED_BYTES, SegmentFile
 
 
@@ -56,9 +57,10 @@ def test_a_roll_back_leaves_what_was_synced(file: SegmentFile, disk: BadDisk) ->
         file.append(HEADER, NUMBERED[2:])
     file.roll_back()
     disk.full = False
-    file.seal(lines=3, size=1)
+    size = sum(map(len, RUNS[:2]))
+    file.seal(lines=3, size=size)
     assert list(file.read()) == RUNS[:2]
-    assert file.read_seal() == (3, 1)
+    assert file.read_seal() == (3, size)
 
 
 def test_a_roll_back_of_everything_leaves_no_file(file: SegmentFile, disk: BadDisk) -> None:
@@ -149,7 +151,7 @@ def test_more_buffers_than_one_call_takes(file: SegmentFile) -> None:
     """A group may hold more collections than writev takes at once (IOV_MAX)."""
     runs = [(number, b"%d\n" % number) for number in range(1, 3001)]
     file.append(HEADER, runs)
-    file.seal(lines=3000, size=1)
+    file.seal(lines=3000, size=sum(len(lines) for _, lines in runs))
     assert list(file.read()) == [lines for _, lines in runs]
 
 
@@ -159,3 +161,18 @@ def test_names_of_a_directory(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert Disk().names(tmp_path) == ["a", "b", "c"]
     assert Disk().names(tmp_path / "gone") == []
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_frame_that_is_missing_is_seen_by_its_writer(file: SegmentFile, lost: int) -> None:
+    """A file that lost a whole frame after its seal is damaged, though each frame left is right."""
+    ends = [0]
+    for run in NUMBERED:
+        file.append(HEADER, [run])
+        ends.append(file.path.stat().st_size)
+    file.seal(lines=LINES, size=SIZE)
+    data = file.path.read_bytes()
+    first = ends[lost - 1] if lost > 1 else ends[1] - len(RUNS[0]) - PREFIX_BYTES
+    file.path.write_bytes(data[:first] + data[ends[lost] :])
+    with pytest.raises(Damaged):
+        list(file.read())
