@@ -36,6 +36,8 @@ class Plan:
     form: Literal["envelope", "bare", "ndjson"] = "envelope"
     gzip: bool = False
     pad_bytes: int = 100
+    # If set, so many payloads in turn are padded with noise, and with one letter only.
+    shift_every: int = 0
     # Each thread rests so long after each request.
     pause_seconds: float = 0.0
     timeout_seconds: float = 30.0
@@ -167,6 +169,8 @@ class Flood:
         """Return a payload's bytes, the same at every call."""
         at = number % 512
         pad = self._noise[at : at + self.plan.pad_bytes]
+        if self.plan.shift_every and (number // self.plan.shift_every) % 2 == 0:
+            pad = "a" * self.plan.pad_bytes
         return f'{{"id":"{self.name(number)}","n":{number},"pad":"{pad}"}}'.encode()
 
     def _ids(self, verdict: str) -> set[str]:

@@ -5,6 +5,7 @@ A replay makes a process spool of its own, which any running process adopts like
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from workers.segments.segment import Header
 from workers.spool.counters import Field
 from workers.spool.spool import DEAD, Spool
 from workers.upload.s3 import Bucket
+
+RUN_BYTES = 1 << 20
 
 
 class NoSuchDeadLetter(BucketBrigadeError):
@@ -89,7 +92,7 @@ class DeadLetters:
         # They were accepted, and dead, elsewhere: here they are dead no more.
         process_spool.counters[Field.DEAD] = -payloads
         file = process_spool.new_file(name)
-        file.append(header, [(1, dead_letter.lines)])
+        file.append(header, list(_runs(dead_letter.lines)))
         file.sync()
         file.seal(lines=payloads, size=len(dead_letter.lines))
         process_spool.counters[Field.DURABLE] = 1
@@ -117,3 +120,16 @@ def _listed(path: Path) -> dict[str, Any]:
         return _read_note(path)
     except (UnreadableDeadLetter, OSError) as error:
         return {"name": path.stem, "payloads": "?", "reason": f"cannot be read: {error}"}
+
+
+def _runs(lines: bytes) -> Iterator[tuple[int, bytes]]:
+    """Cut lines into runs, with the number of each one's first line: a frame each.
+
+    Frames are read back whole: one for a whole letter would take as much memory in an upload.
+    """
+    first, start = 1, 0
+    while start < len(lines):
+        end = lines.find(b"\n", start + RUN_BYTES) + 1 or len(lines)
+        yield first, lines[start:end]
+        first += lines.count(b"\n", start, end)
+        start = end

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workers.segments.naming import NAME, created_microseconds
@@ -90,7 +91,7 @@ class ProcessSpool:
             if segment.name in self._held and not isinstance(segment.body, SegmentFile):
                 file = self.new_file(segment.name)
                 try:
-                    file.append(segment.header, [(1, b"".join(segment.body.read()))])
+                    file.append(segment.header, list(_numbered(segment.body.read())))
                     file.seal(lines=segment.lines, size=segment.size)
                 except OSError:
                     file.discard()
@@ -192,3 +193,11 @@ def load_segment(file: SegmentFile) -> Segment:
     segment.sealed = True
     segment.frozen.set()
     return segment
+
+
+def _numbered(runs: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield runs with the number of their first line: a frame each, read back one at a time."""
+    first = 1
+    for run in runs:
+        yield first, run
+        first += run.count(b"\n")

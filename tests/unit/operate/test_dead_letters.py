@@ -5,6 +5,7 @@ import pytest
 from tests.support.bench import Bench, balance
 from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected, StoreUnavailable
+from workers.operate import dead_letters
 from workers.operate.dead_letters import DeadLetters, NoSuchDeadLetter
 from workers.segments.segment import Receipt
 from workers.upload.compression import unpack
@@ -73,6 +74,17 @@ def test_a_replay_goes_up_to_the_same_key(
     [(key, (body, _, encoding))] = bucket.objects.items()
     assert key == receipt.header.key
     assert unpack(body, compression=encoding) == b'{"n":1}\n{"n":2}\n'
+
+
+def test_a_replay_is_read_back_in_parts(
+    bench: Bench, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A letter may be larger than what an upload should hold in memory."""
+    monkeypatch.setattr(dead_letters, "RUN_BYTES", 10)
+    name = bury(bench, b'{"n":1}', b'{"n":2}', b'{"n":3}').header.name
+    letters.replay(name)
+    [file] = [file for spool in bench.adopt() for file in spool.segment_files()]
+    assert list(file.read()) == [b'{"n":1}\n{"n":2}\n', b'{"n":3}\n']
 
 
 def test_a_replay_that_is_refused_again(bench: Bench, letters: DeadLetters) -> None:
