@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import Any
 
+from app.log_writer import writer as log_writer
 from app.logs import logging_config
 from app.servers.listening import addresses
 from app.servers.preflight import find_fault
@@ -88,6 +89,7 @@ def post_fork(server: Any, worker: Any) -> None:
     """Hand over signals that came too early, and tune the new process."""
     worker.missed_signals = server.SIG_QUEUE
     tune_process()
+    log_writer.start()
 
 
 def post_worker_init(worker: Any) -> None:

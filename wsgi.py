@@ -4,12 +4,15 @@ import logging.config
 import os
 import sys
 import threading
+from functools import partial
 
 from app.factory import create_app
+from app.log_writer import writer as log_writer
 from app.logs import logging_config
 from workers.errors import SettingsError
 from workers.pipeline import Pipeline
 from workers.settings import process_settings
+from workers.spool.counters import Field
 from workers.upload.s3 import Bucket
 
 
@@ -32,6 +35,7 @@ class PerProcess:
             if self._pipeline is None:
                 pipeline = Pipeline(settings, bucket=Bucket.connect(settings))
                 pipeline.start()
+                log_writer.on_drop = partial(pipeline.counters.add, Field.LOG_LINES_DROPPED)
                 self._pipeline = pipeline
             return self._pipeline
 

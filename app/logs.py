@@ -54,7 +54,7 @@ def logging_config(level: str) -> dict[str, Any]:
         },
         "handlers": {
             "stderr": {
-                "class": "logging.StreamHandler",
+                "class": "app.log_writer.LineHandler",
                 "formatter": "json",
                 "filters": ["request_id"],
             }

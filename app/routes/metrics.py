@@ -31,6 +31,7 @@ COUNTERS = {
     "object_bytes_stored": (Field.STORED_BYTES, "Bytes of stored objects, compressed."),
     "put_conflicts": (Field.CONFLICTS, "PUTs answered 412: the key was taken, usually by us."),
     "commits": (Field.COMMITS, "Group commits to the spool."),
+    "log_lines_dropped": (Field.LOG_LINES_DROPPED, "Lines that the log's reader did not take."),
     "collections_committed": (Field.COMMITTED_COLLECTIONS, "Collections in those commits."),
 }
 GAUGES = {

@@ -66,6 +66,8 @@ class Field(IntEnum):
     PARKED_NETWORK = auto()
     PARKED_OTHER = auto()
     PARKED_DISK = auto()
+    # Counters again.
+    LOG_LINES_DROPPED = auto()
 
 
 COUNTERS_BYTES = 4096

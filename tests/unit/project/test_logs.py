@@ -20,7 +20,7 @@ def log() -> Iterator[io.StringIO]:
     before = [(each.level, each.handlers[:], each.propagate) for each in loggers]
     written = io.StringIO()
     config = logging_config("debug")
-    config["handlers"]["stderr"]["stream"] = written
+    config["handlers"]["stderr"] |= {"class": "logging.StreamHandler", "stream": written}
     logging.config.dictConfig(config)
     yield written
     for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
