@@ -18,7 +18,7 @@ from app.servers.listening import addresses
 from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
 from app.servers.tuning import raise_descriptor_limit, tune_process
-from workers.errors import BucketBrigadeError
+from workers.errors import BucketBrigadeError, SpoolError
 from workers.settings import check_boto3_files, process_settings
 
 try:
@@ -65,7 +65,13 @@ def _check(owner: tuple[int, int] | None) -> None:
     from workers.spool.spool import Spool
 
     check_boto3_files()
-    Spool(_settings.spool_dir).prepare(owner=owner)
+    try:
+        Spool(_settings.spool_dir).prepare(owner=owner)
+    except SpoolError as error:
+        if not error.may_pass:
+            raise
+        # A full disk: the processes wait for it.
+        logging.getLogger("gunicorn.error").critical("%s; starting all the same", error)
     if _settings.payload_schema:
         load_payload_schema(_settings.payload_schema)
 

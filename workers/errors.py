@@ -5,6 +5,7 @@ BucketBrigadeError
 ├── SpoolError           the operator: the spool directory cannot be used
 ├── Refusal              the client: nothing of its collection was kept, unless it says so
 │   ├── TooManyPayloads    …and it would never fit: send less at once
+│   ├── UnknownStream      …and never will be: no such stream is allowed here
 │   ├── Full               …there is no room now: come back later
 │   ├── Draining           …this process is stopping: come back, another will answer
 │   ├── NotDurable         …the disk did not take it: come back later
@@ -27,7 +28,14 @@ class SettingsError(BucketBrigadeError):
 
 
 class SpoolError(BucketBrigadeError):
-    """The spool directory cannot be used; the message says why."""
+    """The spool directory cannot be used; the message says why.
+
+    `may_pass` says that it may be usable later without a change of settings: a full disk, say.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class Refusal(BucketBrigadeError):
@@ -36,6 +44,10 @@ class Refusal(BucketBrigadeError):
 
 class TooManyPayloads(Refusal):
     """The collection is larger than all the room there is, so waiting would not help."""
+
+
+class UnknownStream(Refusal):
+    """`STREAMS` does not allow the stream."""
 
 
 class Full(Refusal):

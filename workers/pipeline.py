@@ -133,6 +133,7 @@ class Pipeline:
         with self._stopped:
             if self._stopping.is_set():
                 return
+            self._threads.let_end()
             self._stopping.set()
             Shutdown(
                 intake=self._intake,

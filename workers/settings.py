@@ -26,6 +26,7 @@ class Settings:
     max_workers: int
     max_queue: int
     max_streams: int
+    streams: tuple[str, ...]
     key_template: str
     object_max_payloads: int
     object_target_bytes: int
@@ -74,6 +75,10 @@ def _choice(default: str, choices: list[str], text: str) -> fields.String:
     return fields.String(load_default=default, validate=one_of, metadata={"help": text})
 
 
+# A stream's name, or a pattern of names as in a shell.
+_PATTERN = r"[a-z0-9_*?\[\]!-]{1,64}"
+
+
 class SettingsSchema(Schema):
     """The settings table of the README, as marshmallow fields; names are upper case outside."""
 
@@ -101,6 +106,14 @@ class SettingsSchema(Schema):
     )
     max_streams = _number(
         fields.Integer, 256, 1, 10_000, "Streams with an open segment at one time, per process."
+    )
+    streams = fields.String(
+        load_default="*",
+        validate=validate.Regexp(
+            rf"\s*{_PATTERN}(\s*,\s*{_PATTERN})*\s*$",
+            error="is no list of names and patterns: a-z 0-9 _ - * ? [ ], separated by commas",
+        ),
+        metadata={"help": "Streams that are taken: names and `*` `?` `[…]` patterns, with commas."},
     )
     object_max_payloads = _number(
         fields.Integer, 1_000_000, 1, 100_000_000, "Payloads per object; 1 = an object each."
@@ -193,6 +206,7 @@ class SettingsSchema(Schema):
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> Settings:
         """Make the typed settings."""
+        data["streams"] = tuple(name.strip() for name in data["streams"].split(","))
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
         return Settings(**data)
 

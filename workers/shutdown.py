@@ -41,7 +41,6 @@ class Shutdown:
         now = time.monotonic()
         upload_until, deadline = now + drain_seconds * UPLOAD_SHARE, now + drain_seconds
         log.info("stopping", extra=self._about())
-        self.threads.let_end()
         self._refuse()
         jobs = self._end_segments()
         # Memory becomes disk before anything is waited for: from here on a kill loses nothing.

@@ -122,6 +122,8 @@ class IngestHandler:
         """Return the response to a collection that the pipeline refused."""
         if isinstance(refusal, TooManyPayloads):
             return TooLarge(str(refusal))
+        if isinstance(refusal, errors.UnknownStream):
+            return Problem(f"Not accepted: {refusal}.", status=404)
         retry_after = self._pipeline().retry_after()
         if isinstance(refusal, errors.NotConfirmed):
             return NotConfirmed(f"Not confirmed: {refusal}.", retry_after=retry_after)

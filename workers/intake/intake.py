@@ -6,10 +6,11 @@ One lock guards the open segments and every put into the job queue. Blocks only 
 import threading
 import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from functools import partial
 
 from workers.dispatch.jobs import Job, JobQueue
-from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads
+from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads, UnknownStream
 from workers.intake.placement import Piece, cut, fits, is_void
 from workers.intake.sealing import Sealing
 from workers.segments.future import DurabilityFuture, Run
@@ -73,7 +74,7 @@ class Intake:
         `lines` are `count` payloads, each ended by a newline. Does not block.
 
         Raises:
-            TooManyPayloads, Full, Draining, NotDurable: nothing of it was kept.
+            TooManyPayloads, UnknownStream, Full, Draining, NotDurable: nothing of it was kept.
         """
         profile = self._estimator.profile(stream, lines)
         with self._lock:
@@ -188,6 +189,8 @@ class Intake:
         if segment is not None and is_void(segment):
             self._sealing.seal(segment)
             segment = None
+        if segment is None:
+            self._check_stream(stream)
         pieces = self._cut(lines, count, profile)
         size = len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES)
         if not pieces or len(pieces) > self._max_jobs + 1 or size > self._store.max_bytes // 2:
@@ -205,6 +208,11 @@ class Intake:
             start += len(part)
         passed = [run.segment for run in runs[:-1]]
         return runs, [segment, *passed] if segment is not None else passed
+
+    def _check_stream(self, stream: str) -> None:
+        """Refuse a stream that the operator does not allow; one that is open is allowed."""
+        if not any(fnmatchcase(stream, pattern) for pattern in self._settings.streams):
+            raise UnknownStream(f"this service takes no stream {stream}")
 
     def _make_way(self, pieces: int) -> None:
         """Seal the segment that was used least lately: one more stream is to be opened."""

@@ -86,6 +86,7 @@ class Committer:
         # Each has one writer: the holder of the intake's lock, and the committer.
         self._appended_bytes = self._settled_bytes = 0
         self._inbox: queue.SimpleQueue[DurabilityFuture | Ending | None] = queue.SimpleQueue()
+        self._in_hand: list[DurabilityFuture] = []
 
     @property
     def waiting_bytes(self) -> int:
@@ -128,6 +129,7 @@ class Committer:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 break
+        self._in_hand = futures
         size = sum([future.size for future in futures])
         self._commit(self._refuse_failed(futures))
         for segment, drop in endings:
@@ -136,7 +138,8 @@ class Committer:
         return item is not None
 
     def refuse_all(self, reason: str) -> None:
-        """Refuse what is in the inbox: the thread has ended, and no request may wait for it."""
+        """Answer what waits: the thread has ended, and no request may wait for it."""
+        _fail(self._in_hand, NotConfirmed(reason))
         while True:
             try:
                 item = self._inbox.get_nowait()

@@ -1,5 +1,6 @@
 """Segments as files in the spool: a group of collections is written, then each file synced once."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # A sync of the file system costs as much as one of two files; but it waits for others' files too.
 FEW_FILES = 4
+# What a small collection takes of the disk.
+SMALL_BYTES = 1 << 16
 
 
 class DiskStore(LocalStore):
@@ -95,8 +98,9 @@ class DiskStore(LocalStore):
         self._check_disk()
         # Ours first: rather too much elsewhere, for a second, than too little.
         ours = self.counters[Field.HELD_BYTES]
-        held = self.spool.totals()[Field.HELD_BYTES]
-        self._held_elsewhere = max(0, held - ours)
+        with contextlib.suppress(OSError):
+            held = self.spool.totals()[Field.HELD_BYTES]
+            self._held_elsewhere = max(0, held - ours)
 
     def _check_disk(self) -> None:
         if not self._broken and self.open():
@@ -144,7 +148,7 @@ class DiskStore(LocalStore):
         """Return why not even a small collection can be written, or None."""
         disk = self.spool.disk
         try:
-            if disk.free_bytes(directory.path) < RESERVED_BYTES:
+            if disk.free_bytes(directory.path) < RESERVED_BYTES + SMALL_BYTES:
                 return "the disk is full"
             if self._write_failed or disk.is_read_only(directory.path):
                 directory.try_write()

@@ -43,6 +43,10 @@ from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 log = logging.getLogger(__name__)
 
+# What a disk does that is full, fails, or was remounted; anything else is a wrong setting.
+MAY_PASS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+)
 DEAD, QUARANTINE, TEMPORARY, RETIRED = "dead", "quarantine", ".tmp-", "retired.json"
 
 
@@ -75,7 +79,9 @@ class Spool:
                 self.disk.sync_directory(self.root)
         except OSError as error:
             why = error.strerror or str(error)
-            raise SpoolError(f"SPOOL_DIR {self.root} cannot be used: {why}") from error
+            may_pass = error.errno in MAY_PASS
+            what = f"SPOOL_DIR {self.root} cannot be used: {why}"
+            raise SpoolError(what, may_pass=may_pass) from error
 
     def _give_to(self, owner: tuple[int, int]) -> None:
         """Give what root owns to the user that the processes are going to be."""
