@@ -3,18 +3,21 @@
 Everything else in this package can be read, and tested, without a thread.
 """
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.dispatcher import Dispatcher
-from workers.dispatch.jobs import JobQueue, Pool
+from workers.dispatch.jobs import JobQueue, Key, Pool
 from workers.dispatch.rate import DrainRate
 from workers.dispatch.worker import Worker
+from workers.errors import SpoolError
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
+from workers.operate.causes import PublishedCauses
 from workers.operate.receipts import Receipts
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Estimator
@@ -65,12 +68,14 @@ class Pipeline:
             is_held_up=self._backlog.is_held_up,
         )
         self._adoption = Adoption(self.spool)
+        self._causes = PublishedCauses(self.spool.root)
         self._feeder = Feeder(
             intake=self._intake,
             backlog=self._backlog,
             adoption=self._adoption,
             store=self._store,
             jobs=self._jobs,
+            publish=self._publish_causes,
         )
         self._workers = self._make_workers(estimator)
         self._dispatcher = Dispatcher(
@@ -145,6 +150,7 @@ class Pipeline:
                 adoption=self._adoption,
                 threads=self._threads,
             ).run(self.settings.drain_seconds)
+            self._publish_causes({})
 
     def _adopt(self) -> None:
         """Body of the thread `adopter`: look for dead processes' directories now and then."""
@@ -187,6 +193,11 @@ class Pipeline:
             reason = "the thread committer has ended"
             self._intake.fail(reason)
             self._committer.refuse_all(reason)
+
+    def _publish_causes(self, causes: Mapping[Key, str]) -> None:
+        """Let commands see what this process's jobs fail for."""
+        with contextlib.suppress(SpoolError):
+            self._causes.publish(self.process_spool.path.name, causes)
 
     def _wake(self) -> None:
         self._intake.wake()

@@ -107,6 +107,6 @@ def _line(listed: Listed) -> str:
     place = "?"
     if listed.header is not None:
         place = f"{listed.header.stream}  s3://{listed.header.bucket}/{listed.header.key}"
-    more = "; ".join(filter(None, (listed.state, listed.decision, listed.fault)))
+    more = "; ".join(filter(None, (listed.state, listed.cause, listed.decision, listed.fault)))
     age = f"{listed.age_seconds:.0f} s"
     return f"{listed.name}  {place}  {listed.lines} payloads  {age}  {more}"

@@ -77,6 +77,8 @@ def test_segments_of_a_misspelt_bucket(run: Run, pipeline: Pipeline, s3: FakeS3)
     listed = run("list")
     assert [line.split("  ")[0] for line in listed.stdout.splitlines()] == sorted(names)
     assert "s3://no-such-bucket/s1/" in listed.stdout
+    why = lambda: run("list").stdout.count("ready; bucket") == 3  # noqa: E731
+    wait_until(why, timeout=15, what="the cause of all three")
     assert run("show", names[1]).stdout == '{"n":1}\n'
     result = run("reroute", "--all-of", "no-such-bucket", "--bucket", s3.bucket)
     assert result.stdout.startswith(f"3 segments go to {s3.bucket}")

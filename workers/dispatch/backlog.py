@@ -183,6 +183,10 @@ class Backlog:
                 counts[cause.reason] += len(cause.waiting)
             return counts
 
+    def causes(self) -> dict[Key, str]:
+        """Return what fails now for all jobs that share it, and the reasons."""
+        return {key: cause.reason for key, cause in list(self._causes.items())}
+
     @property
     def is_empty(self) -> bool:
         """Whether no job is parked."""

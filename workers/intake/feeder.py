@@ -5,10 +5,11 @@ The backlog are parked jobs that are due, then what dead processes left, oldest 
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.causes import PARKED_REASONS
-from workers.dispatch.jobs import Job, JobQueue
+from workers.dispatch.jobs import Job, JobQueue, Key
 from workers.intake.intake import Intake
 from workers.spool.adoption import Adoption
 from workers.spool.counters import Field
@@ -22,7 +23,10 @@ CHECK_SECONDS = 1.0
 
 
 class Feeder:
-    """`run` is the body of the thread `sealer`; the rest can be called without a thread."""
+    """`run` is the body of the thread `sealer`; the rest can be called without a thread.
+
+    `publish` is given every second what jobs fail for.
+    """
 
     def __init__(
         self,
@@ -32,12 +36,14 @@ class Feeder:
         adoption: Adoption,
         store: LocalStore,
         jobs: JobQueue,
+        publish: Callable[[Mapping[Key, str]], None] = lambda _: None,
     ) -> None:
         self._intake = intake
         self._backlog = backlog
         self._adoption = adoption
         self._store = store
         self._jobs = jobs
+        self._publish = publish
         # At a stop what is another process's stays on the disk.
         self.feeds_adopted = True
         self._ends_when_idle = False
@@ -78,6 +84,7 @@ class Feeder:
         counts = self._backlog.counts()
         for reason in PARKED_REASONS:
             self._store.counters[Field[f"PARKED_{reason.upper()}"]] = counts[reason]
+        self._publish(self._backlog.causes())
 
     def end_when_idle(self) -> None:
         """Let `run` return once no job is parked, queued or under way."""

@@ -4,17 +4,22 @@ Nothing here takes a segment from the process that owns it: see `workers.operate
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.dispatch.causes import keys_of
+from workers.dispatch.jobs import Key
 from workers.errors import BucketBrigadeError
+from workers.operate.causes import PublishedCauses
 from workers.operate.decisions import Decision, Decisions, UnreadableDecision
 from workers.segments.naming import NAME, created_microseconds
 from workers.segments.segment import Header
 from workers.spool.frames import UnknownFormat
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 from workers.spool.spool import Spool
+
+Causes = Mapping[Key, str]
 
 
 class NoSuchSegment(BucketBrigadeError):
@@ -26,7 +31,8 @@ class Listed:
     """One segment; `header` is None, and `fault` says why, where its file cannot be read.
 
     `lines` is how many payloads it has, `age_seconds` the time since its creation, `state` is
-    `open` (it may still grow) or `ready`, `decision` what an operator has decided.
+    `open` (it may still grow) or `ready`, `cause` the reason for which such segments fail now,
+    `decision` what an operator has decided.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Listed:
     lines: int
     age_seconds: float
     state: str
+    cause: str | None
     decision: str | None
     fault: str | None
 
@@ -51,7 +58,8 @@ class Segments:
     def all(self) -> list[Listed]:
         """Return all segments, oldest first."""
         files = sorted(self._files(), key=lambda file: file.path.name)
-        found = map(self._listed, files)
+        causes = PublishedCauses(self._spool.root).read()
+        found = [self._listed(file, causes) for file in files]
         return [listed for listed in found if listed is not None]
 
     def lines(self, name: str) -> Iterator[bytes]:
@@ -120,7 +128,7 @@ class Segments:
             raise NoSuchSegment(f"{name} is a dead letter: replay it first")
         return SegmentFile(path, disk=self._spool.disk)
 
-    def _listed(self, file: SegmentFile) -> Listed | None:
+    def _listed(self, file: SegmentFile, causes: Causes) -> Listed | None:
         """Describe one segment; None where it has just been stored, or renamed."""
         name = file.path.stem
         header, lines, fault = None, 0, None
@@ -130,7 +138,7 @@ class Segments:
             if header is None:
                 fault = "its header cannot be read"
         except FileNotFoundError:
-            return self._listed_again(name, file.path)
+            return self._listed_again(file, causes)
         except (OSError, UnknownFormat) as error:
             fault = f"it cannot be read: {error!r}"
         return Listed(
@@ -139,15 +147,16 @@ class Segments:
             lines=lines,
             age_seconds=max(0.0, time.time() - created_microseconds(name) / 1e6),
             state="open" if file.path.suffix == OPEN else "ready",
+            cause=_cause(header, causes),
             decision=self._decision(name),
             fault=fault,
         )
 
-    def _listed_again(self, name: str, before: Path) -> Listed | None:
-        path = self._spool.find(name)
-        if path is None or path == before or path.suffix == ".json":
+    def _listed_again(self, file: SegmentFile, causes: Causes) -> Listed | None:
+        path = self._spool.find(file.path.stem)
+        if path is None or path == file.path or path.suffix == ".json":
             return None
-        return self._listed(SegmentFile(path, disk=self._spool.disk))
+        return self._listed(SegmentFile(path, disk=self._spool.disk), causes)
 
     def _decision(self, name: str) -> str | None:
         try:
@@ -157,3 +166,10 @@ class Segments:
         if decision is None:
             return None
         return f"goes to {decision.bucket}" if decision.bucket else "to be buried"
+
+
+def _cause(header: Header | None, causes: Causes) -> str | None:
+    if header is None:
+        return None
+    keys = keys_of(header.bucket, header.stream, is_stored=False)
+    return next((causes[key] for key in keys if key in causes), None)

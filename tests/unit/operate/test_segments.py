@@ -1,6 +1,7 @@
 """What an operator decides about segments: sent elsewhere or buried, exactly once all the same."""
 
 import json
+import os
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.support.bench import Bench, MakeBench, balance
 from tests.support.doubles import DictBucket
 from workers.errors import StoreUnavailable
+from workers.operate.causes import PublishedCauses
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.decisions import Decisions, UnreadableDecision
 from workers.operate.segments import NoSuchSegment, Segments
@@ -236,3 +238,24 @@ def test_a_decision_that_cannot_be_read_is_not_ignored(bench: Bench, buckets: Bu
         bench.uploader.upload(bench.next_job())
     assert buckets.objects == {}
     assert Segments(bench.spool).all()[0].decision
+
+
+def test_why_segments_do_not_go(bench: Bench) -> None:
+    """What running processes' jobs fail for is listed; what is old, or damaged, is not."""
+    seal(bench, b"{}")
+    bench.accept(b"{}", stream="t")
+    published, segments = PublishedCauses(bench.spool.root), Segments(bench.spool)
+    published.publish("process", {("denied", "bucket", "s"): "denied", ("disk",): "disk"})
+    assert [listed.cause for listed in segments.all()] == ["denied", None]
+    published.publish("process", {("s3", "bucket"): "bucket"})
+    published.publish("process", {("s3", "bucket"): "bucket"})
+    assert [listed.cause for listed in segments.all()] == ["bucket", "bucket"]
+    [path] = (bench.spool.root / "causes").iterdir()
+    os.utime(path, (0, 0))
+    assert [listed.cause for listed in segments.all()] == [None, None]
+    published.publish("another", {("s3", "b"): "bucket"})
+    assert [left.name for left in path.parent.iterdir()] == ["another.json"]
+    path.write_text('{"causes": [1]}')
+    assert [listed.cause for listed in segments.all()] == [None, None]
+    published.publish("another", {})
+    assert list(path.parent.iterdir()) == [path]
