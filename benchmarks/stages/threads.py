@@ -60,25 +60,25 @@ def by_kind(threads: Sequence[Thread]) -> Mapping[str, int]:
     return sums
 
 
+def since(before: Sequence[Thread], after: Sequence[Thread]) -> list[Thread]:
+    """Return a process's threads with the ticks that each has used since `before`."""
+    used = {number: ticks for number, _, ticks in before}
+    return [(number, name, ticks - used.get(number, 0)) for number, name, ticks in after]
+
+
 def _measure(bench: Bench, mode: str, *, size: int, seconds: int) -> Mapping[str, float]:
     demand = FORMS[0].demand(size, seconds=seconds, bare=False)
     with bench.running(contender(mode)) as running:
-        before = _ticks(running.service.processes())
+        before = {pid: _threads(pid) for pid in running.service.processes()}
         seen = bench.load.run(running.port, demand)
         running.wait_stored(timeout=WAIT_SECONDS)
-        after = _ticks(running.service.processes())
+        used: Counter[str] = Counter()
+        for pid in running.service.processes():
+            used.update(by_kind(since(before.get(pid, ()), _threads(pid))))
     if not seen.accepted:
         return dict.fromkeys((ENGINE, REQUESTS, BEHIND), 0.0)
     per_request = MICRO / TICKS_PER_SECOND / seen.accepted
-    return {kind: (after[kind] - before[kind]) * per_request for kind in (ENGINE, REQUESTS, BEHIND)}
-
-
-def _ticks(processes: Sequence[int]) -> Counter[str]:
-    sums: Counter[str] = Counter()
-    for pid in processes:
-        with contextlib.suppress(OSError):
-            sums.update(by_kind(_threads(pid)))
-    return sums
+    return {kind: used[kind] * per_request for kind in (ENGINE, REQUESTS, BEHIND)}
 
 
 def _threads(pid: int) -> list[Thread]:
