@@ -9,7 +9,9 @@ from typing import Literal
 
 from tests.support.s3.messages import Request
 
-Kind = Literal["error", "hang", "reset", "slow", "lose_answer", "half", "close_early"]
+Kind = Literal[
+    "error", "hang", "reset", "slow", "late_answer", "lose_answer", "half", "close_early", "portal"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,8 @@ class Fault:
     reset        RST in the middle of the body; store nothing
     close_early  read all, close without an answer; store nothing
     lose_answer  do all that was asked, then RST instead of an answer
+    late_answer  do all that was asked, and answer after `seconds`, or when the rules are replaced
+    portal       read all, answer 200 with a page to log in; store nothing
     half         store only the first `keep` of the body (0 to 1), then RST: an evil store
     """
 

@@ -41,6 +41,10 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
     return b"".join(chunks)
 
 
+# What a captive portal answers to everything.
+PAGE = b"<html><body>Please log in.</body></html>"
+
+
 class Server:
     """One S3 on one port, and beside it a port to control it by, which works while S3 is down."""
 
@@ -177,9 +181,18 @@ class Server:
                 if not await self._hang(reader, replaced):
                     return None
             case Fault(kind="slow"):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(replaced.wait(), fault.seconds)
+                await self._pause(replaced, fault.seconds)
+            case Fault(kind="late_answer"):
+                answer = self._store.perform(request, body)
+                await self._pause(replaced, fault.seconds)
+                return answer
+            case Fault(kind="portal"):
+                return Answer(200, {"Content-Type": "text/html", "ETag": '"page"'}, PAGE)
         return self._store.perform(request, body)
+
+    async def _pause(self, replaced: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(replaced.wait(), seconds)
 
     async def _hang(self, reader: asyncio.StreamReader, replaced: asyncio.Event) -> bool:
         """Wait until the rules are replaced (True) or the client has left (False)."""
