@@ -39,6 +39,22 @@ def test_threads_alive_are_threads_owned(
     assert ours() == set()
 
 
+def test_a_thread_that_ends_at_once_in_a_stop_is_no_fault(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adopter may be gone before the stop has taken its first step."""
+    pipeline = start()
+    tell_to_stop = pipeline._stopping.set
+
+    def stop_and_see_the_adopter_end() -> None:
+        tell_to_stop()
+        until(lambda: "adopter" not in pipeline._threads.alive, "the adopter's end")
+
+    monkeypatch.setattr(pipeline._stopping, "set", stop_and_see_the_adopter_end)
+    pipeline.stop()
+    assert pipeline._threads.fault is None
+
+
 def test_a_pipeline_that_never_started_can_be_stopped(tmp_path: Path) -> None:
     """A stop between construction and start leaves nothing behind."""
     pipeline = Pipeline(settings_for(tmp_path), bucket=DictBucket())
