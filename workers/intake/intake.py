@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import NoReturn
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads, UnknownStream
@@ -49,6 +50,7 @@ class Intake:
         self._store = store
         self._counters = counters
         self._max_jobs = jobs.maxsize
+        self._max_lines = settings.object_max_payloads
         self._committer = committer
         self._estimator = estimator
         self._clock = Clock()
@@ -183,8 +185,12 @@ class Intake:
         """
         segment = self._open.get(stream)
         sizes = profile.sizes(0, len(lines)) if profile else None
-        if segment is not None and self._fits(segment, len(lines), count, sizes):
-            self._check_budget(len(lines) + RUN_BYTES)
+        if segment is not None and (
+            fits(segment, len(lines) if sizes is None else 0, count, self._max_lines)
+            and (sizes is None or self._estimator.fits(segment, sizes))
+        ):
+            if not self._store.has_room(len(lines) + RUN_BYTES):
+                self._refuse_budget()
             return [self._reserve(segment, lines, count, sizes)], []
         if segment is not None and is_void(segment):
             self._sealing.seal(segment)
@@ -197,7 +203,8 @@ class Intake:
             raise TooManyPayloads(f"{count} payloads ({len(lines)} bytes) never fit at once")
         if len(pieces) - (segment is None) > self._sealing.room():
             raise Full("the queue is full")
-        self._check_budget(size)
+        if not self._store.has_room(size):
+            self._refuse_budget()
         if segment is None and len(self._open) >= self._settings.max_streams:
             self._make_way(len(pieces))
         runs = []
@@ -218,12 +225,6 @@ class Intake:
         """Seal the segment that was used least lately: one more stream is to be opened."""
         if pieces > self._sealing.room() or not self._sealing.seal_least_used():
             raise Full(f"the queue is full and {len(self._open)} streams are open already")
-
-    def _fits(self, segment: Segment, size: int, count: int, sizes: Sizes | None) -> bool:
-        max_lines = self._settings.object_max_payloads
-        if sizes is None:
-            return fits(segment, size, count, max_lines=max_lines)
-        return fits(segment, 0, count, max_lines=max_lines) and self._estimator.fits(segment, sizes)
 
     def _cut(self, lines: bytes, count: int, profile: Profile | None) -> list[Piece]:
         max_lines = self._settings.object_max_payloads
@@ -263,7 +264,6 @@ class Intake:
         self._counters.add(Field.HELD_BYTES, held)
         return run
 
-    def _check_budget(self, size: int) -> None:
-        if not self._store.has_room(size):
-            self._sealing.seal_largest()
-            raise Full("the byte budget is used up")
+    def _refuse_budget(self) -> NoReturn:
+        self._sealing.seal_largest()
+        raise Full("the byte budget is used up")

@@ -11,7 +11,7 @@ FULL_ENOUGH = 0.95
 Piece = tuple[bytes, int]
 
 
-def fits(segment: Segment, size: int, count: int, *, max_lines: int) -> bool:
+def fits(segment: Segment, size: int, count: int, max_lines: int) -> bool:
     """Whether `count` lines of `size` bytes fit into an open segment."""
     return (
         not segment.write_failed
@@ -20,7 +20,7 @@ def fits(segment: Segment, size: int, count: int, *, max_lines: int) -> bool:
     )
 
 
-def is_full(segment: Segment, *, max_lines: int) -> bool:
+def is_full(segment: Segment, max_lines: int) -> bool:
     """Whether an open segment should be sealed now, however young it is."""
     return (
         segment.write_failed

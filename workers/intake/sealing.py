@@ -52,7 +52,7 @@ class Sealing:
 
     def is_full(self, segment: Segment) -> bool:
         """Whether an open segment should be sealed now, however young it is."""
-        return is_full(segment, max_lines=self._max_lines)
+        return is_full(segment, self._max_lines)
 
     def end(self, segment: Segment) -> Job | None:
         """Let nothing more into a segment; return its job, None where there is nothing in it.
@@ -76,7 +76,7 @@ class Sealing:
 
     def seal_full(self, segment: Segment) -> None:
         """Seal a segment if it is full and the queue has room."""
-        if self.is_full(segment):
+        if is_full(segment, self._max_lines):
             if self.room() > 0 or is_void(segment):
                 self.seal(segment)
             else:
