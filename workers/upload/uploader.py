@@ -1,6 +1,6 @@
 """Takes one job to S3: compress, PUT, verify, finish. One attempt; runs in a worker's thread.
 
-Knows the bucket, the spool and the ledger; no queue, no thread and no retry.
+Knows the bucket, the spool and the counters; no queue, no thread and no retry.
 """
 
 import errno
@@ -36,7 +36,7 @@ from workers.upload.verified_put import NewObject, VerifiedPut
 
 log = logging.getLogger(__name__)
 
-# First and last of lines that damage to the spool took.
+# First and last line of each range that damage took.
 Lost = list[tuple[int, int]]
 MAX_LOST_RANGES = 50
 
@@ -46,7 +46,7 @@ class OtherLines(BucketBrigadeError):
 
 
 class Uploader:
-    """What every worker does with a job. One for the process; safe to share."""
+    """What every worker does with a job. One for the process; thread-safe."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Uploader:
             self._on_done()
 
     def _pack(self, job: Job) -> tuple[Packed, Lost]:
-        """Compress the lines; damage in their file costs the lines it hit and moves no other."""
+        """Compress the lines. Those that damage took are empty, so that all keep their numbers."""
         segment = job.segment
         lost: Lost = []
         try:
@@ -127,9 +127,7 @@ class Uploader:
             if error.errno != errno.EIO:
                 raise
             log.critical("a segment cannot be read", extra=_about(segment), exc_info=True)
-            raise Abandoned(
-                "the disk does not give it back; it stays for the next start"
-            ) from error
+            raise Abandoned("the disk cannot read it; it stays for the next start") from error
         except UnknownFormat as error:
             log.critical("a segment has an unknown format", extra=_about(segment), exc_info=True)
             raise Abandoned("another version wrote it; it stays as it is") from error
@@ -174,10 +172,10 @@ class Uploader:
         counters.observe_put(time.monotonic() - started)
 
     def _dead_letter(self, job: Job, *, reason: str) -> None:
-        """Make a dead letter of the job: S3 will never take this object."""
+        """Make a dead letter of the job: its object cannot be stored."""
         segment = job.segment
         if isinstance(segment.body, SegmentFile):
-            # Whatever can be read of it, damaged or not.
+            # All that can be read of it, damaged or not.
             runs = segment.body.read_damaged(segment.lines, [])
         else:
             runs = segment.body.read()
@@ -216,7 +214,7 @@ def _metadata(segment: Segment, packed: Packed, lost: Lost) -> dict[str, str]:
         "stored-size": str(packed.body.length),
     }
     if lost:
-        # S3 takes 2 KB of metadata: rather say too much than nothing.
+        # S3 takes 2 KB of metadata: of very many ranges, one that covers them all.
         shown = lost if len(lost) <= MAX_LOST_RANGES else [(lost[0][0], lost[-1][1])]
         metadata["lost-lines"] = ",".join(f"{first}-{last}" for first, last in shown)
     return metadata

@@ -48,7 +48,7 @@ class VerifiedPut:
         self._unconfirmed: set[str] = set()
 
     def store(self, new: NewObject) -> bool:
-        """Put an object, if it is not there; return whether S3 said that the key is taken. Blocks.
+        """Put an object, if it is not there; return whether the key was taken (412). Blocks.
 
         Where an earlier PUT may have taken effect, the object is looked for before its body is sent
         again: behind a proxy that answers too late it would be sent at every attempt.
@@ -101,7 +101,7 @@ class VerifiedPut:
         return found in (Found.OURS, Found.PART_OF_OURS)
 
     def _resolve(self, new: NewObject) -> None:
-        """The key is taken: see whether by ours, of an earlier PUT whose answer was lost."""
+        """Find out whether the object under the key is ours, of a PUT whose answer was lost."""
         found, stored = self._look(new)
         if found is Found.NOTHING:
             raise StoreUnavailable("taken, then missing", reason="other")
@@ -111,11 +111,11 @@ class VerifiedPut:
             self._replace(new, stored)
 
     def _confirm(self, new: NewObject, answer: PutAnswer) -> None:
-        """See whether a PUT took effect whose answer does not show that it did."""
+        """Find out whether a PUT took effect whose answer does not show it."""
         read = bool(answer.checksum) and answer.checksum != new.body.checksum
         found, stored = self._look(new, read=read)
         if found is Found.PART_OF_OURS:
-            # Such as a store that kept something else than was sent.
+            # The store kept other bytes than were sent.
             self._replace(new, stored)
         elif found is not Found.OURS:
             about = {"object": f"s3://{new.header.bucket}/{new.header.key}"}

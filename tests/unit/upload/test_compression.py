@@ -1,4 +1,4 @@
-"""Compression: the same lines come out, for anybody's decompressor, and the same body each time."""
+"""Compression: other decompressors read the same lines, and the body is the same each time."""
 
 import gzip
 import zlib
@@ -27,8 +27,8 @@ def sent(packed: Packed) -> bytes:
     return b"".join(packed.body.chunks())
 
 
-def anybody_s(body: bytes, kind: str) -> bytes:
-    """Decompress as somebody else would."""
+def decompressed(body: bytes, kind: str) -> bytes:
+    """Decompress with other libraries than the service's."""
     match kind:
         case "gzip":
             return gzip.decompress(body)
@@ -45,7 +45,7 @@ def test_lines_come_out_as_they_went_in(
     """However the runs are joined, the object is whole, and counted."""
     monkeypatch.setattr(compression_module, "PIECE_BYTES", piece)
     packed = pack(iter(RUNS), compression=kind)
-    assert anybody_s(sent(packed), kind) == TEXT
+    assert decompressed(sent(packed), kind) == TEXT
     assert unpack(sent(packed), compression=CONTENT_ENCODINGS[kind]) == TEXT
     assert (packed.size, packed.crc) == (len(TEXT), zlib.crc32(TEXT))
 

@@ -45,7 +45,7 @@ def test_a_note_that_cannot_be_left_is_no_matter(
 
 
 @pytest.mark.parametrize("metadata", [{}, {"segment": "another"}])
-def test_somebody_else_s_object_is_left_alone(
+def test_another_object_is_left_alone(
     bench: Bench, bucket: DictBucket, metadata: dict[str, str]
 ) -> None:
     """Where a key is taken by what is not ours, nothing is overwritten: ours is a dead letter."""

@@ -107,7 +107,7 @@ def test_without_metadata_the_object_is_compared(bench: Bench, kept: tuple[str, 
 
 
 def test_without_metadata_another_object_is_left_alone(bench: Bench) -> None:
-    """Other lines under our key are somebody else's: a dead letter, and no overwriting."""
+    """Other lines under our key are another object: a dead letter, and no overwriting."""
     bucket = Forgetful()
     receipt = bench.accept(b"{}")[0]
     bench.bucket = bucket

@@ -152,7 +152,7 @@ def test_what_could_not_be_frozen_is_not_uploaded(make_bench: MakeBench) -> None
 def test_a_file_that_cannot_be_read_is_let_be(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bad sector does not hold a worker for ever: the file stays for the next start."""
+    """A bad sector does not hold a worker: the file stays for the next start."""
 
     def fail(_: object) -> None:
         raise OSError(5, "Input/output error")

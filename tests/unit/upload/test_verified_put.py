@@ -126,7 +126,7 @@ def test_other_bytes_than_were_sent_are_replaced(bench: Bench) -> None:
 
 @pytest.mark.parametrize("reason", ["network", "server", "other"])
 def test_after_a_late_answer_the_body_is_not_sent_again(bench: Bench, reason: str) -> None:
-    """However often the answer comes too late, and whatever the HEAD says first."""
+    """The HEAD may fail several times first."""
     bucket = OddBucket(PutAnswer(etag='"e"'))
     use(bench, bucket)
     bucket.lost_answers.add(1)
@@ -139,7 +139,7 @@ def test_after_a_late_answer_the_body_is_not_sent_again(bench: Bench, reason: st
 
 @pytest.mark.parametrize("reason", ["throttled", "denied", "bucket"])
 def test_a_refused_put_is_not_looked_for(bench: Bench, reason: str) -> None:
-    """S3 said that nothing was stored: the next attempt sends the body at once."""
+    """S3 has answered that nothing was stored: the next attempt sends the body at once."""
     odd = OddBucket(PutAnswer(etag='"e"'))
     use(bench, odd)
     odd.trouble.append(StoreUnavailable("no", reason=reason))
