@@ -6,11 +6,11 @@ from flask import Flask
 
 from app.cli import commands as cli
 from app.http.body_memory import BodyMemory
-from app.http.flask_hooks import register_errors, register_request_ids
 from app.http.responses import Finisher
 from app.ingest.handler import IngestHandler
 from app.probes import Probes
 from app.routes import metrics, payloads, receipts, status
+from app.routes.hooks import register_errors, register_request_ids
 from app.state import KEY, State
 from workers.pipeline import Pipeline
 from workers.settings import Settings

@@ -108,7 +108,7 @@ _zstd = _Zstd()
 def _unzstd(body: bytes, limit: int) -> bytes:
     frame = zstandard.get_frame_parameters(body)
     if 0 < frame.content_size <= limit and frame.window_size <= ZSTD_WINDOW_BYTES:
-        # One frame that says how large it is needs no slices. Whatever is wrong with it, and more
+        # One frame that says how large it is needs no slices. What is wrong with it, and more
         # frames behind it, the slices below find out.
         with contextlib.suppress(zstandard.ZstdError):
             return _zstd.decompressor.decompress(body, allow_extra_data=False)

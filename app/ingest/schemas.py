@@ -72,7 +72,7 @@ def validate_payloads(
     """Validate payloads, each one JSON object, one after the other; yield every fault.
 
     Lazy, so that a million faults cost no memory. Of a member that a payload has twice the last is
-    checked. `at` is the pointer to the array. Whatever else the schema raises is a fault of that
+    checked. `at` is the pointer to the array. Any other exception of the schema is a fault of that
     payload too, and a WARNING in the log: marshmallow's own fields leak errors of Python's.
     """
     failed = False

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the ledger's figures, added up over all processes.
+"""`/metrics` for Prometheus: the counters' figures, added up over all processes.
 
 The client library only writes the format. Its multiprocess mode would be a second set of books.
 """
@@ -73,7 +73,7 @@ class _Figures(Collector):
             "Entries of the spool that cannot be read, and are in no figure.",
             value=totals.unreadable,
         )
-        yield self._by_label("requests", "Front-door requests.", "status", "REQUESTS_")
+        yield self._by_label("requests", "Responses by status.", "status", "REQUESTS_")
         yield self._by_label("put_failures", "PUTs that failed.", "reason", "PUT_FAILURES_")
         yield self._parked()
         yield self._put_seconds()

@@ -2,9 +2,9 @@
 
 from flask import Blueprint, Response, request
 
-from app.http.flask_hooks import as_flask
 from app.http.problems import Problem
 from app.http.wsgi_body import reading_body
+from app.routes.hooks import as_flask
 from app.state import state
 from workers.segments.naming import STREAM
 

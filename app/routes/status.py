@@ -4,8 +4,8 @@ import time
 
 from flask import Blueprint, Response, jsonify
 
-from app.http.flask_hooks import as_flask
 from app.probes import HEALTH, READINESS
+from app.routes.hooks import as_flask
 from app.state import state
 from workers.spool.counters import Field
 
@@ -26,7 +26,7 @@ def readiness() -> Response:
 
 @blueprint.get("/stats")
 def stats() -> Response:
-    """Show the whole service's ledger and gauges: all processes, the dead ones' work included."""
+    """Show the whole service's counters and gauges: of all processes, those that ended included."""
     totals = state().pipeline().totals()
     oldest = totals.oldest_microseconds
     return jsonify(

@@ -1,4 +1,4 @@
-"""What both of our gunicorn workers do with signals: hear each from the first moment, stop once.
+"""What both of our gunicorn workers do with signals: miss none from the start on, and stop once.
 
 Knows gunicorn, and nothing of payloads.
 """
@@ -16,11 +16,11 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def block_signals_during_forks() -> None:
-    """Let no signal that stops us come between a fork and the moment a child can hear it.
+    """Block the signals that stop a process from a fork until its child can handle them.
 
-    CPython forgets what reached a child before it has set itself up (`PyOS_AfterFork_Child`): a
-    stop in the middle of a start would go by a process that has not had its turn yet. Blocked
-    meanwhile, it comes right after. For the master, once.
+    CPython forgets a signal that reaches a child before it has set itself up
+    (`PyOS_AfterFork_Child`): a process would start on after a stop. A blocked signal arrives right
+    after. For the master, once.
     """
 
     def block() -> None:
@@ -61,10 +61,10 @@ class SignalSafeWorker(Worker):  # type: ignore[misc]
 
 
 def ignore_stop_signals() -> None:
-    """Let nothing but SIGKILL interrupt this process any more: it is stopping already."""
+    """Ignore all signals that stop a process: it is stopping already."""
     for number in (*_STOPS, signal.SIGHUP):
-        signal.signal(number, _deaf)
+        signal.signal(number, _ignore_signal)
 
 
-def _deaf(_: int, __: FrameType | None) -> None:
-    """Do nothing. SIG_IGN would make CPython complain of a signal that was on its way already."""
+def _ignore_signal(_: int, __: FrameType | None) -> None:
+    """Do nothing. With SIG_IGN CPython reports an error for a signal that has arrived already."""

@@ -11,7 +11,7 @@ from app.http.problems import Problem, Unavailable, broken_chunks, incomplete, t
 from app.http.responses import Answer
 from app.http.wsgi_body import MAX_DISCARD_FACTOR
 
-# A longer length is no length, whatever it begins with.
+# Of a longer length only leading zeros are worth reading.
 MAX_DIGITS = 18
 
 

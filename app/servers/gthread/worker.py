@@ -196,7 +196,7 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
     def _cap_keepalive(self, deadline: float) -> None:
         """At a stop, silent connections linger as long as kept-alive ones: a request may come.
 
-        A client that comes now is refused at once, and not left in a queue that nobody serves.
+        A client that comes now is refused at once, and does not wait in a queue without a server.
         """
         for listener in self.sockets:
             listener.close()
