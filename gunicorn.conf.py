@@ -26,6 +26,7 @@ try:
 except BucketBrigadeError as _error:
     sys.exit(f"bucket-brigade: {_error}")
 
+log = logging.getLogger("bucket-brigade")
 wsgi_app = "wsgi:app"
 # What reads HTTP, under the same master, signals and hooks.
 worker_class = {
@@ -65,8 +66,12 @@ def _check(owner: tuple[int, int] | None) -> None:
     from workers.spool.spool import Spool
 
     check_boto3_files()
+    spool = Spool(_settings.spool_dir)
     try:
-        Spool(_settings.spool_dir).prepare(owner=owner)
+        spool.prepare(owner=owner)
+        for doubt in spool.doubts(max_bytes=_settings.spool_max_bytes):
+            about = {"directory": str(spool.root), "reason": doubt}
+            log.warning("the spool directory is in doubt", extra=about)
     except SpoolError as error:
         if not error.may_pass:
             raise

@@ -75,3 +75,13 @@ def test_root_starts_a_service_of_another_user(s3: FakeS3) -> None:
             assert settle(service)["stored"] == 1
             owners = {path.stat().st_uid for path in service.spool_dir.glob("**/*")}
             assert owners == {service.spool_dir.stat().st_uid} == {NOBODY}
+
+
+def test_a_disk_smaller_than_the_spool_may_grow_is_a_warning(
+    service_factory: ServiceFactory,
+) -> None:
+    """Once for the whole service, whatever the number of its processes."""
+    service = service_factory.start(SPOOL_MAX_BYTES=1 << 50, WEB_CONCURRENCY=2)
+    warnings = [event for event in service.logs().events if event["level"] == "WARNING"]
+    assert [event["event"] for event in warnings] == ["the spool directory is in doubt"]
+    assert "SPOOL_MAX_BYTES" in warnings[0]["reason"]

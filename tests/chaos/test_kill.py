@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.harness.experiment import Experiment
 from tests.chaos.harness.figures import Figures, Run, Terms
-from tests.chaos.runs import full_disk, kills, outage, power_cuts, restarts
+from tests.chaos.runs import full_disk, full_disk_streams, kills, outage, power_cuts, restarts
 
 # An abandoned spool is found within 30 s; the judgement of a broken promise waits four times that.
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
@@ -59,6 +59,11 @@ def test_kills_during_an_outage_lose_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_and_recovers_alone(tmp_path: Path) -> None:
     """A spool without space answers 503, loses nothing, and accepts again once S3 is back."""
     survive(full_disk.full_disk, tmp_path)
+
+
+def test_many_streams_fill_a_disk_and_processes_are_killed_on_it(tmp_path: Path) -> None:
+    """Kills and starts on a disk that many streams have filled end in a service that empties it."""
+    survive(full_disk_streams.full_disk_kills, tmp_path)
 
 
 def test_the_power_cut_model_is_a_chaos_run(tmp_path: Path) -> None:

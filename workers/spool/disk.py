@@ -17,6 +17,15 @@ _IOV_MAX = 1024
 READ_BYTES = 1 << 17
 _libc = ctypes.CDLL(None, use_errno=True)
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+# More than struct statfs takes anywhere; `f_type`, a long, is its first member.
+_STATFS_BYTES = 256
+# linux/magic.h. Ext2, ext3 and ext4 have one number.
+EXT, XFS, BTRFS, F2FS, ZFS, BCACHEFS = (
+    0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E
+)  # fmt: skip
+KNOWN_TO_SYNC = frozenset({EXT, XFS, BTRFS, F2FS})
+LOCAL = KNOWN_TO_SYNC | {ZFS, BCACHEFS}
+IN_MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Of everything in the spool, whatever the umask: its group may read, others have no business there.
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
@@ -41,6 +50,28 @@ class Disk:
             return int(_BOOT_ID.read_text().replace("-", ""), 16) >> 2
         except (OSError, ValueError):
             return 0
+
+    def total_bytes(self, path: Path) -> int:
+        """Return the size of the file system of `path`."""
+        found = os.statvfs(path)
+        return found.f_blocks * found.f_frsize
+
+    def free_files(self, path: Path) -> int:
+        """Return how many files this process may still make there; many where none are counted."""
+        found = os.statvfs(path)
+        return found.f_favail if found.f_files else 1 << 40
+
+    def kind(self, path: Path) -> int:
+        """Return the magic number of the kind of file system of `path` (statfs(2))."""
+        found = ctypes.create_string_buffer(_STATFS_BYTES)
+        if _libc.statfs(os.fsencode(path), found):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+        return ctypes.c_ulong.from_buffer(found).value
+
+    def length(self, file: int) -> int:
+        """Return the length of an open file in bytes."""
+        return os.fstat(file).st_size
 
     def free_bytes(self, path: Path) -> int:
         """Return how much this process may still write to the file system of `path`."""
@@ -77,9 +108,10 @@ class Disk:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    @property
-    def syncs_everything(self) -> bool:
-        """Whether `sync_everything` is there, and tells of failures."""
+    def syncs_everything(self, path: Path) -> bool:
+        """Whether `sync_everything` is known to sync, and to report failures, at `path`."""
+        if self.kind(path) not in KNOWN_TO_SYNC:
+            return False
         found = re.match(r"(\d+)\.(\d+)", os.uname().release)
         return bool(found and (int(found[1]), int(found[2])) >= (5, 8) and hasattr(_libc, "syncfs"))
 

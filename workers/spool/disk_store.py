@@ -10,7 +10,7 @@ from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
 from workers.spool.local_store import LocalStore, count
 from workers.spool.process_spool import ProcessSpool
-from workers.spool.segment_file import RESERVED_BYTES, SegmentFile
+from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -37,13 +37,19 @@ class DiskStore(LocalStore):
         # A write has failed since the last check.
         self._write_failed = False
         super().__init__(spool, max_bytes=max_bytes)
+        # Nothing is accepted before it is known what the others, and dead processes, hold.
+        with contextlib.suppress(OSError):
+            self.check()
 
     def open(self) -> bool:
         """Make the process's directory unless there is one. Blocks; False where that fails."""
         opened = super().open()
-        if opened and self._sync_all is None and self.spool.disk.syncs_everything:
+        if opened and self._sync_all is None and self._syncs_everything():
             self._sync_all = self.directory.sync_all
         return opened
+
+    def _syncs_everything(self) -> bool:
+        return self.spool.disk.syncs_everything(self.spool.root)
 
     def create(self, header: Header) -> Segment:
         """Make a segment that will have a file; nothing is on the disk yet."""
@@ -148,8 +154,8 @@ class DiskStore(LocalStore):
         """Return why not even a small collection can be written, or None."""
         disk = self.spool.disk
         try:
-            if disk.free_bytes(directory.path) < RESERVED_BYTES + SMALL_BYTES:
-                return "the disk is full"
+            if shortage := directory.room.shortage(SMALL_BYTES):
+                return shortage
             if self._write_failed or disk.is_read_only(directory.path):
                 directory.try_write()
         except OSError as error:

@@ -9,6 +9,7 @@ from workers.segments.naming import NAME, created_microseconds
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Counters, Field, segment_number
 from workers.spool.disk import DirectoryLock, Disk
+from workers.spool.room import Room
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 # What only a running process has.
@@ -38,11 +39,12 @@ class ProcessSpool:
         self._held: dict[str, Segment | None] = {}
         self._directory_lock = lock
         self._disk = disk
+        self.room = Room(path, disk=disk)
         self._lock = threading.Lock()
 
     def new_file(self, name: str) -> SegmentFile:
         """Return the file that segment `name` will have; nothing is on the disk yet."""
-        return SegmentFile(self.path / (name + OPEN), disk=self._disk)
+        return SegmentFile(self.path / (name + OPEN), disk=self._disk, room=self.room)
 
     def segment_files(self) -> list[SegmentFile]:
         """Return the files of the segments here, oldest first."""

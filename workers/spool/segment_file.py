@@ -5,8 +5,6 @@ what its object will be. Knows the disk and the frames, no thread, no S3.
 """
 
 import contextlib
-import errno
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,43 +15,34 @@ import msgspec
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header
 from workers.spool import frames
 from workers.spool.disk import Disk
+from workers.spool.room import Room
 
 OPEN, READY = ".open", ".ready"
-RESERVED_BYTES = 1 << 20
-# Asking how much is left costs a hand-over of the interpreter: once for so many bytes is enough.
-CHECK_BYTES = 1 << 18
 
 
 class SegmentFile:
     """The file of one segment. All methods block on the disk and may raise `OSError`."""
 
-    def __init__(self, path: Path, *, disk: Disk) -> None:
+    def __init__(self, path: Path, *, disk: Disk, room: Room | None = None) -> None:
         self.path = path
         self._disk = disk
+        self._room = room or Room(path.parent, disk=disk)
         self._seed = frames.seed(path.stem)
         self._file: int | None = None
         # Until the file's name is synced.
         self._directory: int | None = None
         self._length = 0
         self._durable = 0
-        self._unchecked = 0
+        self._frozen = False
         # How many lines it was frozen with, where that is known: `read` checks it.
         self._sealed_lines: int | None = None
         # How many bytes of lines it was frozen with, if this object wrote all of them.
         self._own_size: int | None = None
 
     def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
-        """Write a frame per run of lines, given with its first line; safe only after `sync`.
-
-        The last `RESERVED_BYTES` of a disk are not for lines: a process that starts, and one that
-        uploads to make room, must still be able to write the little that they need.
-        """
+        """Write a frame per run of lines, given with its first line; safe only after `sync`."""
         size = sum(len(lines) for _, lines in runs)
-        self._unchecked += size
-        if self._file is None or self._unchecked >= CHECK_BYTES:
-            if self._disk.free_bytes(self.path.parent) < size + RESERVED_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._unchecked = 0
+        self._room.take(size, new_file=self._file is None)
         buffers: list[bytes] = []
         back = 0
         if self._file is None:
@@ -87,12 +76,16 @@ class SegmentFile:
 
         Synced before anybody is refused, or a power cut could bring back what was.
         """
-        if self._file is not None:
+        if self._file is None:
+            return
+        # Nothing was written to a file system that is read-only now, and nothing can be undone.
+        if self._disk.length(self._file) != self._durable:
             self._disk.truncate(self._file, self._durable)
             self._disk.sync(self._file)
-            self._length = self._durable
+        self._length = self._durable
         if self._durable == 0:
-            self.discard()
+            with contextlib.suppress(OSError):
+                self.discard()
 
     def cut_back(self) -> None:
         """After a failed sync: undo what can be undone, and promise nothing."""
@@ -105,7 +98,8 @@ class SegmentFile:
 
         The sync is needed even though every answered frame is synced already: a roll-back may not
         be, and an object must never hold less, or more, than its file does after a power cut.
-        A disk too full for the seal itself goes without: uploading is what frees it again.
+        A disk too full for the seal itself goes without: uploading is what frees it again. Where it
+        cannot be renamed it stays as it is until `make_ready`.
         """
         if self._file is None:
             return
@@ -117,9 +111,26 @@ class SegmentFile:
         try:
             self._disk.append(self._file, [frames.seal(lines, size, self._seed)])
         except OSError:
-            self._disk.truncate(self._file, self._length)
+            if self._disk.length(self._file) != self._length:
+                self._disk.truncate(self._file, self._length)
         self._sealed_lines = lines
-        self._freeze()
+        self._disk.sync(self._file)
+        self._close()
+        self._frozen = True
+        with contextlib.suppress(OSError):
+            self.make_ready()
+
+    def make_ready(self) -> bool:
+        """Rename a frozen file, unless that is done. False where it is not frozen.
+
+        Raises:
+            OSError: it cannot be renamed now.
+        """
+        if self._frozen and self.path.suffix == OPEN:
+            ready = self.path.with_suffix(READY)
+            self._disk.rename(self.path, ready)
+            self.path = ready
+        return self.path.suffix == READY
 
     def read(self) -> Iterator[bytes]:
         """Yield every frame's lines.
@@ -283,9 +294,8 @@ class SegmentFile:
         assert self._file is not None
         self._disk.sync(self._file)
         self._close()
-        ready = self.path.with_suffix(READY)
-        self._disk.rename(self.path, ready)
-        self.path = ready
+        self._frozen = True
+        self.make_ready()
 
     def _close(self) -> None:
         self._close_directory()

@@ -29,7 +29,7 @@ import msgspec
 
 from workers.errors import SpoolError
 from workers.segments.segment import Header
-from workers.spool.counters import Counters, Totals, UnknownCounters
+from workers.spool.counters import Counters, Field, Totals, UnknownCounters
 from workers.spool.disk import Disk, lock_directory
 from workers.spool.documents import (
     Retired,
@@ -39,6 +39,7 @@ from workers.spool.documents import (
     write_document,
 )
 from workers.spool.process_spool import GAUGES, ProcessSpool
+from workers.spool.room import doubts
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ class Spool:
             log.error("a home to retire has segments; it stays", extra={"home": name})
             process_spool.close()
             return
-        if strange := set(self.disk.names(process_spool.path)) - {"lock", "ledger"}:
+        if strange := set(self.disk.names(process_spool.path)) - {"lock", "ledger", ".try"}:
             self._pass_over(name, UnknownCounters(f"it holds {min(strange)}, of an unknown kind"))
             process_spool.close()
             return
@@ -212,6 +213,11 @@ class Spool:
                         self._pass_over(path.name, error)
                         unreadable += 1
         return Totals(cells, unreadable=unreadable)
+
+    def doubts(self, *, max_bytes: int) -> list[str]:
+        """Say what speaks against the directory's file system; see `workers.spool.room`."""
+        held = self.totals()[Field.HELD_BYTES]
+        return doubts(self.root, disk=self.disk, held=held, max_bytes=max_bytes)
 
     def _pass_over(self, name: str, error: Exception) -> None:
         """Say once in this process that an entry of the spool is left as it is, and why."""

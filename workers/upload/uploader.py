@@ -26,7 +26,7 @@ from workers.segments.ratios import Estimator
 from workers.segments.segment import Segment
 from workers.spool.counters import Field
 from workers.spool.frames import Damaged, UnknownFormat
-from workers.spool.segment_file import OPEN, SegmentFile
+from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
 from workers.upload.body import ObjectBody
 from workers.upload.compression import Packed, ReadRuns, pack
@@ -86,7 +86,7 @@ class Uploader:
             job.outcome = Outcome(stored=0, dead=0)
             self._finish(job)
             return
-        if isinstance(segment.body, SegmentFile) and segment.body.path.suffix == OPEN:
+        if isinstance(segment.body, SegmentFile) and not segment.body.make_ready():
             raise Abandoned("its file could not be frozen; it stays for the next start")
         bucket = self._decided.bucket_for(segment.header)
         if bucket is None:

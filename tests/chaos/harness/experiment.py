@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -49,6 +49,8 @@ class Experiment:
     As a context manager it begins with one service, and ends every process and thread.
     """
 
+    loads: Sequence[Plan] = LOADS
+
     def __init__(self, name: str, terms: Terms, **settings: object) -> None:
         self.name = name
         self.rng = random.Random(terms.seed)
@@ -87,7 +89,7 @@ class Experiment:
         service = UpgradableService(directory, self.s3, settings=self._settings)
         self.services.append(service)
         service.restart()
-        for load in LOADS:
+        for load in self.loads:
             prefix = f"{self._terms.seed}-{len(self.floods)}"
             plan = replace(load, seconds=HOUR, timeout_seconds=STOP_SECONDS, prefix=prefix)
             self.floods.append(Flood(service.port, plan))

@@ -24,7 +24,7 @@ from tests.chaos.model.files import (
 )
 from tests.chaos.model.fuse import Fuse
 from tests.chaos.model.power_cut import PowerCut
-from workers.spool.disk import Disk
+from workers.spool.disk import EXT, Disk
 
 # How much of what no longer belongs to any file is kept, to turn up in new ones.
 MAX_LITTER = 64
@@ -68,6 +68,21 @@ class SimDisk(Disk):
 
     def reopen(self, path: Path) -> int:
         return self._open_file(path)
+
+    def total_bytes(self, path: Path) -> int:
+        del path
+        return 1 << 20
+
+    def free_files(self, path: Path) -> int:
+        del path
+        return 1 << 20
+
+    def kind(self, path: Path) -> int:
+        del path
+        return EXT
+
+    def length(self, file: int) -> int:
+        return len(self._files[file].content)
 
     def free_bytes(self, path: Path) -> int:
         del path

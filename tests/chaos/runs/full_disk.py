@@ -43,14 +43,14 @@ def full_disk(terms: Terms) -> Figures:
 
 
 @contextlib.contextmanager
-def tmpfs(path: Path) -> Iterator[None]:
-    """Have a file system of `TMPFS_BYTES` at `path`.
+def tmpfs(path: Path, size: int = TMPFS_BYTES) -> Iterator[None]:
+    """Have a file system of `size` bytes at `path`.
 
     Raises:
         CannotMountError: it cannot be had here.
     """
     path.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES},mode=700", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(path)]
     try:
         subprocess.run(mount, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:

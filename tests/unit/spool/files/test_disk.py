@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from workers.spool.disk import Disk
+from workers.spool.disk import BTRFS, EXT, F2FS, XFS, Disk
 
 
 def test_everything_is_synced_by_any_file(tmp_path: Path) -> None:
     """A descriptor stands for its file system; one that is none is an error, not a silence."""
     disk = Disk()
-    assert disk.syncs_everything
     file = disk.create(tmp_path / "file")
     disk.append(file, [b"line"])
     disk.sync_everything(file)
@@ -19,3 +18,27 @@ def test_everything_is_synced_by_any_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Bad file descriptor") as caught:
         disk.sync_everything(file)
     assert caught.value.errno == errno.EBADF
+
+
+TMPFS, NFS, FUSE, OVERLAY = 0x01021994, 0x6969, 0x65735546, 0x794C7630
+
+
+@pytest.mark.parametrize("kind", [EXT, XFS, BTRFS, F2FS, TMPFS, NFS, FUSE, OVERLAY])
+def test_a_file_system_is_synced_at_once_only_where_that_is_known_to_work(
+    tmp_path: Path, kind: int
+) -> None:
+    """tmpfs, NFS, FUSE and overlays may sync nothing, or not report that it failed."""
+
+    class OfKind(Disk):
+        def kind(self, path: Path) -> int:
+            del path
+            return kind
+
+    assert OfKind().syncs_everything(tmp_path) == (kind in {EXT, XFS, BTRFS, F2FS})
+
+
+def test_the_kind_of_a_file_system_is_read() -> None:
+    """As statfs(2) says it: /proc is procfs, and what is not there is an error."""
+    assert Disk().kind(Path("/proc")) == 0x9FA0
+    with pytest.raises(FileNotFoundError):
+        Disk().kind(Path("/proc/nowhere"))

@@ -10,7 +10,8 @@ from tests.support.doubles import BadDisk
 from tests.unit.spool.samples import HEADER, LINES, NUMBERED, RUNS, SIZE, reopened
 from workers.spool.disk import Disk
 from workers.spool.frames import PREFIX_BYTES, Damaged
-from workers.spool.segment_file import READY, RESERVED_BYTES, SegmentFile
+from workers.spool.room import LEAST_RESERVED_BYTES, MOST_RESERVED_BYTES
+from workers.spool.segment_file import READY, SegmentFile
 
 
 def test_a_life_without_trouble(file: SegmentFile, disk: BadDisk) -> None:
@@ -121,11 +122,11 @@ def test_a_roll_back_is_for_good(file: SegmentFile, disk: BadDisk) -> None:
 
 def test_the_last_of_a_disk_is_not_for_lines(file: SegmentFile, disk: BadDisk) -> None:
     """Before the disk is full to the last byte, lines are refused: what makes room needs some."""
-    disk.free = RESERVED_BYTES + SIZE - 1
+    disk.free = LEAST_RESERVED_BYTES
     with pytest.raises(OSError, match="No space"):
         file.append(HEADER, NUMBERED)
     assert not list(file.path.parent.iterdir())
-    disk.free += 1
+    disk.free = MOST_RESERVED_BYTES + SIZE
     file.append(HEADER, NUMBERED)
     file.discard()
 
