@@ -1,7 +1,8 @@
 """Where a segment's object lives in the bucket: its name and its key, fixed at its creation.
 
 A name sorts by time (`20261123T235301123456Z-9f86d081884c7d65`): microseconds of creation, then
-64 random bits, so that a name cannot recur after a restart and cannot be guessed from another.
+64 random bits, so that a name cannot recur after a restart, or after the clock was set back, and
+cannot be guessed from another.
 """
 
 import os
@@ -18,10 +19,16 @@ MAX_KEY_BYTES = 1024
 EXTENSIONS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
-class Clock:
-    """Hands out creation times in microseconds since 1970, strictly rising even if the clock jumps.
+# A clock this little behind is being adjusted; one further behind was set back.
+ADJUSTED_MICROSECONDS = 1_000_000
 
-    Not thread-safe: one caller at a time.
+
+class Clock:
+    """Hands out creation times in microseconds since 1970, by the wall clock.
+
+    They rise strictly, so that names sort in the order of their creation, unless the clock is set
+    back: then they follow it, and the random halves alone keep names apart. Not thread-safe: one
+    caller at a time.
     """
 
     def __init__(self) -> None:
@@ -29,7 +36,9 @@ class Clock:
 
     def tick(self) -> int:
         """Return the time now, or one microsecond past the last answer. Does not block."""
-        self._last = max(self._last + 1, time.time_ns() // 1000)
+        now = time.time_ns() // 1000
+        is_set_back = now < self._last - ADJUSTED_MICROSECONDS
+        self._last = now if is_set_back else max(self._last + 1, now)
         return self._last
 
 

@@ -1,6 +1,7 @@
 """The spool directory of one process start, and the segments in it. Knows no thread and no S3."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -172,14 +173,17 @@ class ProcessSpool:
     def publish_oldest(self) -> None:
         """Write the creation of the oldest unstored segment to the counters.
 
-        Of those held, the one that was created first: its name may say another time than the next
-        one's where the clock was set back in between.
+        Of those held it is the one that was held first. A name from the future, made by a clock
+        that was set back since, does not make a segment younger than this process knows it to be.
         """
         waiting = [*self.unread, *self.unknown, *([self.backlog[0]] if self.backlog else [])]
-        names = [*(file.path.stem for file in waiting), next(iter(self._held), "")]
-        oldest = min(filter(None, names), default=None)
-        moment = created_microseconds(oldest) if oldest else 0
-        self.counters[Field.OLDEST_MICROSECONDS] = moment
+        moments = [created_microseconds(file.path.stem) for file in waiting]
+        first = next(iter(self._held.values()), None)
+        if first is not None:
+            age = time.monotonic() - first.created_at
+            known = time.time_ns() // 1000 - int(age * 1e6)
+            moments.append(min(created_microseconds(first.name), known))
+        self.counters[Field.OLDEST_MICROSECONDS] = min(moments, default=0)
 
 
 def load_segment(file: SegmentFile) -> Segment:

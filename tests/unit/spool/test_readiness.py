@@ -10,7 +10,7 @@ import pytest
 from tests.support.bench import MakeBench
 from tests.support.doubles import BadDisk
 from workers.errors import NotDurable, SpoolError
-from workers.spool.segment_file import RESERVED_BYTES
+from workers.spool.room import LEAST_RESERVED_BYTES
 from workers.spool.spool import Spool
 
 
@@ -18,7 +18,7 @@ def test_a_full_disk_shows_before_anything_is_refused(make_bench: MakeBench) -> 
     """What is left of the disk is looked at, and not only what fails."""
     disk = BadDisk()
     bench = make_bench(disk)
-    disk.free = RESERVED_BYTES
+    disk.free = LEAST_RESERVED_BYTES
     bench.store.check()
     assert bench.intake.refusal() == "the disk is full"
     disk.free = None
