@@ -112,7 +112,7 @@ def test_objects_of_a_bucket_that_is_away(run: Run, s3: FakeS3) -> None:
 
 
 def test_a_receipt_s_payloads_are_printed(run: Run, pipeline: Pipeline) -> None:
-    """The very lines of that receipt, out of S3, byte for byte."""
+    """The lines of that receipt, out of S3, byte for byte."""
     id, _ = accept(pipeline, '{"n":1.50,"s":"ü"}'.encode(), b'{"n":2}')
     accept(pipeline, b'{"n":3}')
     until(pipeline, stored=3)
@@ -171,7 +171,7 @@ def test_a_dead_letter_there_and_back(run: Run, pipeline: Pipeline, s3: FakeS3) 
 
 @pytest.mark.parametrize("command", ["show", "replay"])
 def test_a_dead_letter_that_is_none(run: Run, pipeline: Pipeline, command: str) -> None:
-    """A wrong name is said so, and leads nowhere."""
+    """A wrong name is an error, and nothing is written."""
     del pipeline
     for name in ("x", "../lock", "20261123T235301123456Z-0123456789abcdef"):
         result = run("dead-letters", command, name)

@@ -88,7 +88,7 @@ def test_segments_of_a_misspelt_bucket(run: Run, pipeline: Pipeline, s3: FakeS3)
 
 
 def test_a_segment_is_buried(run: Run, pipeline: Pipeline) -> None:
-    """One that nobody can store becomes a dead letter, while the service runs."""
+    """A segment that cannot be stored becomes a dead letter, while the service runs."""
     name = accept(pipeline, b"{}", stream="s")
     assert run("bury", name).stdout.startswith("1 segments become dead letters")
     until(pipeline, Field.DEAD, 1)

@@ -54,11 +54,11 @@ class DeadLetters:
         self._directory = spool.root / DEAD
 
     def all(self) -> list[dict[str, Any]]:
-        """Return every letter's note, oldest first; one that cannot be read says so."""
+        """Return all notes, oldest first; one that cannot be read has that as its reason."""
         return [_listed(path) for path in sorted(self._directory.glob("*.json"))]
 
     def read(self, name: str) -> DeadLetter:
-        """Read one letter.
+        """Read one dead letter.
 
         Raises:
             NoSuchDeadLetter, UnreadableDeadLetter: see there.
@@ -73,7 +73,7 @@ class DeadLetters:
         return DeadLetter(note, lines)
 
     def replay(self, name: str) -> int:
-        """Turn a letter back into a segment on its way to S3; return its number of payloads.
+        """Turn a dead letter back into a segment on its way to S3; return its number of payloads.
 
         Safe to repeat: a replay cut short and done again stores the same object once.
 

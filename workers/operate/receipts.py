@@ -96,8 +96,8 @@ class Receipts:
     def issue(self, receipt: Receipt) -> str:
         """Return the id of a receipt; safe in a URL path. Does not block."""
         place = _pack(receipt.header.bucket, receipt.header.key)
-        said = b"%b.%d.%d" % (place, receipt.first_line, receipt.count)
-        return f"{said.decode()}.{self._sign(said)}"
+        signed = b"%b.%d.%d" % (place, receipt.first_line, receipt.count)
+        return f"{signed.decode()}.{self._sign(signed)}"
 
     def claim(self, id: str) -> Claim:
         """Read an id.
@@ -105,10 +105,10 @@ class Receipts:
         Raises:
             UnknownReceipt: it was not issued here, or has been changed.
         """
-        said, _, mac = id.rpartition(".")
+        signed, _, mac = id.rpartition(".")
         try:
-            place, first_line, count = said.split(".")
-            if not hmac.compare_digest(mac.encode(), self._sign(said.encode()).encode()):
+            place, first_line, count = signed.split(".")
+            if not hmac.compare_digest(mac.encode(), self._sign(signed.encode()).encode()):
                 raise UnknownReceipt(id)
             decoded = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode()
             bucket, _, key = decoded.partition("\n")
@@ -162,7 +162,7 @@ class Receipts:
         return _status(claim, state="stored", size=stored.size, stored_at=stored.modified)
 
     def payloads(self, id: str) -> list[bytes]:
-        """Read a receipt's very lines out of S3. Blocks on the network.
+        """Read a receipt's lines, as they were sent, out of S3. Blocks on the network.
 
         Raises:
             UnknownReceipt, UnreadableObject, ObjectMissing, StoreUnavailable: see there.
@@ -208,9 +208,9 @@ class Receipts:
             return _status(claim, state="accepted")
         return _status(claim, state="dead", reason=reason)
 
-    def _sign(self, said: bytes) -> str:
+    def _sign(self, signed: bytes) -> str:
         mac = self._mac.copy()
-        mac.update(said)
+        mac.update(signed)
         return mac.hexdigest()
 
 

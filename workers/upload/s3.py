@@ -29,7 +29,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class PutAnswer:
-    """What a store said to a PUT that it answered with success; all of it may be missing.
+    """What a store answered to a PUT that succeeded; any part of it may be missing.
 
     `checksum` is the base64 CRC-32 of what it stored. `has_content`: S3's own answer is empty, that
     of a captive portal is a page.
@@ -98,7 +98,7 @@ class Bucket:
         metadata: dict[str, str],
         encoding: str | None,
     ) -> PutAnswer:
-        """Overwrite the very object that has `etag`, or any if the store knows no conditions."""
+        """Overwrite the object that has `etag`; any object, where the store knows no conditions."""
         put = partial(self._put, bucket, key, body, metadata=metadata, encoding=encoding)
         if not (self._conditional and etag):
             return put(condition={})

@@ -152,7 +152,7 @@ def connect(settings: Settings, *, options: Mapping[str, Any]) -> Connection:
     )
     try:
         connection.client()
-    except Exception as error:  # noqa: BLE001 (whatever it is, the service accepts without S3)
+    except Exception as error:  # noqa: BLE001 (the service accepts without S3)
         log.warning("no S3 client yet", extra={"error": str(meaning(error))})
     return connection
 

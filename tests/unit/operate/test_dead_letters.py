@@ -60,7 +60,7 @@ def test_what_is_no_letter(bench: Bench, letters: DeadLetters, name: str) -> Non
 def test_a_replay_goes_up_to_the_same_key(
     bench: Bench, letters: DeadLetters, bucket: DictBucket
 ) -> None:
-    """Given back, a letter is pending again, then stored where its receipts say; its note goes."""
+    """A replayed dead letter is pending, then stored where its receipts say; its note goes."""
     receipt = bury(bench, b'{"n":1}', b'{"n":2}')
     id = bench.receipts.issue(receipt)
     assert letters.replay(receipt.header.name) == 2
@@ -88,7 +88,7 @@ def test_a_replay_is_read_back_in_parts(
 
 
 def test_a_replay_that_is_refused_again(bench: Bench, letters: DeadLetters) -> None:
-    """It is a dead letter again, once, and the books still balance."""
+    """It is a dead letter again, once, and the ledger balances."""
     name = bury(bench, b"{}").header.name
     letters.replay(name)
     bench.bucket.trouble.append(ObjectRejected("still too large"))
@@ -117,7 +117,7 @@ def test_a_replay_without_the_right_to_delete(
 def test_a_replay_cut_short_stores_once(
     bench: Bench, letters: DeadLetters, bucket: DictBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the letter was removed, and done again: one object, and books that balance."""
+    """Killed before the dead letter was removed, and repeated: one object; the ledger balances."""
     receipt = bury(bench, b"{}", b"{}")
     dead_letter = letters.read(receipt.header.name)
     with monkeypatch.context() as patch:

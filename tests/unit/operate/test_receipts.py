@@ -220,7 +220,7 @@ def test_the_very_lines(bench: Bench, elsewhere: Receipts) -> None:
 
 
 def test_an_object_that_is_not_the_segment_s_is_ignored(bench: Bench, elsewhere: Receipts) -> None:
-    """Somebody else's object under the key is neither described nor read."""
+    """Another's object under the key is neither described nor read."""
     receipt = bench.accept(b"{}")[0]
     id = bench.receipts.issue(receipt)
     theirs = (b"secret\n", {"segment": "another", "payloads": "9"}, None)

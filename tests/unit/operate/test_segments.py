@@ -106,7 +106,7 @@ def test_lines_are_shown(bench: Bench) -> None:
 
 @pytest.mark.parametrize("name", ["x", "../lock", "20261123T235301123456Z-0123456789abcdef"])
 def test_a_segment_that_is_none(bench: Bench, name: str) -> None:
-    """A wrong name is said so, and leads nowhere."""
+    """A wrong name is an error, and nothing is written."""
     segments = Segments(bench.spool)
     for act in (segments.lines, segments.bury):
         with pytest.raises(NoSuchSegment):
@@ -144,7 +144,7 @@ def test_an_earlier_bucket_that_holds_it_keeps_it(bench: Bench, buckets: Buckets
 
 
 def test_an_earlier_bucket_that_does_not_say(bench: Bench, buckets: Buckets) -> None:
-    """Where HEAD is denied the segment waits, unless the operator said to go on all the same."""
+    """Where HEAD is denied the segment waits, unless the operator chose not to look."""
     receipt = seal(bench, b"{}")
     segments, job = Segments(bench.spool), bench.next_job()
     buckets.denied.add("bucket")
