@@ -96,7 +96,9 @@ def test_a_stop_says_what_it_leaves_behind(service_factory: ServiceFactory, s3: 
     flood = Flood(service.port, Plan(requests=10, payloads=5)).run()
     service.kill_group()
     start_again(service)
-    service.wait_stats(lambda stats: stats["queue_depth"] + 8 - stats["idle_workers"] > 0)
+    wait_until(
+        lambda: events(service, "adopted a home") > 0, timeout=STOP_SECONDS, what="an adoption"
+    )
     flood_again = Flood(service.port, Plan(requests=10, payloads=5)).run()
     pending = service.stats()["pending"]
     assert pending == len(flood.acked) + len(flood_again.acked)
