@@ -61,8 +61,7 @@ class Feeder:
                     check_at = time.monotonic() + CHECK_SECONDS
             except Exception:
                 log.exception("sealer failed; it goes on")
-            pauses = (due, self._backlog.next_due(), CHECK_SECONDS)
-            self._intake.wait_due(min(pause for pause in pauses if pause is not None))
+            self._intake.wait_due(self.pause(due))
 
     def feed(self) -> None:
         """Offer jobs until the queue wants no more, or there are none. Blocks on the disk."""
@@ -77,6 +76,14 @@ class Feeder:
                 self._backlog.put_back(job)
                 return
         self._intake.wake()
+
+    def pause(self, next_age: float | None) -> float:
+        """Return the seconds to wait after a round, unless woken; `next_age` is the next seal's.
+
+        What is due already waits for room in the queue, which wakes, and not for time.
+        """
+        next_try = self._backlog.next_due() or CHECK_SECONDS
+        return min(CHECK_SECONDS if next_age is None else next_age, next_try, CHECK_SECONDS)
 
     def check(self) -> None:
         """See whether the store takes anything, and publish what is parked. Blocks on the disk."""
