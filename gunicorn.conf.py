@@ -14,12 +14,12 @@ from typing import Any
 
 from app.log_writer import writer as log_writer
 from app.logs import logging_config
-from app.servers.listening import addresses
+from app.servers.listening import addresses, is_exposed
 from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
 from app.servers.tuning import raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
-from workers.settings import check_boto3_files, process_settings
+from workers.settings import check_boto3_files, process_settings, read_secret
 
 try:
     _settings = process_settings()
@@ -62,7 +62,8 @@ def _owner(cfg: Any) -> tuple[int, int] | None:
 
 
 def _check(owner: tuple[int, int] | None) -> None:
-    from app.ingest.schemas import load_payload_schema
+    from app.access.access_file import load_rules
+    from app.ingest.formats.schemas import load_payload_schema
     from workers.spool.spool import Spool
 
     check_boto3_files()
@@ -79,6 +80,8 @@ def _check(owner: tuple[int, int] | None) -> None:
         logging.getLogger("gunicorn.error").critical("%s; starting all the same", error)
     if _settings.payload_schema:
         load_payload_schema(_settings.payload_schema)
+    if _settings.access_file is not None:
+        load_rules(_settings.access_file, secret=read_secret)
 
 
 def on_starting(server: Any) -> None:
@@ -94,6 +97,8 @@ def on_starting(server: Any) -> None:
             f" than the {_settings.graceful_seconds:g} s that a stop may take: keep-alive linger"
             " + REQUEST_SECONDS + DRAIN_SECONDS"
         )
+    if _settings.access_file is None and is_exposed(server.cfg.address):
+        server.log.warning("open to everyone who reaches the port: ACCESS_FILE is not set")
 
 
 def post_fork(server: Any, worker: Any) -> None:

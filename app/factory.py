@@ -4,17 +4,22 @@ from collections.abc import Callable
 
 from flask import Flask
 
+from app.access.gate import Gate
+from app.access.watched_file import AccessFile
 from app.cli import commands as cli
 from app.http.body_memory import BodyMemory
 from app.http.responses import Finisher
+from app.ingest.arrival import Entrance
 from app.ingest.handler import IngestHandler
 from app.probes import Probes
 from app.routes import metrics, payloads, receipts, status
+from app.routes.access import register_access
 from app.routes.hooks import register_errors, register_request_ids
 from app.state import KEY, State
 from workers.pipeline import Pipeline
-from workers.settings import Settings
+from workers.settings import Settings, read_secret
 from workers.spool.counters import Field
+from workers.spool.usage_files import UsageFiles
 
 SMALL_BODIES_BYTES = 16 << 20
 
@@ -23,7 +28,7 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     """Make the WSGI application. `pipeline` returns this process's, started; it may be lazy.
 
     Raises:
-        SettingsError: `PAYLOAD_SCHEMA` names no schema.
+        SettingsError: `PAYLOAD_SCHEMA` names no schema, or the access file is wrong.
     """
     app = Flask("app", static_folder=None)
     # A redirect would be an HTML page, and lose a POST's body.
@@ -33,9 +38,11 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     def count(field: Field) -> None:
         pipeline().counters.add(field)
 
+    gate = open_gate(settings)
     app.extensions[KEY] = State(
         settings=settings,
         handler=IngestHandler(settings, pipeline=pipeline),
+        entrance=Entrance(gate),
         body_memory=BodyMemory(limit=body_memory_bytes(settings)),
         finisher=Finisher(count),
         probes=Probes(pipeline),
@@ -43,6 +50,7 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     )
     register_request_ids(app)
     register_errors(app)
+    register_access(app)
     for blueprint in (payloads.blueprint, receipts.blueprint, status.blueprint, metrics.blueprint):
         app.register_blueprint(blueprint)
     for command in cli.COMMANDS:
@@ -53,3 +61,15 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
 def body_memory_bytes(settings: Settings) -> int:
     """Return how many bytes of bodies may be arriving: two of the largest, and many small ones."""
     return SMALL_BODIES_BYTES + 2 * settings.max_body_bytes
+
+
+def open_gate(settings: Settings) -> Gate | None:
+    """Read the access file; None where there is none, and everything is open. Blocks on the disk.
+
+    Raises:
+        SettingsError: the file is wrong; all mistakes, a line each.
+    """
+    if settings.access_file is None:
+        return None
+    file = AccessFile(settings.access_file, secret=read_secret)
+    return Gate(file, usage=lambda: UsageFiles(settings.spool_dir / "usage"))

@@ -7,6 +7,7 @@ from flask import Flask, current_app
 
 from app.http.body_memory import BodyMemory
 from app.http.responses import Finisher
+from app.ingest.arrival import Entrance
 from app.ingest.handler import IngestHandler
 from app.probes import Probes
 from workers.pipeline import Pipeline
@@ -22,6 +23,7 @@ class State:
     settings: Settings
     handler: IngestHandler
     body_memory: BodyMemory
+    entrance: Entrance
     finisher: Finisher
     probes: Probes
     pipeline: Callable[[], Pipeline]

@@ -45,6 +45,7 @@ class Settings:
     s3_read_timeout_seconds: float
     aws_region: str | None
     receipt_secret: str
+    access_file: Path | None
     log_level: str
     web_concurrency: int
     engine: str
@@ -173,6 +174,10 @@ class SettingsSchema(Schema):
         load_default="",
         metadata={"help": "Key that receipts are signed with. The same on all machines."},
     )
+    access_file = fields.String(
+        load_default=None,
+        metadata={"help": "TOML file of keys, limits, webhooks and CORS. Without it all is open."},
+    )
     log_level = _choice("info", ["debug", "info", "warning", "error"], "Least level logged.")
     web_concurrency = _number(
         fields.Integer, len(os.sched_getaffinity(0)), 1, 1024, "gunicorn processes; default: cores."
@@ -208,6 +213,8 @@ class SettingsSchema(Schema):
         """Make the typed settings."""
         data["streams"] = tuple(name.strip() for name in data["streams"].split(","))
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
+        if data["access_file"] is not None:
+            data["access_file"] = Path(data["access_file"]).absolute()
         return Settings(**data)
 
 
@@ -220,6 +227,27 @@ def default_template_for(compression: str | None) -> str:
 def process_settings() -> Settings:
     """Return this process's settings, read from the environment once. Raises as `load_settings`."""
     return load_settings()
+
+
+def read_secret(reference: str) -> str:
+    """Return the secret that `env:NAME` or `file:/path` names; blocks on the disk.
+
+    Raises:
+        ValueError: it names none that can be read; the message holds no secret.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(name, "")
+    elif kind == "file":
+        try:
+            value = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"The file {name} cannot be read.") from error
+    else:
+        raise ValueError("Must be env:NAME or file:/path, never the secret itself.")
+    if not value:
+        raise ValueError(f"{reference} is empty or not set.")
+    return value
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

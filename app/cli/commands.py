@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from app.cli.keys import keys
 from app.cli.segments import segments
 from app.state import state
 from workers.errors import BucketBrigadeError, StoreError
@@ -118,4 +119,4 @@ def _print(lines: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-COMMANDS = (objects, receipt, segments, dead_letters, check)
+COMMANDS = (objects, receipt, segments, dead_letters, check, keys)

@@ -10,7 +10,8 @@ from typing import Protocol
 from app.http.content_encoding import inflate
 from app.http.problems import Problem, TooLarge
 from app.http.responses import Answer, Finisher, failure, refusal
-from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
+from app.ingest.arrival import Arrival
+from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler, Taken
 from app.logs import request_id, take_request_id
 from workers.errors import Refusal
 from workers.segments.future import DurabilityFuture
@@ -29,6 +30,8 @@ class Post(Protocol):
     stream: str
     content_type: str
     content_encoding: str
+    # None for the plain way to /payloads, where everything is open.
+    arrival: Arrival | None
 
     @property
     def sent_id(self) -> str | None:
@@ -79,6 +82,8 @@ class FastPath:
 
         Does not block, and does not raise.
         """
+        if post.arrival is not None:
+            post.arrival.body_arrived(len(body))
         if len(body) > SMALL_BODY_BYTES:
             self._submit(self._large, post, body)
         elif post.content_encoding:
@@ -91,11 +96,16 @@ class FastPath:
     def refuse(self, post: Post, problem: Problem) -> None:
         """Answer a request whose body did not come, or cannot be taken."""
         post.release()
-        self._finisher.send(lambda: refusal(problem), sent_id=post.sent_id, send=post.send)
+        self._finisher.send(
+            lambda: _finished(post, refusal(problem)), sent_id=post.sent_id, send=post.send
+        )
 
     def _begin_encoded(self, post: Post, body: bytes) -> None:
         """Decode a body here if it is small and stays so."""
-        if len(body) <= INLINE_ENCODED_BYTES and not self._handler.validates:
+        arrival = post.arrival
+        # Webhooks are signed as they were sent.
+        is_raw = arrival is not None and arrival.way.webhook is not None
+        if len(body) <= INLINE_ENCODED_BYTES and not (self._handler.validates or is_raw):
             try:
                 decoded = inflate(
                     body, encoding=post.content_encoding, limit=self._handler.small_bytes
@@ -119,27 +129,35 @@ class FastPath:
     def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
         chosen = take_request_id(post.sent_id)
         try:
-            taken = self._handler.take(
-                post.stream,
-                body,
-                content_type=post.content_type,
-                content_encoding=content_encoding,
-            )
+            taken = self._take(post, body, content_encoding)
         except Problem as problem:
             self._finish(refusal(problem), chosen, post)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             self._finish(failure(error), chosen, post)
         else:
-            answer = taken.answer
-
-            def settled(future: DurabilityFuture) -> None:
-                error = future.exception
-                said = answer if error is None else self._late(error, chosen)
-                self._finish(said, chosen, post)
-
-            taken.future.add_done_callback(settled)
+            if isinstance(taken, Answer):
+                self._finish(taken, chosen, post)
+            else:
+                self._answer_later(post, taken, chosen)
         post.release()
         request_id.set(None)
+
+    def _take(self, post: Post, body: bytes, content_encoding: str) -> Taken | Answer:
+        if post.arrival is not None:
+            return self._handler.take_arrival(post.arrival, body, content_encoding=content_encoding)
+        return self._handler.take(
+            post.stream, body, content_type=post.content_type, content_encoding=content_encoding
+        )
+
+    def _answer_later(self, post: Post, taken: Taken, chosen: str) -> None:
+        answer = taken.answer
+
+        def settled(future: DurabilityFuture) -> None:
+            error = future.exception
+            said = answer if error is None else self._late(error, chosen)
+            self._finish(said, chosen, post)
+
+        taken.future.add_done_callback(settled)
 
     def _late(self, error: Refusal, chosen: str) -> Answer:
         """Return the response to a collection that turned out not to be durable."""
@@ -149,5 +167,12 @@ class FastPath:
         return answer
 
     def _finish(self, answer: Answer, chosen: str, post: Post) -> None:
+        answer = _finished(post, answer)
         self._finisher.finish(answer.status, answer.headers, request_id=chosen)
         post.send(answer)
+
+
+def _finished(post: Post, answer: Answer) -> Answer:
+    if post.arrival is not None:
+        answer.headers.extend(post.arrival.finish(answer.status))
+    return answer

@@ -3,6 +3,7 @@
 Knows no Flask: every HTTP layer answers the same bytes.
 """
 
+import contextlib
 import json
 import logging
 import threading
@@ -15,9 +16,11 @@ import msgspec
 from app.http.content_encoding import inflate
 from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
 from app.http.responses import JSON, Answer
-from app.ingest.collection import Collection
-from app.ingest.formats import decode
-from app.ingest.schemas import load_payload_schema
+from app.ingest.arrival import Arrival
+from app.ingest.formats.collection import Collection
+from app.ingest.formats.decoding import decode
+from app.ingest.formats.schemas import load_payload_schema
+from app.ingest.readers import read_endpoint_body, read_events, read_webhook
 from app.logs import request_id
 from workers import errors
 from workers.errors import Refusal, TooManyPayloads
@@ -77,17 +80,15 @@ class IngestHandler:
         """Whether every payload is validated by a schema, which takes its time."""
         return self._schema is not None
 
-    def accept(
-        self, stream: str, body: bytes, *, content_type: str, content_encoding: str
-    ) -> Answer:
-        """Take one body for a stream of a valid name; blocks until it is durable.
+    def accept(self, arrival: Arrival, body: bytes, *, content_encoding: str) -> Answer:
+        """Take one body; blocks until it is durable.
 
         Raises:
             Problem: the response instead. Nothing was kept.
         """
-        taken = self.take(
-            stream, body, content_type=content_type, content_encoding=content_encoding
-        )
+        taken = self.take_arrival(arrival, body, content_encoding=content_encoding)
+        if isinstance(taken, Answer):
+            return taken
         try:
             taken.future.result()
         except Refusal as refusal:
@@ -109,6 +110,27 @@ class IngestHandler:
                 collection = self._decode(stream, body, content_type, content_encoding)
         else:
             collection = self._decode(stream, body, content_type)
+        return self._hand_over(stream, collection)
+
+    def take_arrival(
+        self, arrival: Arrival, body: bytes, *, content_encoding: str = ""
+    ) -> Taken | Answer:
+        """Take one body that arrived in any of the ways; an `Answer` instead is no acceptance.
+
+        Blocks only while another large body is decoded.
+
+        Raises:
+            Problem: the response instead. Nothing was kept.
+        """
+        large = bool(content_encoding) or len(body) > SMALL_BODY_BYTES
+        with self._decoding_large if large else contextlib.nullcontext():
+            collection = self._read(arrival, body, content_encoding)
+        if isinstance(collection, Answer):
+            return collection
+        taken = self._hand_over(arrival.way.stream, collection)
+        return taken._replace(answer=arrival.accepted(taken.answer))
+
+    def _hand_over(self, stream: str, collection: Collection) -> Taken:
         pipeline = self._pipeline()
         try:
             future = pipeline.take(stream, collection.lines, count=collection.count)
@@ -129,10 +151,35 @@ class IngestHandler:
             return NotConfirmed(f"Not confirmed: {refusal}.", retry_after=retry_after)
         return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
 
+    def _read(self, arrival: Arrival, body: bytes, coding: str) -> Collection | Answer:
+        way, schema = arrival.way, self._schema
+        if way.webhook is not None:
+            return read_webhook(
+                body,
+                webhook=way.webhook,
+                head=arrival.head,
+                inflate=lambda raw: self._inflate(raw, coding),
+            )
+        arrival.check_body_key(body)
+        body = self._inflate(body, coding)
+        if way.is_events:
+            collection = read_events(body, head=arrival.head, schema=schema)
+        elif way.endpoint is not None:
+            collection = read_endpoint_body(body, endpoint=way.endpoint, schema=schema)
+        else:
+            collection = decode(body, content_type=arrival.content_type, schema=schema)
+        return self._as_lines(way.stream, collection)
+
     def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
-        if coding or len(body) > self._settings.max_body_bytes:
-            body = inflate(body, encoding=coding, limit=self._settings.max_body_bytes)
-        collection = decode(body, content_type=kind, schema=self._schema)
+        body = self._inflate(body, coding)
+        return self._as_lines(stream, decode(body, content_type=kind, schema=self._schema))
+
+    def _inflate(self, body: bytes, coding: str) -> bytes:
+        if not coding and len(body) <= self._settings.max_body_bytes:
+            return body
+        return inflate(body, encoding=coding, limit=self._settings.max_body_bytes)
+
+    def _as_lines(self, stream: str, collection: Collection) -> Collection:
         if self._settings.line_format == "payload":
             return collection
         return msgspec.structs.replace(collection, lines=self._envelopes(stream, collection))

@@ -1,6 +1,8 @@
 """What every request and answer has: an id, and errors as problem documents (RFC 9457)."""
 
-from flask import Flask, Response, g, request
+from collections.abc import Iterable
+
+from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from app.http.problems import Problem
@@ -23,6 +25,9 @@ def register_request_ids(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         finisher = state().finisher
+        arrival = g.get("arrival")
+        if arrival is not None:
+            response.headers.extend(arrival.finish(response.status_code))
         finisher.finish(response.status_code, response.headers, request_id=g.request_id)
         return response
 
@@ -51,3 +56,23 @@ def register_errors(app: Flask) -> None:
 def as_flask(answer: Answer) -> Response:
     """Return a response in Flask's form, not finished yet."""
     return Response(answer.body, answer.status, answer.headers)
+
+
+class FlaskHead:
+    """The head of a request, as readers and the access rules look at it."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    @property
+    def query(self) -> str:
+        """The query string, undecoded."""
+        return self._request.query_string.decode("latin-1")
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; several are one list."""
+        return self._request.headers.get(name)
+
+    def header_items(self) -> Iterable[tuple[str, str]]:
+        """Return all headers."""
+        return [(name.lower(), value) for name, value in self._request.headers.items()]

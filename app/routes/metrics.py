@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from app.routes.key_metrics import KeyFigures
 from app.state import state
 from workers.dispatch.causes import PARKED_REASONS
 from workers.spool.counters import PUT_SECONDS, Field, Totals
@@ -47,6 +48,9 @@ def metrics() -> Response:
     """Expose the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Figures(state().pipeline().totals()))
+    gate = state().entrance.gate
+    if gate is not None:
+        registry.register(KeyFigures(gate))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,29 +1,52 @@
-"""`POST /payloads` and `POST /payloads/<stream>`, for any WSGI server."""
+"""The routes that take payloads, for any WSGI server: all are told apart by their `Arrival`."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
+from app.access.rules import WRITE
 from app.http.problems import Problem
-from app.http.wsgi_body import reading_body
-from app.routes.hooks import as_flask
+from app.http.wsgi_body import content_length, reading_body
+from app.ingest.arrival import verify_challenge
+from app.routes.hooks import FlaskHead, as_flask
 from app.state import state
-from workers.segments.naming import STREAM
 
 blueprint = Blueprint("payloads", __name__)
 
 
-@blueprint.post("/payloads", defaults={"stream": "default"})
+@blueprint.post("/payloads")
 @blueprint.post("/payloads/<stream>")
-def accept(stream: str) -> Response:
-    """Accept a collection for a stream; blocks on the client's body, and until it is durable."""
-    if not STREAM.fullmatch(stream):
+@blueprint.post("/events")
+@blueprint.post("/events/<stream>")
+@blueprint.post("/webhooks/<source>")
+def accept(**_: str) -> Response:
+    """Accept payloads; blocks on the client's body, and until they are durable."""
+    here, encoding = state(), request.headers.get("Content-Encoding", "")
+    arrival = here.entrance.arrive(
+        request.path,
+        FlaskHead(request),
+        length=content_length(request.environ),
+        encoded=bool(encoding),
+    )
+    if arrival is None:
+        if here.entrance.gate is not None:
+            head = FlaskHead(request)
+            here.entrance.gate.admit(
+                action=WRITE, stream=None, header=head.header, query=head.query
+            )
+        if request.path.startswith("/webhooks/"):
+            raise Problem("There is no such webhook.", status=404)
         raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
-    here = state()
+    g.arrival = arrival
+    if arrival.problem is not None:
+        raise arrival.problem
     limit = here.settings.max_body_bytes
     with reading_body(request.environ, limit=limit, memory=here.body_memory) as body:
-        answer = here.handler.accept(
-            stream,
-            body,
-            content_type=request.headers.get("Content-Type", ""),
-            content_encoding=request.headers.get("Content-Encoding", ""),
-        )
-    return as_flask(answer)
+        arrival.body_arrived(len(body))
+        return as_flask(here.handler.accept(arrival, body, content_encoding=encoding))
+
+
+@blueprint.get("/webhooks/<source>")
+def verify(source: str) -> Response:
+    """Answer a sender that asks whether this endpoint is ours."""
+    gate = state().entrance.gate
+    rules = gate.rules if gate else None
+    return as_flask(verify_challenge(rules, source=source, get=request.args.get))

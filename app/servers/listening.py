@@ -1,6 +1,8 @@
 """Where the service listens when it is given a port, or nothing. Knows gunicorn's `bind`."""
 
 import socket
+from collections.abc import Iterable
+from ipaddress import ip_address
 
 DEFAULT = "127.0.0.1:8000"
 
@@ -18,3 +20,16 @@ def addresses(port: int | None) -> list[str]:
         return [ipv4]
     # By default (net.ipv6.bindv6only) a socket for `::` takes IPv4 too.
     return [f"[::]:{port}", ipv4] if only_ipv6 else [f"[::]:{port}"]
+
+
+def is_exposed(listeners: Iterable[tuple[str, int] | str]) -> bool:
+    """Whether other machines may reach one of gunicorn's addresses; a Unix socket they cannot."""
+    hosts = (listener[0] for listener in listeners if not isinstance(listener, str))
+    return any(not _is_loopback(host) for host in hosts)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

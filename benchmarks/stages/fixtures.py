@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.ingest.formats import decode
+from app.ingest.formats.decoding import decode
 from app.ingest.handler import IngestHandler
 from benchmarks.load.bodies import make_bodies
 from workers.pipeline import Pipeline

@@ -5,7 +5,7 @@ from typing import Any
 from app.factory import create_app
 from app.http.responses import Finisher
 from app.ingest.fast_path import FastPath
-from app.ingest.formats import decode
+from app.ingest.formats.decoding import decode
 from app.logs import take_request_id
 from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, bodies, lines
 from workers.segments.future import DurabilityFuture
@@ -68,6 +68,7 @@ class _Post:
 
     stream, content_type, content_encoding = "s", CONTENT_TYPE, ""
     sent_id: str | None = None
+    arrival: Any = None
 
     def send(self, answer: object) -> None:
         """Drop the response."""

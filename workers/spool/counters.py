@@ -68,6 +68,9 @@ class Field(IntEnum):
     PARKED_DISK = auto()
     # Counters again.
     LOG_LINES_DROPPED = auto()
+    REQUESTS_401 = auto()
+    REQUESTS_403 = auto()
+    REQUESTS_429 = auto()
 
 
 COUNTERS_BYTES = 4096

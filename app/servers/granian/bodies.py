@@ -159,7 +159,7 @@ class Body:
 class KeptBody(Body):
     """The body of a POST of payloads for a stream, kept whole."""
 
-    __slots__ = ("_buffer", "content_encoding", "content_type", "stream")
+    __slots__ = ("_buffer", "arrival", "content_encoding", "content_type", "stream")
 
     def __init__(
         self, receiver: Receiver, proto: Any, scope: Any, *, length: int | None, stream: str
@@ -167,6 +167,8 @@ class KeptBody(Body):
         super().__init__(receiver, proto, scope, length=length)
         headers = scope.headers
         self.stream = stream
+        # The POST's way and key, `app.ingest`'s business; None for the plain way.
+        self.arrival: Any = None
         self.content_type: str = headers.get("content-type", "")
         self.content_encoding = (
             _joined(headers, "content-encoding") if "content-encoding" in headers else ""

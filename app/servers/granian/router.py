@@ -16,9 +16,11 @@ from app.http.body_memory import BodyMemory
 from app.http.problems import Problem, TooLarge, too_large
 from app.http.responses import Answer, Finisher, failure, refusal
 from app.http.wsgi_body import MAX_DISCARD_FACTOR
+from app.ingest.arrival import Entrance
 from app.ingest.fast_path import FastPath, Tasks, stream_of
 from app.probes import METHODS, Probes
 from app.servers.granian.bodies import Body, KeptBody, length_of
+from app.servers.granian.head import EngineHead
 from app.servers.granian.wsgi_bridge import call_wsgi
 
 RECEIPTS = "/receipts/"
@@ -35,6 +37,7 @@ class RequestRouter:
         self,
         fast_path: FastPath,
         *,
+        entrance: Entrance,
         finisher: Finisher,
         probes: Probes,
         memory: BodyMemory,
@@ -47,6 +50,8 @@ class RequestRouter:
         self.limit = limit
         self.memory = memory
         self._fast_path = fast_path
+        self._entrance = entrance
+        self._gate = entrance.gate
         self._finisher = finisher
         self._probes = probes.paths
         self._receipts = receipts
@@ -63,9 +68,12 @@ class RequestRouter:
         try:
             scope = watcher.scope
             length = length_of(scope.headers)
-            stream = stream_of(scope.method, scope.path)
+            # With access rules every request is looked at more closely.
+            stream = stream_of(scope.method, scope.path) if self._gate is None else None
             if stream is not None:
                 self._receive(KeptBody(self, proto, scope, length=length, stream=stream))
+            elif self._arrive(scope, proto, length):
+                return
             elif length == 0:
                 self._go(scope, proto)
             else:
@@ -111,9 +119,41 @@ class RequestRouter:
         body.release()
         self._fail(body.proto, error, sent_id=body.sent_id)
 
+    def _arrive(self, scope: Any, proto: Any, length: int | None) -> bool:
+        """Begin with a request if it is a POST of payloads, or a browser's question about one."""
+        method, headers = scope.method, scope.headers
+        if method == "OPTIONS":
+            answer = self._entrance.preflight(scope.path, EngineHead(scope))
+            if answer is None:
+                return False
+            self._finisher.send(
+                lambda: answer,
+                sent_id=headers.get("x-request-id"),
+                send=lambda answer: send(proto, answer),
+            )
+            return True
+        if method != "POST":
+            return False
+        arrival = self._entrance.arrive(
+            scope.path,
+            EngineHead(scope),
+            length=length,
+            encoded="content-encoding" in headers,
+        )
+        if arrival is None:
+            return False
+        body = KeptBody(self, proto, scope, length=length, stream=arrival.way.stream)
+        body.arrival = arrival
+        body.content_type = arrival.content_type
+        body.problem = arrival.problem
+        self._receive(body)
+        return True
+
     def _receive(self, body: Body) -> None:
         length = body.length
-        if length is not None and not 0 < length <= self.limit:
+        if body.problem is not None:
+            self._discard(body, length)
+        elif length is not None and not 0 < length <= self.limit:
             self._receive_unusual(body, length)
         else:
             self._ask_for(body)
@@ -125,8 +165,13 @@ class RequestRouter:
             self._fast_path.begin(body, b"")
             return
         body.problem = too_large(self.limit)
+        self._discard(body, length)
+
+    def _discard(self, body: Body, length: int | None) -> None:
+        """Refuse a request, once its body is read and thrown away if it is not too long."""
+        largest = self.limit * MAX_DISCARD_FACTOR
         # An `Expect` waits for this very answer (RFC 9110 section 10.1.1).
-        if length > self.limit * MAX_DISCARD_FACTOR or "expect" in body.scope.headers:
+        if length == 0 or (length or 0) > largest or "expect" in body.scope.headers:
             self.thrown_away(body)
         else:
             self._ask_for(body)

@@ -56,6 +56,7 @@ class Serving:
                 small=tasks["validating"],
                 large=tasks["large-body"],
             ),
+            entrance=here.entrance,
             finisher=here.finisher,
             probes=here.probes,
             memory=here.body_memory,

@@ -4,8 +4,8 @@ import pytest
 from marshmallow import Schema, fields
 
 from app.http.problems import Problem
-from app.ingest.collection import Collection
-from app.ingest.formats import decode
+from app.ingest.formats.collection import Collection
+from app.ingest.formats.decoding import decode
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 DEEP = 100_000

@@ -5,9 +5,9 @@ import tracemalloc
 import pytest
 
 from app.http.problems import TooLarge
-from app.ingest import formats as decoding
-from app.ingest.collection import PART_BYTES
-from app.ingest.formats import MAX_COMMAS, decode
+from app.ingest.formats import decoding
+from app.ingest.formats.collection import PART_BYTES
+from app.ingest.formats.decoding import MAX_COMMAS, decode
 from tests.unit.ingest.samples import (
     JSON,
     NDJSON,

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from app.http.problems import UnsupportedType
-from app.ingest import json_format
-from app.ingest.collection import PART_BYTES, Collection
-from app.ingest.formats import ACCEPT, decode
+from app.ingest.formats import json_format
+from app.ingest.formats.collection import PART_BYTES, Collection
+from app.ingest.formats.decoding import ACCEPT, decode
 from tests.unit.ingest.samples import (
     from_json,
     from_ndjson,

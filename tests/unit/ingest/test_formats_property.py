@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.http.problems import Problem
-from app.ingest.collection import Collection
-from app.ingest.formats import decode
-from app.ingest.schemas import MAX_TOKEN, MAX_VERSION
+from app.ingest.formats.collection import Collection
+from app.ingest.formats.decoding import decode
+from app.ingest.formats.schemas import MAX_TOKEN, MAX_VERSION
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 MEMBERS = {"payloads", "data", "version", "token"}

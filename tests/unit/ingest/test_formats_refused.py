@@ -3,8 +3,8 @@
 import pytest
 
 from app.http.problems import Fault, NotJson, Problem, WrongShape
-from app.ingest.collection import PART_BYTES
-from app.ingest.formats import decode
+from app.ingest.formats.collection import PART_BYTES
+from app.ingest.formats.decoding import decode
 from tests.unit.ingest.samples import (
     DEEP,
     JSON,

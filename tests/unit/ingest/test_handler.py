@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import pytest
 from marshmallow import Schema, fields
 
 from app.http.problems import NotJson, Problem, TooLarge, Unavailable, UnsupportedType, WrongShape
+from app.ingest.arrival import Arrival
 from app.ingest.handler import IngestHandler
+from app.ingest.ways import Way
 from app.logs import request_id
 from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
@@ -27,6 +29,21 @@ class OnlyNumbers(Schema):
     n = fields.Integer(required=True, strict=True)
 
 
+class Head:
+    """The head of a request."""
+
+    query = ""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def header(self, name: str) -> str | None:
+        return self._headers.get(name)
+
+    def header_items(self) -> Iterable[tuple[str, str]]:
+        return self._headers.items()
+
+
 class HandlerFixture:
     """A handler, and behind it a pipeline in memory mode whose threads never start."""
 
@@ -40,7 +57,8 @@ class HandlerFixture:
     ) -> dict[str, Any]:
         """Post a body, or a value as JSON; return the document of the 202."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        accepted = self.front.accept(stream, raw, content_type=kind, content_encoding=coding)
+        arrival = Arrival(way=Way(stream), head=Head({"content-type": kind}))
+        accepted = self.front.accept(arrival, raw, content_encoding=coding)
         said: dict[str, Any] = json.loads(accepted.body)
         return said
 

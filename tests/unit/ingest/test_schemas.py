@@ -9,7 +9,7 @@ import pytest
 from marshmallow import Schema, fields, validate
 
 from app.http.problems import Fault
-from app.ingest.schemas import (
+from app.ingest.formats.schemas import (
     MAX_TOKEN,
     MAX_VERSION,
     EnvelopeSchema,

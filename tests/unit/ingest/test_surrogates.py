@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from app.http.problems import NotJson, WrongShape
-from app.ingest.formats import decode
+from app.ingest.formats.decoding import decode
+from app.ingest.formats.surrogates import Masked
 from app.ingest.handler import IngestHandler
-from app.ingest.surrogates import Masked
 from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
 from workers.pipeline import Pipeline

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from marshmallow import fields
 
+from app.access.credentials import digest
 from app.cli import commands as cli
 from app.factory import create_app
 from tests.support.bench import settings_for
@@ -30,10 +31,16 @@ DOCS = "\n".join(PAGES.values())
 SETTINGS = SettingsSchema().fields
 
 
+# Some figures are there with an access file only.
+ADMIN = {"Authorization": "Bearer a"}
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     """Make the application over a pipeline whose threads never start."""
-    settings = settings_for(tmp_path, DURABILITY="memory")
+    access_file = tmp_path / "access.toml"
+    access_file.write_text(f'[keys.a]\nsha256 = ["{digest("a").hex()}"]\nscope = "admin"\n')
+    settings = settings_for(tmp_path, DURABILITY="memory", ACCESS_FILE=access_file)
     pipeline = Pipeline(settings, bucket=DictBucket())
     yield create_app(settings, pipeline=lambda: pipeline)
     pipeline.stop()
@@ -101,12 +108,12 @@ def test_every_route_is_documented(app: Flask) -> None:
 def test_every_figure_of_stats_is_documented(app: Flask) -> None:
     """Each key of /stats is explained, and no other."""
     table = rows(section("docs/http.md", "GET /stats"))
-    assert set(table) == set(app.test_client().get("/stats").get_json())
+    assert set(table) == set(app.test_client().get("/stats", headers=ADMIN).get_json())
 
 
 def test_every_metric_is_documented(app: Flask) -> None:
     """Each metric is explained under the name and type it is exposed with, and no other."""
-    said = app.test_client().get("/metrics").get_data(as_text=True)
+    said = app.test_client().get("/metrics", headers=ADMIN).get_data(as_text=True)
     exposed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", said, re.MULTILINE))
     table = rows(section("docs/http.md", "GET /metrics"))
     assert {name: row[1] for name, row in table.items()} == exposed

@@ -19,9 +19,10 @@ MUST_NOT_IMPORT = {
     "workers/upload": ("queue", "workers.intake", "workers.pipeline"),
     "workers/operate": ("http", "queue", "threading", "workers.intake", "workers.pipeline"),
     "app/http": ("workers.pipeline", "app.ingest", "app.routes", "app.servers", "app.cli"),
+    "app/access": (*WEB, "app.ingest", "app.routes", "app.servers", "app.cli", "app.state"),
     "app/ingest": (*WEB, "app.routes", "app.servers", "app.cli", "app.state"),
     "app/routes": ("gunicorn", "granian", "app.servers", "app.cli"),
-    "app/servers": ("flask", "app.routes", "app.cli", "app.ingest.formats"),
+    "app/servers": ("flask", "app.routes", "app.cli", "app.ingest.formats.decoding"),
     "app/cli": ("gunicorn", "granian", "workers.pipeline", "app.servers", "app.routes"),
 }
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.http.body_memory import BodyMemory
 from app.http.responses import Finisher
+from app.ingest.arrival import Entrance
 from app.ingest.fast_path import FastPath
 from app.ingest.handler import IngestHandler
 from app.probes import Probes
@@ -38,6 +39,7 @@ class Served:
             FastPath(
                 self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large
             ),
+            entrance=Entrance(None),
             finisher=finisher,
             probes=Probes(lambda: self.pipeline),
             memory=self.memory,

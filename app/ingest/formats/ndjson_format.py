@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from app.http.problems import Fault, NotJson, WrongShape, pointer
-from app.ingest.collection import PART_BYTES, Collection, raise_any
+from app.ingest.formats.collection import PART_BYTES, Collection, raise_any
 
 
 class _Object(msgspec.Struct, gc=False):

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from app.http.problems import Fault, WrongShape, pointer
-from app.ingest.collection import Collection, raise_any
-from app.ingest.schemas import MAX_TOKEN, MAX_VERSION, EnvelopeSchema, faults
+from app.ingest.formats.collection import Collection, raise_any
+from app.ingest.formats.schemas import MAX_TOKEN, MAX_VERSION, EnvelopeSchema, faults
 
 # `join` asks for another 80 bytes for each payload that it joins
 JOINED_AT_ONCE: Final = 10_000

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from app.http.problems import Fault, NotJson, Problem
-from app.ingest.collection import Collection
+from app.ingest.formats.collection import Collection
 
 # Any escape, so that the backslashes of `\\ud83d` are read in pairs; a pair of surrogates is one.
 _ESCAPE: Final = re.compile(

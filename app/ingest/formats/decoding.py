@@ -13,11 +13,11 @@ import msgspec
 from marshmallow import Schema
 
 from app.http.problems import NotJson, TooLarge, UnsupportedType, WrongShape
-from app.ingest.collection import PART_BYTES, Collection, Reader, raise_any
-from app.ingest.json_format import read_json
-from app.ingest.ndjson_format import read_ndjson
-from app.ingest.schemas import validate_payloads
-from app.ingest.surrogates import Masked
+from app.ingest.formats.collection import PART_BYTES, Collection, Reader, raise_any
+from app.ingest.formats.json_format import read_json
+from app.ingest.formats.ndjson_format import read_ndjson
+from app.ingest.formats.schemas import validate_payloads
+from app.ingest.formats.surrogates import Masked
 
 ACCEPT: Final = "application/json, application/x-ndjson"
 # A value that is not the first of its array or object follows a comma, and a sliced value costs 70
@@ -39,18 +39,34 @@ def decode(body: bytes, *, content_type: str, schema: Schema | None = None) -> C
             `schema` refuses; `errors` names each.
         TooLarge: it has more values than can be looked at in bounded memory.
     """
-    read = _reader(content_type)
-    if not body.isascii():
-        body = _check_utf8(body)
-    if len(body) > MAX_COMMAS and (read is read_json or schema is not None):
+    reader = _reader(content_type)
+    body = check_utf8(body)
+    if len(body) > MAX_COMMAS and (reader is read_json or schema is not None):
         _check_commas(body)
+    return validate(read(reader, body), schema)
+
+
+def read(reader: Reader, body: bytes) -> Collection:
+    """Read a body of valid UTF-8, lone surrogates too.
+
+    Raises:
+        NotJson, WrongShape: see `decode`.
+    """
     try:
-        collection = _read(read, body)
+        return _read(reader, body)
     except (NotJson, WrongShape):
         masked = Masked.of(body)
         if masked is None:
             raise
-        collection = masked.read(lambda body: _read(read, body))
+        return masked.read(lambda body: _read(reader, body))
+
+
+def validate(collection: Collection, schema: Schema | None) -> Collection:
+    """Return the collection if its payloads follow the schema, or there is none.
+
+    Raises:
+        WrongShape: some do not; `errors` names each.
+    """
     if schema is not None:
         found = validate_payloads(schema, io.BytesIO(collection.lines), at=collection.at)
         raise_any(WrongShape, "Payloads do not follow the schema.", found)
@@ -62,9 +78,9 @@ def _check_commas(body: bytes) -> None:
         raise TooLarge(f"The body has more than {MAX_COMMAS} commas: send less at once.")
 
 
-def _read(read: Reader, body: bytes) -> Collection:
+def _read(reader: Reader, body: bytes) -> Collection:
     try:
-        collection = read(body)
+        collection = reader(body)
     except RecursionError:
         raise NotJson("The body is nested too deeply.") from None
     except msgspec.DecodeError as error:
@@ -75,11 +91,17 @@ def _read(read: Reader, body: bytes) -> Collection:
     return collection
 
 
-def _check_utf8(body: bytes) -> bytes:
-    """Check part by part, as the whole as a string could take four times the body; drop a BOM.
+def check_utf8(body: bytes) -> bytes:
+    """Return a body of valid UTF-8 without its byte order mark.
 
     RFC 8259 section 8.1: JSON on the wire is UTF-8, and a parser may ignore a byte order mark.
+    Checked part by part, as the whole as a string could take four times the body.
+
+    Raises:
+        NotJson: it is not UTF-8.
     """
+    if body.isascii():
+        return body
     view, done = memoryview(body), 0
     while done < len(body):
         end = done + PART_BYTES

@@ -1,0 +1,184 @@
+"""Reads `ACCESS_FILE` (TOML): every mistake in it is found at once and named with its place."""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+from app.access.file_schemas import (
+    AccessSchema,
+    CorsSchema,
+    EndpointSchema,
+    KeySchema,
+    WebhookSchema,
+)
+from app.access.rules import (
+    Cors,
+    Endpoint,
+    HmacOptions,
+    Key,
+    Rules,
+    StreamPatterns,
+    Webhook,
+)
+from app.access.signatures import SCHEMES, Scheme
+from workers.errors import SettingsError
+from workers.segments.naming import STREAM
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+OWN_PATHS = ("/payloads", "/events", "/webhooks", "/receipts", "/healthz", "/readyz", "/stats",
+             "/metrics", "/console", "/openapi.json")  # fmt: skip
+Secret = Callable[[str], str]
+
+
+class _Mistakes:
+    """Collects what is wrong, with the place of each."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def load(self, schema: Schema, data: Any, *, place: str) -> dict[str, Any] | None:
+        if not isinstance(data, dict):
+            self.add(place, "Must be a table.")
+            return None
+        try:
+            found: dict[str, Any] = schema.load(data)
+        except ValidationError as error:
+            self._add_tree(place, error.messages)
+            return None
+        return found
+
+    def add(self, place: str, text: str) -> None:
+        self.lines.append(f"  {place}: {text}")
+
+    def _add_tree(self, place: str, found: Any) -> None:
+        if isinstance(found, Mapping):
+            for name, inner in found.items():
+                self._add_tree(place if name == "_schema" else f"{place}.{name}", inner)
+        else:
+            self.add(place, " ".join(found))
+
+
+def load_rules(path: Path, *, secret: Secret) -> Rules:
+    """Read and check an access file; blocks on the disk. `secret` resolves `env:` and `file:`.
+
+    Raises:
+        SettingsError: all mistakes at once, a line each. It holds no secret.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"ACCESS_FILE {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"ACCESS_FILE {path} is not TOML: {error}") from error
+    mistakes = _Mistakes()
+    known = {"access", "keys", "cors", "webhooks", "endpoints"}
+    for name in sorted(document.keys() - known):
+        mistakes.add(name, f"Unknown table; there are {', '.join(sorted(known))}.")
+    access = mistakes.load(AccessSchema(), document.get("access", {}), place="access")
+    rules = Rules(
+        keys=_keys(document.get("keys", {}), mistakes),
+        envelope_token=bool(access and access["envelope_token"]),
+        cors=_cors(document.get("cors"), mistakes),
+        webhooks=_webhooks(document.get("webhooks", {}), mistakes, secret=secret),
+        endpoints=_endpoints(document.get("endpoints", {}), mistakes),
+    )
+    if mistakes.lines:
+        raise SettingsError("\n".join([f"ACCESS_FILE {path} is wrong:", *mistakes.lines]))
+    return rules
+
+
+def _tables(data: Any, mistakes: _Mistakes, *, place: str) -> dict[str, Any]:
+    if isinstance(data, dict):
+        return data
+    mistakes.add(place, "Must be a table of tables.")
+    return {}
+
+
+def _keys(data: Any, mistakes: _Mistakes) -> dict[bytes, Key]:
+    keys: dict[bytes, Key] = {}
+    for name, table in _tables(data, mistakes, place="keys").items():
+        place = f"keys.{name}"
+        if not NAME.fullmatch(name):
+            mistakes.add(place, "A key's name is 1 to 64 of A-Z a-z 0-9 _ -.")
+        found = mistakes.load(KeySchema(), table, place=place)
+        if found is None:
+            continue
+        digests = [bytes.fromhex(digest) for digest in found.pop("sha256")]
+        key = Key(name=name, streams=StreamPatterns(tuple(found.pop("streams"))), **found)
+        for digest in digests:
+            if digest in keys:
+                mistakes.add(f"{place}.sha256", f"The same digest as in keys.{keys[digest].name}.")
+            keys[digest] = key
+    return keys
+
+
+def _cors(data: Any, mistakes: _Mistakes) -> Cors | None:
+    found = None if data is None else mistakes.load(CorsSchema(), data, place="cors")
+    if found is None:
+        return None
+    return Cors(
+        origins=frozenset(found["origins"]),
+        streams=StreamPatterns(tuple(found["streams"])),
+        max_age_seconds=found["max_age_seconds"],
+    )
+
+
+def _webhooks(data: Any, mistakes: _Mistakes, *, secret: Secret) -> dict[str, Webhook]:
+    webhooks: dict[str, Webhook] = {}
+    for source, table in _tables(data, mistakes, place="webhooks").items():
+        place = f"webhooks.{source}"
+        if not STREAM.fullmatch(source):
+            mistakes.add(place, "A source's name is 1 to 64 of a-z 0-9 _ -.")
+        found = mistakes.load(WebhookSchema(), table, place=place)
+        if found is None:
+            continue
+        scheme = SCHEMES.get(found["scheme"])
+        secrets: list[bytes] = []
+        for number, reference in enumerate(found["secrets"]):
+            try:
+                value = secret(reference)
+                secrets.append(scheme.secret(value) if scheme else value.encode())
+            except ValueError as error:
+                mistakes.add(f"{place}.secrets.{number}", str(error))
+        webhooks[source] = Webhook(
+            source=source,
+            secrets=tuple(secrets),
+            options=_hmac_options(found) if found["scheme"] == "hmac" else None,
+            stream=found["stream"] or source,
+            headers=tuple(found["headers"]),
+            kept_headers=_own_headers(found, scheme),
+            **{name: found[name] for name in ("scheme", "status", "body", "verify_token")},
+        )
+    return webhooks
+
+
+def _own_headers(found: Mapping[str, Any], scheme: Scheme | None) -> tuple[str, ...]:
+    """Return the headers in which a source names its deliveries."""
+    names: list[str | None] = [found["id_header"], found["type_header"]]
+    if scheme is not None and found["scheme"] != "hmac":
+        names = [scheme.id_header, scheme.type_header]
+    return tuple(name for name in names if name)
+
+
+def _hmac_options(found: Mapping[str, Any]) -> HmacOptions:
+    names = ("header", "prefix", "algorithm", "encoding", "id_header", "type_header",
+             "timestamp_header", "template")  # fmt: skip
+    return HmacOptions(**{name: found[name] for name in names})
+
+
+def _endpoints(data: Any, mistakes: _Mistakes) -> dict[str, Endpoint]:
+    endpoints: dict[str, Endpoint] = {}
+    for path, table in _tables(data, mistakes, place="endpoints").items():
+        place = f'endpoints."{path}"'
+        if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+/?", path) or len(path) > 256:
+            mistakes.add(place, "Must be a path such as /v1/batch.")
+        elif any(path == own or path.startswith(own + "/") for own in OWN_PATHS):
+            mistakes.add(place, "Is under a route of the service.")
+        found = mistakes.load(EndpointSchema(), table, place=place)
+        if found is not None:
+            endpoints[path] = Endpoint(path=path, **found)
+    return endpoints

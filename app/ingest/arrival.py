@@ -1,0 +1,182 @@
+"""A POST of payloads from its head to its response: its way, its key, and what the response gets.
+
+One place for both engines. Knows no server and no pipeline.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hmac import compare_digest
+
+from app.access import cors
+from app.access.cors import Headers
+from app.access.credentials import Unauthorized, digest
+from app.access.gate import Gate
+from app.access.rules import WRITE, Key, Rules
+from app.http.problems import Problem
+from app.http.responses import Answer
+from app.ingest.formats.endpoint_format import key_in
+from app.ingest.ways import RequestHead, Way, way_of
+
+# A key that is in the body is looked for only in a body of this size, and without an encoding.
+MAX_KEYED_BODY = 256 << 10
+# Where the envelope of /payloads has its key.
+ENVELOPE_KEY = "/token"
+NO_KEY = "A key is needed: in the Authorization header, in X-API-Key, or where the body has one."
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """One POST of payloads. `problem` is the response instead, known before the body is read.
+
+    `key_in_body`: the key, if there is one, is in the body.
+    """
+
+    way: Way
+    head: RequestHead
+    gate: Gate | None = None
+    key: Key | None = None
+    key_in_body: bool = False
+    problem: Problem | None = None
+    cors: Headers = field(default_factory=list)
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type. Text from a page that may post is JSON, as beacons send it so."""
+        found = self.head.header("content-type") or ""
+        if len(self.cors) > 1 and found.lower().startswith("text/plain"):
+            return "application/json"
+        return found
+
+    def body_arrived(self, size: int) -> None:
+        """Count the bytes of the body, as they were sent."""
+        if self.key is not None and self.gate is not None:
+            self.gate.charge(self.key, size)
+
+    def check_body_key(self, body: bytes) -> None:
+        """Admit the request by the key in its body, if that is where it is.
+
+        Raises:
+            Unauthorized, Forbidden, TooManyRequests: the key is missing, or does not allow this.
+        """
+        if not self.key_in_body or self.gate is None:
+            return
+        endpoint = self.way.endpoint
+        place = endpoint.key if endpoint is not None and endpoint.key is not None else ENVELOPE_KEY
+        key = key_in(body, place)
+        if key is None:
+            raise Unauthorized(NO_KEY)
+        found = self.gate.rules.keys.get(digest(key))
+        if found is None:
+            raise Unauthorized("The key is not known.")
+        self.key = self.gate.admit_key(found, action=WRITE, stream=self.way.stream)
+        self.gate.charge(self.key, len(body))
+
+    def accepted(self, answer: Answer) -> Answer:
+        """Return the response to payloads that are durable, as this way's clients expect it."""
+        rule = self.way.webhook or self.way.endpoint
+        if rule is None or (rule.status == answer.status and rule.body is None):
+            return answer
+        if rule.body is None:
+            return answer._replace(status=rule.status)
+        kind = "application/json" if rule.body[:1] in "{[" else "text/plain; charset=utf-8"
+        headers = [item for item in answer.headers if item[0] != "Content-Type"]
+        return Answer(rule.status, [("Content-Type", kind), *headers], rule.body.encode())
+
+    def finish(self, status: int) -> Headers:
+        """Return what a browser needs of a response's headers; count a refusal of a key."""
+        if self.key is not None and self.gate is not None and status >= 400:
+            self.gate.count_refusal(self.key, status)
+        return self.cors
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Begins with each POST, by the rules in force. Without a gate everything is open."""
+
+    gate: Gate | None
+
+    def arrive(
+        self, path: str, head: RequestHead, *, length: int | None, encoded: bool
+    ) -> Arrival | None:
+        """Return the arrival of a POST to `path`; None where that takes no payloads.
+
+        `length` is the body's, None where it is not known; `encoded`: it has a Content-Encoding.
+        """
+        if self.gate is None:
+            way = way_of(path, None)
+            return None if way is None else Arrival(way=way, head=head)
+        rules = self.gate.rules
+        way = way_of(path, rules)
+        if way is None:
+            return None
+        arrival = Arrival(way=way, head=head, gate=self.gate)
+        if way.has_cors and rules.cors is not None:
+            origin = head.header("origin")
+            arrival.cors = cors.headers(rules.cors, origin=origin, stream=way.stream)
+        plain = length is not None and length <= MAX_KEYED_BODY and not encoded
+        try:
+            self._admit(arrival, self.gate, rules, may_be_in_body=plain)
+        except Problem as problem:
+            arrival.problem = problem
+        return arrival
+
+    def preflight(self, path: str, head: RequestHead) -> Answer | None:
+        """Return the response to a browser's question whether it may POST to `path`.
+
+        None where the path is for no route that answers such questions.
+        """
+        if self.gate is None or head.header("access-control-request-method") is None:
+            return None
+        rules = self.gate.rules
+        way = way_of(path, rules)
+        if way is None or not way.has_cors:
+            return None
+        origin = head.header("origin")
+        return Answer(204, cors.preflight(rules.cors, origin=origin, stream=way.stream), b"")
+
+    def _admit(self, arrival: Arrival, gate: Gate, rules: Rules, *, may_be_in_body: bool) -> None:
+        way, head = arrival.way, arrival.head
+        if way.webhook is not None and way.webhook.scheme != "none":
+            # Its signature is the key.
+            return
+        if may_be_in_body and _has_body_key(way, rules) and not _has_key(head):
+            arrival.key_in_body = True
+            return
+        arrival.key = gate.admit(
+            action=WRITE, stream=way.stream, header=head.header, query=head.query
+        )
+
+
+def verify_challenge(
+    rules: Rules | None, *, source: str, get: Callable[[str], str | None]
+) -> Answer:
+    """Answer Meta's question whether an endpoint is ours; `get` returns a query's parameter.
+
+    https://developers.facebook.com/docs/graph-api/webhooks/getting-started
+
+    Raises:
+        Problem: 404 where the source has no such token, 403 where the token is wrong.
+    """
+    webhook = rules.webhooks.get(source) if rules else None
+    if webhook is None or webhook.verify_token is None:
+        raise Problem("There is no such webhook to verify.", status=404)
+    token, challenge = get("hub.verify_token") or "", get("hub.challenge") or ""
+    if get("hub.mode") != "subscribe" or not compare_digest(
+        token.encode(), webhook.verify_token.encode()
+    ):
+        raise Problem("The verify token is wrong.", status=403)
+    return Answer(200, [("Content-Type", "text/plain; charset=utf-8")], challenge[:1024].encode())
+
+
+def _has_body_key(way: Way, rules: Rules) -> bool:
+    if way.endpoint is not None:
+        return way.endpoint.key is not None
+    return rules.envelope_token and not way.is_events and way.webhook is None
+
+
+def _has_key(head: RequestHead) -> bool:
+    return (
+        head.header("authorization") is not None
+        or head.header("x-api-key") is not None
+        or "key=" in head.query
+    )

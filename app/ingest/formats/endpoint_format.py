@@ -1,0 +1,98 @@
+"""Bodies of clients with a shape of their own: the payloads are where a JSON pointer says.
+
+Values keep their bytes. Knows no HTTP server.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from app.http.problems import Fault, WrongShape, pointer
+from app.ingest.formats.collection import Collection, raise_any
+from app.ingest.formats.json_values import compact
+
+_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_items: Final = msgspec.json.Decoder(list[Raw]).decode
+_text: Final = msgspec.json.Decoder(str).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def tokens(pointer: str) -> list[str]:
+    """Split a JSON pointer (RFC 6901)."""
+    parts = pointer.split("/")[1:]
+    return [part.replace("~1", "/").replace("~0", "~") for part in parts]
+
+
+def key_in(body: bytes, pointer: str) -> str | None:
+    """Return the string at a JSON pointer of a body; None where there is none, or no JSON."""
+    try:
+        found = _at(body.strip(), tokens(pointer))
+        return _text(found) if found is not None and found[:1] == b'"' else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def read_endpoint(body: bytes, *, payloads: str, key: str | None, envelope: bool) -> Collection:
+    """Return the payloads of a body.
+
+    `payloads` and `key` are JSON pointers. A single object in the place of the array is one
+    payload. With `envelope` a line is `{"envelope": the members beside the payloads, without the
+    key, "payload": the payload}`.
+
+    Raises:
+        WrongShape: the payloads are not there, or are no objects.
+        msgspec.DecodeError: the body is not JSON.
+    """
+    value = compact(body.strip())
+    path = tokens(payloads)
+    found = _at(value, path)
+    if found is None:
+        raise WrongShape(f"There is nothing at {payloads or 'the top'} of the body.")
+    items = [bytes(item) for item in _items(found)] if found[:1] == b"[" else [found]
+    if not items:
+        raise WrongShape("There are no payloads.")
+    raise_any(WrongShape, "Payloads must be objects.", _not_objects(items, at=payloads))
+    if envelope:
+        rest = _without(value, path)
+        if key is not None and rest is not None:
+            rest = _without(rest, tokens(key))
+        opening = b'{"envelope":' + (rest or b"{}") + b',"payload":'
+        items = [opening + item + b"}" for item in items]
+    lines = b"".join([item + b"\n" for item in items])
+    return Collection(lines, len(items), payloads)
+
+
+def _at(value: bytes, path: list[str]) -> bytes | None:
+    for token in path:
+        if value[:1] != b"{":
+            return None
+        member = _members(value).get(token)
+        if member is None:
+            return None
+        value = bytes(member)
+    return value
+
+
+def _without(value: bytes, path: list[str]) -> bytes | None:
+    """Return an object without the member at `path`; None where nothing is left of it."""
+    if not path:
+        return None
+    if value[:1] != b"{":
+        return value
+    members: dict[str, Any] = dict(_members(value))
+    token, *deeper = path
+    if token in members:
+        rest = _without(bytes(members[token]), deeper) if deeper else None
+        if rest is None:
+            del members[token]
+        else:
+            members[token] = Raw(rest)
+    return _encode(members)
+
+
+def _not_objects(items: list[bytes], *, at: str) -> Iterator[Fault]:
+    for index, item in enumerate(items):
+        if item[:1] != b"{":
+            yield Fault(at + pointer(index), "Must be an object.")

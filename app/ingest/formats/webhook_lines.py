@@ -1,0 +1,136 @@
+"""A webhook's body becomes lines: always in an envelope with what its headers said.
+
+A line is `{"received_at", "stream", "source", "id", "headers": {...}, "payload": ...}`.
+Knows no signature and no Flask.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Raw
+
+from app.http.problems import BadRequest, NotJson, UnsupportedType, WrongShape
+from app.ingest.formats.collection import Collection
+from app.ingest.formats.json_values import compact
+
+FORM: Final = "application/x-www-form-urlencoded"
+MAX_FIELDS: Final = 1000
+MAX_HEADER_VALUE: Final = 4096
+# What a header's value may hold in a line; anything else is replaced.
+_UNSAFE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_encode: Final = msgspec.json.Encoder().encode
+_array: Final = msgspec.json.Decoder(list[Raw]).decode
+
+
+class Envelope(msgspec.Struct, kw_only=True):
+    """One line of a webhook."""
+
+    received_at: str
+    stream: str
+    source: str
+    id: str | None
+    headers: dict[str, str]
+    payload: Raw
+
+
+class _WithId(msgspec.Struct):
+    id: Any = None
+
+
+_with_id: Final = msgspec.json.Decoder(_WithId).decode
+
+
+def read_payloads(body: bytes, *, content_type: str) -> list[bytes]:
+    """Return the payloads of a webhook's body of valid UTF-8, each as JSON on one line.
+
+    A form is an object of strings, or of lists where a name repeats; a form of the single field
+    `payload`, as GitHub sends it, is the JSON in it. An array is a payload per element.
+
+    Raises:
+        UnsupportedType: it is a multipart form.
+        NotJson, WrongShape: the body is no JSON, or holds nothing.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("multipart/"):
+        raise UnsupportedType(f"Send a form as {FORM}, or JSON.")
+    if media_type == FORM:
+        body = _read_form(body)
+    try:
+        value = compact(body.strip())
+    except RecursionError:
+        raise NotJson("The body is nested too deeply.") from None
+    except msgspec.DecodeError as error:
+        raise NotJson(f"{error}.") from error
+    payloads = [bytes(item) for item in _array(value)] if value[:1] == b"[" else [value]
+    if not payloads:
+        raise WrongShape("There are no payloads.")
+    return payloads
+
+
+def _read_form(body: bytes) -> bytes:
+    try:
+        fields = parse_qsl(
+            body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FIELDS
+        )
+    except ValueError as error:
+        raise BadRequest(f"The form cannot be read: {error}.") from error
+    if len(fields) == 1 and fields[0][0] == "payload":
+        return fields[0][1].encode()
+    form: dict[str, Any] = {}
+    for name, value in fields:
+        if name not in form:
+            form[name] = value
+        elif isinstance(form[name], list):
+            form[name].append(value)
+        else:
+            form[name] = [form[name], value]
+    return _encode(form)
+
+
+def kept_headers(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers to keep, by the names under which they are configured."""
+    return {
+        name: _UNSAFE.sub("\ufffd", headers[name.lower()])[:MAX_HEADER_VALUE]
+        for name in names
+        if name.lower() in headers
+    }
+
+
+def body_id(payload: bytes) -> str | None:
+    """Return the `id` of a payload that is an object, where it is a string: Stripe's event id."""
+    try:
+        found = _with_id(payload).id
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def to_lines(
+    payloads: list[bytes],
+    *,
+    stream: str,
+    source: str,
+    id: str | None,
+    headers: dict[str, str],
+    now: datetime | None = None,
+) -> Collection:
+    """Return a delivery's lines."""
+    moment = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
+    lines = [
+        _encode(
+            Envelope(
+                received_at=moment,
+                stream=stream,
+                source=source,
+                id=id,
+                headers=headers,
+                payload=Raw(payload),
+            )
+        )
+        for payload in payloads
+    ]
+    return Collection(b"".join([line + b"\n" for line in lines]), len(lines))

@@ -1,0 +1,47 @@
+"""Who may use the routes beside those that take payloads; preflights; the access file's paths."""
+
+from flask import Flask, Response, request
+
+from app.access.rules import ADMIN, READ, WRITE
+from app.probes import HEALTH, READINESS
+from app.routes.hooks import FlaskHead, as_flask
+from app.routes.payloads import accept
+from app.state import state
+
+OPEN = frozenset({HEALTH, READINESS})
+# Routes that take payloads look at the key themselves: it may be a signature, or in the body.
+_TAKING = ("/payloads", "/events", "/webhooks")
+
+
+def register_access(app: Flask) -> None:
+    """Have every request looked at before its route, where there is an access file."""
+
+    @app.before_request
+    def admit() -> Response | None:
+        entrance = state().entrance
+        gate = entrance.gate
+        if gate is None or request.path in OPEN:
+            return None
+        head = FlaskHead(request)
+        if request.method == "OPTIONS":
+            answer = entrance.preflight(request.path, head)
+            if answer is not None:
+                return as_flask(answer)
+        if request.method == "POST" and request.path in gate.rules.endpoints:
+            return accept()
+        if _has_its_own_check():
+            return None
+        gate.admit(action=_action(request.path), stream=None, header=head.header, query=head.query)
+        return None
+
+
+def _has_its_own_check() -> bool:
+    if request.path.startswith("/webhooks/"):
+        return request.method in ("GET", "POST")
+    return request.method == "POST" and request.endpoint == "payloads.accept"
+
+
+def _action(path: str) -> str:
+    if path.startswith(_TAKING):
+        return WRITE
+    return READ if path.startswith("/receipts/") else ADMIN

@@ -1,0 +1,34 @@
+"""The head of a request of the engine's, as readers and the access rules look at it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class EngineHead:
+    """A request's headers and query, from the engine's scope (RSGI)."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Any) -> None:
+        self._scope = scope
+
+    @property
+    def query(self) -> str:
+        """The query string, undecoded."""
+        found: str = self._scope.query_string
+        return found
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; several are one list (RFC 9110 section 5.3)."""
+        headers = self._scope.headers
+        if name not in headers:
+            return None
+        # The engine leaves out values that are not ASCII: what is there must not seem absent.
+        return ", ".join(headers.get_all(name)) or "?"
+
+    def header_items(self) -> Iterable[tuple[str, str]]:
+        """Return all headers, a repeated one as one list."""
+        found: dict[str, str] = {}
+        for name, value in self._scope.headers.items():
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found.items()
