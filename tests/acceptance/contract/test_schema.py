@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.contract.samples import NDJSON, stored
 from tests.acceptance.service import ServiceFactory, settle
 from tests.acceptance.wire import pointers, problem
+from tests.support import wait_until
 from tests.support.s3 import FakeS3
 
 SCHEMA = """
@@ -60,6 +61,12 @@ def test_an_exception_of_a_schema_is_a_422(
     answer = service.post("/payloads", [{"sensor": "bug", "value": 1}], headers=headers)
     document = problem(answer, 422)
     assert document["errors"] == [{"pointer": "/0", "detail": "Cannot be validated: RuntimeError."}]
-    (failed,) = [event for event in service.logs().events if event["event"] == "schema failed"]
+
+    def failures() -> list[dict[str, Any]]:
+        return [event for event in service.logs().events if event["event"] == "schema failed"]
+
+    # The log is written by a thread of its own, which may be a little later.
+    wait_until(lambda: bool(failures()), timeout=20, what="the error in the log")
+    (failed,) = failures()
     assert (failed["request_id"], failed["error"]) == ("the-one-that-failed", "RuntimeError")
     assert service.post("/payloads", [{"sensor": "a", "value": 1}]).status == 202
