@@ -77,7 +77,7 @@ def _check(owner: tuple[int, int] | None) -> None:
         if not error.may_pass:
             raise
         # A full disk: the processes wait for it.
-        logging.getLogger("gunicorn.error").critical("%s; starting all the same", error)
+        logging.getLogger("gunicorn.error").critical("%s; starting anyway", error)
     if _settings.payload_schema:
         load_payload_schema(_settings.payload_schema)
     if _settings.access_file is not None:

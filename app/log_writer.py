@@ -18,7 +18,7 @@ from workers.threads import Threads
 log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 1 << 20
-# Up to so many bytes a write to a pipe is not mixed with those of other processes (pipe(7)).
+# A write of up to this size to a pipe is not mixed with other processes' (pipe(7)).
 ATOMIC_BYTES: Final = select.PIPE_BUF
 FLUSH_SECONDS: Final = 1.0
 STDERR: Final = 2

@@ -96,7 +96,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     environment = {
         "PORT": "8080",
         "S3_PORT": DEFAULT_S3_PORT,
-        # Somebody waits to see the first object.
+        # A person waits to see the first object.
         "OBJECT_MAX_AGE_SECONDS": "1",
         "SPOOL_DIR": "spool",
         **kept,

@@ -9,9 +9,9 @@ BucketBrigadeError
 │   ├── Full               …there is no room now: come back later
 │   ├── Draining           …this process is stopping: come back, another will answer
 │   ├── NotDurable         …the disk did not take it: come back later
-│   └── NotConfirmed       …it may be kept all the same: the disk failed before it said so
+│   └── NotConfirmed       …it may still be kept: the disk failed during the sync
 ├── StoreError           the worker that talks to S3
-│   ├── StoreUnavailable   may pass: try again, for ever
+│   ├── StoreUnavailable   may pass: tried again without end
 │   ├── ObjectExists       the key is taken: look whether it is ours
 │   ├── ObjectMissing      no such object
 │   └── ObjectRejected     this object will never be taken: a dead letter
@@ -63,7 +63,7 @@ class NotDurable(Refusal):
 
 
 class NotConfirmed(Refusal):
-    """Whether the collection is durable is unknown: it may be stored all the same."""
+    """Whether the collection is durable is unknown: it may still be stored."""
 
 
 class StoreError(BucketBrigadeError):
@@ -87,7 +87,7 @@ class ObjectMissing(StoreError):
 
 
 class ObjectRejected(StoreError):
-    """S3 refuses this object itself, whatever the weather."""
+    """S3 refuses this object itself, whenever it is sent."""
 
 
 class Abandoned(BucketBrigadeError):

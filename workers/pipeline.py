@@ -123,11 +123,11 @@ class Pipeline:
         return self._intake.refusal() or self._threads.fault
 
     def retry_after(self) -> int:
-        """Return whole seconds until half the queue should have drained, at the rate of late."""
+        """Return whole seconds until half the queue should have drained, at the recent rate."""
         return self._rate.retry_after(self._jobs.qsize())
 
     def totals(self) -> Totals:
-        """Return the figures of the whole service, all processes. Blocks on the disk, briefly."""
+        """Return the sums of all processes. Blocks on the disk, briefly."""
         return self._store.totals()
 
     def stop(self) -> None:

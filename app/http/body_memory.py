@@ -18,7 +18,7 @@ class BodyMemory:
         self.limit = limit
         self.used = 0
         self.lock = threading.Lock()
-        # Those that are still arriving, and can be told to give way.
+        # Those that are still arriving, and can be dropped.
         self.growing: dict[Buffer, None] = {}
 
     def make_room(self) -> None:

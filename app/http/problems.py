@@ -8,7 +8,7 @@ Problem
 ├── UnsupportedType      415: another media type or content coding, please
 ├── WrongShape           422: it is JSON, but not a collection of payloads
 └── Unavailable          503: not now; come back after `Retry-After` seconds
-    └── NotConfirmed       …and the payloads of this request may be stored all the same
+    └── NotConfirmed       …and the payloads of this request may still be stored
 
 The type of every problem but `NotConfirmed` is "about:blank": the status says the kind, `detail`
 and `errors` say the rest, and there is no page behind a type URI to look up (RFC 9457 section
@@ -92,7 +92,7 @@ def _summary(total: int) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """Keep what a client named or a schema said from blowing the answer up."""
+    """Shorten a name of a client's or a message of a schema's, so that the answer stays small."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -20,7 +20,7 @@ MAX_DISCARD_FACTOR = 8
 
 
 def content_length(environ: Mapping[str, Any]) -> int | None:
-    """Return how long the body is said to be; None where it is chunked, or there is none."""
+    """Return the announced length of the body; None if it is chunked or there is no length."""
     return get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
 
 

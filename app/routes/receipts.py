@@ -16,7 +16,7 @@ from workers.operate.receipts import UnknownReceipt
 
 blueprint = Blueprint("receipts", __name__)
 
-# Look-ups that ask S3 may take so many of the threads for receipts at a time.
+# How many threads for receipts may wait for S3 at a time.
 PLACES = 4
 # How long one waits for a place; where S3 has kept another for longer than `SLOW_SECONDS`, not at
 # all: a hundred that wait would keep those from their answer that S3 need not be asked for.

@@ -96,7 +96,7 @@ class Backlog:
                 # It was under way when the cause began.
                 job.failures += 1
             if reason == "denied":
-                # An answer all the same: the bucket is there.
+                # It is an answer: the bucket can be reached.
                 self._clear([("s3", job.segment.header.bucket)])
         is_again = key is None or job.failures > 1
         after = backoff.delay(job.failures) if is_again else 0.0

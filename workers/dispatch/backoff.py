@@ -6,7 +6,7 @@ BASE_SECONDS, CAP_SECONDS = 0.2, 30.0
 
 
 def delay(failures: int) -> float:
-    """Return the seconds until the next try after so many failures (from 1).
+    """Return the seconds until the next try after a number of failures (from 1).
 
     Random up to a bound that doubles: full jitter, see
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/

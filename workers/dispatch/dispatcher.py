@@ -27,7 +27,7 @@ class Dispatcher:
         An idle channel is the proof that its worker has finished its last job.
         """
         while True:
-            # First the channel: a job taken first would wait here, in nobody's count.
+            # First the channel: a job taken first would wait here, and be counted nowhere.
             channel = self._idle.get()
             job = self._jobs.get()
             if job is None:

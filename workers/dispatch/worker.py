@@ -61,7 +61,7 @@ class Worker:
             about = {"segment": job.segment.name, "reason": str(error)}
             log.warning("upload given up for now", extra=about)
             self._backlog.abandoned(job)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the job is tried again)
+        except Exception as error:  # noqa: BLE001 (after any error the job is tried again)
             self._backlog.failed(job, error)
         else:
             has_put = not was_stored and job.outcome is not None and job.outcome.stored > 0

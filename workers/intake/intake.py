@@ -139,7 +139,7 @@ class Intake:
         return self._sealing.wants_backlog()
 
     def offer(self, job: Job) -> bool:
-        """Put a job of the backlog into the queue; False where there is no room after all."""
+        """Put a job of the backlog into the queue; False if there is no room."""
         with self._lock:
             return self._sealing.offer(job)
 

@@ -55,7 +55,7 @@ class Sealing:
         return is_full(segment, self._max_lines)
 
     def end(self, segment: Segment) -> Job | None:
-        """Let nothing more into a segment; return its job, None where there is nothing in it.
+        """End a segment; return its job, None if there is nothing in it.
 
         A void segment is dropped without a job, so that a full disk does not fill the queue.
         """
@@ -134,7 +134,7 @@ class Sealing:
         return wanted
 
     def offer(self, job: Job) -> bool:
-        """Put a job of the backlog into the queue; False where there is no room after all."""
+        """Put a job of the backlog into the queue; False if there is no room."""
         try:
             self._put(job)
         except queue.Full:

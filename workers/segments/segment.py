@@ -33,7 +33,7 @@ class Body(Protocol):
         ...
 
     def discard(self) -> None:
-        """Let go of the lines: they are stored, or kept elsewhere. May block on the disk."""
+        """Discard the lines: they are stored, or kept elsewhere. May block on the disk."""
         ...
 
 
@@ -48,7 +48,7 @@ class MemoryBody:
         return iter(self.chunks)
 
     def discard(self) -> None:
-        """Let the memory go."""
+        """Free the memory."""
         self.chunks = []
 
 
@@ -128,7 +128,7 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """The segment's name, unique for ever."""
+        """The segment's name, which is never used again."""
         return self.header.name
 
 

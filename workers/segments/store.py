@@ -29,7 +29,7 @@ class Store(Protocol):
         ...
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more fit into the byte budget. Does not block."""
+        """Whether `size` more bytes fit into the byte budget. Does not block."""
         ...
 
     def append(self, group: Sequence[DurabilityFuture]) -> None:
@@ -50,7 +50,7 @@ class Store(Protocol):
         ...
 
     def drop(self, segment: Segment) -> None:
-        """Let go of a sealed segment without lines. Blocks; does not raise."""
+        """Remove a sealed segment without lines. Blocks; does not raise."""
         ...
 
     def finish(self, job: "Job", *, stored: int, dead: int) -> None:
@@ -66,5 +66,5 @@ class Store(Protocol):
         ...
 
     def totals(self) -> "Totals":
-        """Return the figures of the whole service. Blocks."""
+        """Return the sums of the whole service. Blocks."""
         ...

@@ -24,7 +24,7 @@ MAX_ADOPTED = 64
 
 
 class Adoption:
-    """The homes of dead processes that are this process's now."""
+    """The directories of dead processes that this process has adopted."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -38,7 +38,7 @@ class Adoption:
 
     @property
     def process_spools(self) -> list[ProcessSpool]:
-        """The adopted homes that are not finished yet."""
+        """The adopted directories that are not finished yet."""
         with self._lock:
             return list(self._process_spools)
 
@@ -117,7 +117,7 @@ class Adoption:
                 self._finish(process_spool)
 
     def close(self) -> None:
-        """Give up the homes that are left; another process, or the next start, adopts them."""
+        """Give up the directories that are left; another process or the next start adopts them."""
         for process_spool in self.process_spools:
             process_spool.close()
 

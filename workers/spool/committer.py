@@ -33,7 +33,7 @@ class Journal(Protocol):
     def seal(self, segment: Segment, *, drop: bool = False) -> None:
         """End a segment behind all that was appended to it; it is `frozen` soon after.
 
-        `drop` lets go of it: it has no lines, and is no job.
+        `drop` removes it: it has no lines and is not a job.
         """
         ...
 
@@ -76,7 +76,7 @@ class Ending(NamedTuple):
 
 
 class Committer:
-    """Appends, as one group, whatever has come while the group before was appended.
+    """Appends as one group what has arrived while the group before was appended.
 
     `run` is the body of the thread `committer`.
     """

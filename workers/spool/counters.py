@@ -171,7 +171,7 @@ class Counters:
         self._cells[field] = value
 
     def flush(self) -> None:
-        """Make what is in the board now survive a power cut. Blocks on the disk."""
+        """Make the present values survive a power cut. Blocks on the disk."""
         self._memory.flush()
 
     @property
@@ -264,9 +264,9 @@ def _without_marks(cells: list[int]) -> list[int]:
 
 
 class Totals:
-    """The service's figures at one moment: the snapshots of its counters added up.
+    """The service's sums at one moment: the snapshots of its counters added up.
 
-    `unreadable` is how many entries of the spool could not be read, and are not in the figures.
+    `unreadable` is how many entries of the spool could not be read, and are not in the sums.
     """
 
     def __init__(self, snapshots: Iterable[Sequence[int]], *, unreadable: int = 0) -> None:

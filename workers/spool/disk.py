@@ -27,7 +27,7 @@ KNOWN_TO_SYNC = frozenset({EXT, XFS, BTRFS, F2FS})
 LOCAL = KNOWN_TO_SYNC | {ZFS, BCACHEFS}
 IN_MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Of everything in the spool, whatever the umask: its group may read, others have no business there.
+# Of everything in the spool, independent of the umask: the group may read, others may not.
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
 
 
@@ -148,7 +148,7 @@ class Disk:
         path.unlink(missing_ok=True)
 
     def open(self, path: Path) -> BinaryIO:
-        """Open a file to read it; whoever asked closes it."""
+        """Open a file to read it; the caller closes it."""
         return path.open("rb", buffering=READ_BYTES)
 
     def size(self, path: Path) -> int:
@@ -188,7 +188,7 @@ class DirectoryLock:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors = []
@@ -197,7 +197,7 @@ class DirectoryLock:
 def lock_directory(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> DirectoryLock | None:
     """Lock a directory for this process; `kind` is flock(2)'s.
 
-    The lock is on the directory itself: a file in it may be removed by whatever cleans up there.
+    The lock is on the directory itself: a file in it may be removed by a program that cleans up.
     The file `lock`, which is all that older versions know, is locked besides if it is there; it is
     not made anew, as a process that holds a removed one could not be seen.
 

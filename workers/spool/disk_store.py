@@ -89,11 +89,11 @@ class DiskStore(LocalStore):
             return
         try:
             _file(segment).seal(lines=segment.lines, size=segment.size)
-        except Exception as error:  # noqa: BLE001 (as for a failed sync, whatever it is)
+        except Exception as error:  # noqa: BLE001 (any error is treated like a failed sync)
             self._stop_accepting(error)
 
     def drop(self, segment: Segment) -> None:
-        """Let go of a segment without lines, and of its file if there is one."""
+        """Remove a segment without lines, and its file if there is one."""
         try:
             self.directory.finish(segment)
         except OSError:
@@ -141,9 +141,9 @@ class DiskStore(LocalStore):
                 file.synced()
 
     def _stop_accepting(self, error: Exception) -> None:
-        """Accept nothing from now on: after a failed sync nobody can tell what is on the disk.
+        """Accept nothing from now on: after a failed sync it is unknown what is on the disk.
 
-        The kernel forgets failed pages, so that a second fsync would lie
+        The kernel drops failed pages, so a second fsync would succeed without them
         (https://wiki.postgresql.org/wiki/Fsync_Errors). The files stay for the next start.
         """
         self._broken = True

@@ -72,7 +72,7 @@ class LocalStore(ABC):
         return True
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more fit into the byte budget. Does not block."""
+        """Whether `size` more bytes fit into the byte budget. Does not block."""
         return self.counters[Field.HELD_BYTES] + self._held_elsewhere + size <= self.max_bytes
 
     def check(self) -> None:
@@ -93,7 +93,7 @@ class LocalStore(ABC):
 
     @abstractmethod
     def drop(self, segment: Segment) -> None:
-        """Let go of a sealed segment without lines."""
+        """Remove a sealed segment without lines."""
 
     def job(self, segment: Segment) -> Job:
         """Make the job of a segment that nothing more comes to. Does not block."""
@@ -140,7 +140,7 @@ class LocalStore(ABC):
         return None if self._directory is None else self._directory.held(name)
 
     def totals(self) -> Totals:
-        """Return the figures of the whole service, all processes. Blocks on the disk, briefly."""
+        """Return the sums of all processes. Blocks on the disk, briefly."""
         return self.spool.totals()
 
     def unfinished(self) -> list[Segment]:

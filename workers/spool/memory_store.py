@@ -37,7 +37,7 @@ class MemoryStore(LocalStore):
         """Do nothing: what is in memory does not change."""
 
     def drop(self, segment: Segment) -> None:
-        """Let go of a segment without lines."""
+        """Remove a segment without lines."""
         self.directory.finish(segment)
 
     def persist(self) -> None:

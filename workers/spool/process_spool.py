@@ -67,7 +67,7 @@ class ProcessSpool:
         return self._held.get(name)
 
     def release(self, segment: Segment) -> None:
-        """Forget a segment again that `hold` was told of; its file stays."""
+        """Undo `hold`; the segment's file stays."""
         with self._lock:
             self._held.pop(segment.name, None)
 
@@ -102,7 +102,7 @@ class ProcessSpool:
                 segment.body = file
 
     def finish(self, segment: Segment, *, stored: int = 0, dead: int = 0) -> None:
-        """Let go of a segment and count what became of its lines, in one step for a kill."""
+        """Remove a segment and count what became of its lines; atomic with respect to SIGKILL."""
         with self._lock:
             self.counters.begin_finish(segment_number(segment.name), stored=stored, dead=dead)
             segment.body.discard()
@@ -123,7 +123,7 @@ class ProcessSpool:
             self._disk.unlink(path)
 
     def sync_all(self) -> None:
-        """Make every segment file here survive a power cut, in one call whatever their number."""
+        """Make every segment file here survive a power cut, in one call for any number of them."""
         # The lock's descriptor is as old as the directory: no failure comes before it.
         self._disk.sync_everything(self._directory_lock.descriptor)
 
