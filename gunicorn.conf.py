@@ -5,6 +5,7 @@ gunicorn's master runs this file. It imports no Flask, boto3 or pipeline: what t
 reload (SIGHUP) does not renew.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -70,9 +71,10 @@ def _check(owner: tuple[int, int] | None) -> None:
     spool = Spool(_settings.spool_dir)
     try:
         spool.prepare(owner=owner)
-        for doubt in spool.doubts(max_bytes=_settings.spool_max_bytes):
-            about = {"directory": str(spool.root), "reason": doubt}
-            log.warning("the spool directory is in doubt", extra=about)
+        with contextlib.suppress(OSError):
+            for doubt in spool.doubts(max_bytes=_settings.spool_max_bytes):
+                about = {"directory": str(spool.root), "reason": doubt}
+                log.warning("the spool directory is in doubt", extra=about)
     except SpoolError as error:
         if not error.may_pass:
             raise

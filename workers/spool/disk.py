@@ -110,7 +110,10 @@ class Disk:
 
     def syncs_everything(self, path: Path) -> bool:
         """Whether `sync_everything` is known to sync, and to report failures, at `path`."""
-        if self.kind(path) not in KNOWN_TO_SYNC:
+        try:
+            if self.kind(path) not in KNOWN_TO_SYNC:
+                return False
+        except OSError:
             return False
         found = re.match(r"(\d+)\.(\d+)", os.uname().release)
         return bool(found and (int(found[1]), int(found[2])) >= (5, 8) and hasattr(_libc, "syncfs"))

@@ -42,3 +42,4 @@ def test_the_kind_of_a_file_system_is_read() -> None:
     assert Disk().kind(Path("/proc")) == 0x9FA0
     with pytest.raises(FileNotFoundError):
         Disk().kind(Path("/proc/nowhere"))
+    assert not Disk().syncs_everything(Path("/proc/nowhere"))
