@@ -55,13 +55,16 @@ class Buffer:
                 memory.used += len(part)
                 memory.growing[self] = None
                 memory.make_room()
-            if self.dropped:
-                detail = "Too many bodies are being received."
-                raise Unavailable(detail, retry_after=RETRY_AFTER_SECONDS)
+            self._check()
 
     def whole(self) -> bytes:
-        """Return the body, which is complete; its bytes count until `release`."""
+        """Return the body, which is complete; its bytes count until `release`.
+
+        Raises:
+            Unavailable: as for `append`.
+        """
         with self._memory.lock:
+            self._check()
             self._memory.growing.pop(self, None)
             data, self._data = self._data, bytearray()
         return bytes(data)
@@ -70,6 +73,11 @@ class Buffer:
         """Give the memory back. A second call does nothing."""
         with self._memory.lock:
             self.drop()
+
+    def _check(self) -> None:
+        if self.dropped:
+            detail = "Too many bodies are being received."
+            raise Unavailable(detail, retry_after=RETRY_AFTER_SECONDS)
 
     def drop(self) -> None:
         """Forget the body; the caller holds the lock."""

@@ -45,11 +45,12 @@ def reading_body(environ: Mapping[str, Any], *, limit: int, memory: BodyMemory) 
         if length is not None or environ.get("wsgi.input_terminated"):
             for part in _parts(environ, limit + 1 if length is None else length):
                 buffer.append(part)
-        if len(buffer) > limit:
+        whole = buffer.whole()
+        if len(whole) > limit:
             raise too_large(limit)
-        if length is not None and len(buffer) < length:
+        if length is not None and len(whole) < length:
             raise incomplete()
-        yield buffer.whole()
+        yield whole
     finally:
         buffer.release()
 

@@ -204,8 +204,13 @@ class KeptBody(Body):
     def _end(self, problem: Problem | None) -> None:
         if problem is not None or self.problem is not None:
             super()._end(problem)
+            return
+        try:
+            whole = b"" if self._buffer is None else self._buffer.whole()
+        except Unavailable as gave_way:
+            super()._end(gave_way)
         else:
-            self._receiver.arrived(self, b"" if self._buffer is None else self._buffer.whole())
+            self._receiver.arrived(self, whole)
 
 
 def _joined(headers: Any, name: str) -> str:

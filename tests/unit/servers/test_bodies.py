@@ -184,3 +184,16 @@ def test_a_body_that_is_announced_takes_no_room(served: Served) -> None:
     request = begin(served, content_length="4")
     request.coming.arrive(b"[{}]")
     assert request.statuses == [202]
+
+
+def test_a_body_that_gave_way_is_never_taken_for_an_empty_one(served: Served) -> None:
+    """Its end may be all that comes after: that is a 503, to be sent again."""
+    greedy = begin(served, transfer_encoding="chunked")
+    greedy.coming.arrive(b" " * MAX_BODY)
+    other = begin(served, content_length=str(MAX_BODY))
+    other.coming.arrive(b" " * (MAX_BODY - 1))
+    third = begin(served, content_length="9")
+    third.coming.arrive(b"[{}    ")
+    greedy.coming.arrive(b"")
+    greedy.coming.fail(StopAsyncIteration())
+    assert greedy.statuses == [503]
