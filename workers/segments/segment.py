@@ -32,6 +32,14 @@ class Body(Protocol):
         """Yield the lines in runs of whole lines. May block on the disk."""
         ...
 
+    def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield what can be read of `lines` lines, empty ones for the rest; `lost` says which."""
+        ...
+
+    def make_ready(self) -> bool:
+        """Whether the lines can change no more, not even by a power cut. May block on the disk."""
+        ...
+
     def discard(self) -> None:
         """Discard the lines: they are stored, or kept elsewhere. May block on the disk."""
         ...
@@ -46,6 +54,15 @@ class MemoryBody:
     def read(self) -> Iterator[bytes]:
         """Yield the lines in runs."""
         return iter(self.chunks)
+
+    def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield the lines in runs: memory does not rot."""
+        del lines, lost
+        return iter(self.chunks)
+
+    def make_ready(self) -> bool:
+        """Return True: a sealed segment's lines are only read."""
+        return True
 
     def discard(self) -> None:
         """Free the memory."""
