@@ -39,3 +39,14 @@ def test_the_lock_table_names_attributes_of_the_code() -> None:
             and re.search(rf"self\.{attribute} = threading\.(Lock|Condition)", text)
             for text in modules
         ), f"{owner}.{attribute}"
+
+
+def test_the_lock_table_has_every_lock_of_the_code() -> None:
+    """A class that makes a lock for itself is in the table."""
+    made = re.compile(r"self\.(\w+) = threading\.(?:Lock|RLock|Condition)\((?!self)")
+    for top in ("app", "workers"):
+        for path in ROOT.glob(f"{top}/**/*.py"):
+            for part in re.split(r"^class ", path.read_text(), flags=re.MULTILINE)[1:]:
+                owner = re.split(r"\W", part, maxsplit=1)[0]
+                for attribute in made.findall(part):
+                    assert f"`{owner}.{attribute}`" in section("Locks"), path
