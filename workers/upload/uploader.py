@@ -86,7 +86,7 @@ class Uploader:
             job.outcome = Outcome(stored=0, dead=0)
             self._finish(job)
             return
-        if isinstance(segment.body, SegmentFile) and not segment.body.make_ready():
+        if not segment.body.make_ready():
             raise Abandoned("its file could not be frozen; it stays for the next start")
         bucket = self._decided.bucket_for(segment.header)
         if bucket is None:
@@ -174,11 +174,8 @@ class Uploader:
     def _dead_letter(self, job: Job, *, reason: str) -> None:
         """Make a dead letter of the job: its object cannot be stored."""
         segment = job.segment
-        if isinstance(segment.body, SegmentFile):
-            # All that can be read of it, damaged or not.
-            runs = segment.body.read_damaged(segment.lines, [])
-        else:
-            runs = segment.body.read()
+        # All that can be read of it, damaged or not.
+        runs = segment.body.read_damaged(segment.lines, [])
         self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
         self._decisions.drop_burial(segment.name)
         job.outcome = Outcome(stored=0, dead=segment.lines)
