@@ -204,5 +204,11 @@ def test_a_made_request_id_can_be_found_in_the_log(service_factory: ServiceFacto
         wire.send(post(b"[") + post(b"{"))
         first, second = (wire.answer().headers["X-Request-ID"] for _ in range(2))
     assert first != second
-    refused = [event for event in service.logs().events if event["event"] == "refused"]
-    assert [event["request_id"] for event in refused] == [first, second]
+
+    def refused() -> list[str]:
+        events = service.logs().events
+        return [event["request_id"] for event in events if event["event"] == "refused"]
+
+    # A thread writes the log, soon.
+    wait_until(lambda: len(refused()) > 1, timeout=10, what="both lines")
+    assert refused() == [first, second]
