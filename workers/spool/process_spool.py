@@ -178,11 +178,12 @@ class ProcessSpool:
         """
         waiting = [*self.unread, *self.unknown, *([self.backlog[0]] if self.backlog else [])]
         moments = [created_microseconds(file.path.stem) for file in waiting]
-        first = next(iter(self._held.values()), None)
-        if first is not None:
-            age = time.monotonic() - first.created_at
+        name, first = next(iter(self._held.items()), (None, None))
+        if name is not None:
+            # Of a parked one only the name is here.
+            age = 0.0 if first is None else time.monotonic() - first.created_at
             known = time.time_ns() // 1000 - int(age * 1e6)
-            moments.append(min(created_microseconds(first.name), known))
+            moments.append(min(created_microseconds(name), known))
         self.counters[Field.OLDEST_MICROSECONDS] = min(moments, default=0)
 
 

@@ -3,6 +3,7 @@
 from tests.support.bench import Bench, MakeBench
 from workers.errors import StoreUnavailable
 from workers.intake.feeder import CHECK_SECONDS
+from workers.segments.naming import created_microseconds
 from workers.spool.counters import Field
 
 AWAY = StoreUnavailable("SlowDown", reason="throttled")
@@ -24,6 +25,10 @@ def test_a_parked_job_comes_back_whole(make_bench: MakeBench) -> None:
     name = park(bench)
     assert bench.process_spool.unfinished() == []
     assert bench.process_spool.held(name) is None
+    oldest = bench.store.counters[Field.OLDEST_MICROSECONDS]
+    assert oldest == created_microseconds(name)
+    bench.process_spool.publish_oldest()
+    assert bench.store.counters[Field.OLDEST_MICROSECONDS] == oldest
     held = bench.store.counters
     before = held.snapshot()
     bench.feeder.feed()
