@@ -16,6 +16,7 @@ from workers.segments.naming import check_template, default_template
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
 KEEPALIVE_LINGER_SECONDS = 2.0
+MAX_SECRET_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,13 +241,15 @@ def read_secret(reference: str) -> str:
         value = os.environ.get(name, "")
     elif kind == "file":
         try:
-            value = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+            with Path(name).open("rb") as file:
+                value = file.read(MAX_SECRET_BYTES).decode().rstrip("\r\n")
+        except (OSError, ValueError) as error:
             raise ValueError(f"The file {name} cannot be read.") from error
     else:
         raise ValueError("Must be env:NAME or file:/path, never the secret itself.")
-    if not value:
-        raise ValueError(f"{reference} is empty or not set.")
+    if not value.strip():
+        # Without its name: it may be the secret itself, put there by mistake.
+        raise ValueError("It names a secret that is empty or not set.")
     return value
 
 

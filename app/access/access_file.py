@@ -1,5 +1,6 @@
 """Reads `ACCESS_FILE` (TOML): every mistake in it is found at once and named with its place."""
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -29,8 +30,12 @@ from workers.errors import SettingsError
 from workers.segments.naming import STREAM
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_EMPTY = hashlib.sha256().digest()
 OWN_PATHS = ("/payloads", "/events", "/webhooks", "/receipts", "/healthz", "/readyz", "/stats",
              "/metrics", "/console", "/openapi.json")  # fmt: skip
+# The file is read while requests wait: more would hold them for seconds at each change.
+MAX_BYTES, MAX_KEYS = 1 << 20, 1000
+MAX_MISTAKES = 100
 Secret = Callable[[str], str]
 
 
@@ -52,7 +57,8 @@ class _Mistakes:
         return found
 
     def add(self, place: str, text: str) -> None:
-        self.lines.append(f"  {place}: {text}")
+        if len(self.lines) < MAX_MISTAKES:
+            self.lines.append(f"  {place}: {text}")
 
     def _add_tree(self, place: str, found: Any) -> None:
         if isinstance(found, Mapping):
@@ -68,13 +74,11 @@ def load_rules(path: Path, *, secret: Secret) -> Rules:
     Raises:
         SettingsError: all mistakes at once, a line each. It holds no secret.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"ACCESS_FILE {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"ACCESS_FILE {path} is not TOML: {error}") from error
+    document = _read(path)
     mistakes = _Mistakes()
+    if not document:
+        # So it looks for a moment where it is not replaced in one step, but written over.
+        mistakes.add("the file", "There is nothing in it.")
     known = {"access", "keys", "cors", "webhooks", "endpoints"}
     for name in sorted(document.keys() - known):
         mistakes.add(name, f"Unknown table; there are {', '.join(sorted(known))}.")
@@ -91,6 +95,24 @@ def load_rules(path: Path, *, secret: Secret) -> Rules:
     return rules
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"ACCESS_FILE {path} cannot be read: {error}") from error
+    if len(data) > MAX_BYTES:
+        raise SettingsError(f"ACCESS_FILE {path} is larger than {MAX_BYTES} bytes.")
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        # Beside tomllib's own, an integer with thousands of digits.
+        raise SettingsError(f"ACCESS_FILE {path} is not TOML: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"ACCESS_FILE {path} is nested too deeply.") from None
+
+
 def _tables(data: Any, mistakes: _Mistakes, *, place: str) -> dict[str, Any]:
     if isinstance(data, dict):
         return data
@@ -100,7 +122,11 @@ def _tables(data: Any, mistakes: _Mistakes, *, place: str) -> dict[str, Any]:
 
 def _keys(data: Any, mistakes: _Mistakes) -> dict[bytes, Key]:
     keys: dict[bytes, Key] = {}
-    for name, table in _tables(data, mistakes, place="keys").items():
+    tables = _tables(data, mistakes, place="keys")
+    if len(tables) > MAX_KEYS:
+        mistakes.add("keys", f"There may be {MAX_KEYS} keys; here are {len(tables)}.")
+        return keys
+    for name, table in tables.items():
         place = f"keys.{name}"
         if not NAME.fullmatch(name):
             mistakes.add(place, "A key's name is 1 to 64 of A-Z a-z 0-9 _ -.")
@@ -110,6 +136,8 @@ def _keys(data: Any, mistakes: _Mistakes) -> dict[bytes, Key]:
         digests = [bytes.fromhex(digest) for digest in found.pop("sha256")]
         key = Key(name=name, streams=StreamPatterns(tuple(found.pop("streams"))), **found)
         for digest in digests:
+            if digest == _EMPTY:
+                mistakes.add(f"{place}.sha256", "Is the digest of an empty key.")
             if digest in keys:
                 mistakes.add(f"{place}.sha256", f"The same digest as in keys.{keys[digest].name}.")
             keys[digest] = key

@@ -13,7 +13,8 @@ from workers.segments.naming import STREAM
 
 # RFC 9110 section 5.1, without what would let a kept header's name end a line.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_PATTERN = re.compile(r"[a-z0-9_*?\[\]!-]{1,128}")
+_PATTERN = re.compile(r"(?:[a-z0-9_*?-]|\[!?[a-z0-9_-]+\])+")
+MAX_PATTERN = 128
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+|null|\*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -33,12 +34,18 @@ class _Date(fields.Field[date]):
             raise ValidationError("Must be a date, such as 2027-06-30.") from error
 
 
+def _is_pattern(value: str) -> None:
+    """Refuse what would match no stream, such as an open bracket or a range from z to a."""
+    try:
+        ranges = [re.compile(found.replace("!", "^")) for found in re.findall(r"\[.*?\]", value)]
+    except re.error:
+        ranges = None
+    if ranges is None or len(value) > MAX_PATTERN or not _PATTERN.fullmatch(value):
+        raise ValidationError("Must be a glob pattern of stream names.")
+
+
 def _patterns() -> Any:
-    each = fields.String(
-        validate=validate.Regexp(
-            _PATTERN.pattern + r"\Z", error="Must be a glob pattern of stream names."
-        )
-    )
+    each = fields.String(validate=_is_pattern)
     return fields.List(each, load_default=["*"], validate=validate.Length(min=1))
 
 
@@ -104,7 +111,7 @@ class WebhookSchema(Schema):
     )  # fmt: skip
     status = _status()
     body = fields.String(load_default=None, validate=validate.Length(max=4096))
-    verify_token = fields.String(load_default=None)
+    verify_token = fields.String(load_default=None, validate=validate.Length(min=1))
     header = _matching(_HEADER, "Must be the name of a header.", load_default=None)
     prefix = fields.String(load_default="")
     algorithm = fields.String(
@@ -125,14 +132,14 @@ class WebhookSchema(Schema):
         if scheme == "hmac" and not data.get("header"):
             raise ValidationError("The scheme `hmac` needs the signature's header.", "header")
         template = data.get("template", "")
-        if re.sub(r"\{(?:timestamp|id|body)\}", "", template).count("{") or (
-            template.count("{body}") != 1
-        ):
+        beside = re.sub(r"\{(?:timestamp|id|body)\}", "", template)
+        if "{" in beside or "}" in beside or template.count("{body}") != 1:
             raise ValidationError(
                 "Must have {body} once, and may have {timestamp} and {id}.", "template"
             )
-        if "{timestamp}" in template and not data.get("timestamp_header"):
-            raise ValidationError("{timestamp} needs timestamp_header.", "template")
+        if ("{timestamp}" in template) != bool(data.get("timestamp_header")):
+            # A timestamp that is not signed is the attacker's to choose.
+            raise ValidationError("{timestamp} and timestamp_header need each other.", "template")
         if "{id}" in template and not data.get("id_header"):
             raise ValidationError("{id} needs id_header.", "template")
 
@@ -142,12 +149,17 @@ def _is_pointer(value: str) -> None:
         raise ValidationError('Must be a JSON pointer: "" or "/member".')
 
 
+def _is_member(value: str) -> None:
+    if not value.startswith("/"):
+        raise ValidationError("Must be a JSON pointer to a member, such as /api_key.")
+
+
 class EndpointSchema(Schema):
     """`[endpoints."/path"]`."""
 
     stream = _matching(STREAM, "Must be a stream's name.", required=True)
     payloads = fields.String(load_default="", validate=_is_pointer)
-    key = fields.String(load_default=None, validate=_is_pointer)
+    key = fields.String(load_default=None, validate=_is_member)
     envelope = fields.Boolean(load_default=False)
     status = _status()
     body = fields.String(load_default=None, validate=validate.Length(max=4096))

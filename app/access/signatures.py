@@ -161,9 +161,12 @@ def _standard(request: Signed, webhook: Webhook) -> None:
 
 def _standard_secret(value: str) -> bytes:
     try:
-        return base64.b64decode(value.removeprefix("whsec_"), validate=True)
-    except binascii.Error as error:
+        secret = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except ValueError as error:
         raise ValueError("Must be base64, after `whsec_`.") from error
+    if not secret:
+        raise ValueError("Is empty: anyone could sign with it.")
+    return secret
 
 
 def _stripe(request: Signed, webhook: Webhook) -> None:

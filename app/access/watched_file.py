@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 
 # A change is seen by the first request after this long.
 LOOK_SECONDS = 2.0
-# What a file is recognised by: device, inode, size, time of change in nanoseconds.
-_Stamp = tuple[int, int, int, int] | None
+# What a file is recognised by: device, inode, size, and the times of change of its content and of
+# its entry in nanoseconds.
+_Stamp = tuple[int, int, int, int, int] | None
 
 
 class AccessFile:
@@ -36,9 +37,10 @@ class AccessFile:
         self._path = path
         self._secret = secret
         self._look_seconds = look_seconds
-        self._watched: set[Path] = {path}
         self._lock = threading.Lock()
-        self._stamps = self._look()
+        # Of the file and of the secrets that it names, each taken before it was read: what is
+        # replaced meanwhile is read again.
+        self._stamps: dict[Path, _Stamp] = {}
         self._rules = self._load()
         self._next_look = time.monotonic() + look_seconds
 
@@ -54,11 +56,8 @@ class AccessFile:
         return self._rules
 
     def _refresh(self) -> None:
-        # Taken before the file is read: one that is replaced meanwhile is read again.
-        stamps = self._look()
-        if stamps == self._stamps:
+        if all(_stamp(path) == stamp for path, stamp in self._stamps.items()):
             return
-        self._stamps = stamps
         try:
             self._rules = self._load()
         except SettingsError as error:
@@ -66,31 +65,25 @@ class AccessFile:
             log.error("access file wrong", extra={"reason": str(error)})  # noqa: TRY400 (no bug)
         else:
             self.wrong = False
-            names = list(self._rules.names)
-            log.info("access file read", extra={"keys": names})
-            self._stamps = self._look()
+            log.info("access file read", extra={"keys": list(self._rules.names)})
 
     def _load(self) -> Rules:
-        watched = {self._path}
+        self._stamps = {self._path: _stamp(self._path)}
 
         def secret(reference: str) -> str:
             kind, _, name = reference.partition(":")
             if kind == "file":
-                watched.add(Path(name))
+                path = Path(name)
+                self._stamps[path] = _stamp(path)
             return self._secret(reference)
 
-        try:
-            return load_rules(self._path, secret=secret)
-        finally:
-            self._watched = watched
-
-    def _look(self) -> dict[Path, _Stamp]:
-        return {path: _stamp(path) for path in self._watched}
+        return load_rules(self._path, secret=secret)
 
 
 def _stamp(path: Path) -> _Stamp:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: the name holds a NUL.
         return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
