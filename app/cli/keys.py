@@ -51,10 +51,10 @@ def list_keys() -> None:
             )
             if limit is not None
         ]
-        told = [key.name, key.scope, ",".join(key.streams.patterns), *limits]
+        columns = [key.name, key.scope, ",".join(key.streams.patterns), *limits]
         if key.expires is not None:
-            told.append(f"until {key.expires}")
-        click.echo("  ".join([*told, f"sha256 {each.hex()[:12]}..."]))
+            columns.append(f"until {key.expires}")
+        click.echo("  ".join([*columns, f"sha256 {each.hex()[:12]}..."]))
 
 
 @keys.command("check")

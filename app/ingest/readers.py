@@ -43,7 +43,7 @@ _as_challenge: Final = msgspec.json.Decoder(_Challenge).decode
 
 
 def read_events(body: bytes, *, head: RequestHead, schema: Schema | None) -> Collection:
-    """Read events in whatever shape they come.
+    """Read events in any JSON-like shape.
 
     Raises:
         UnsupportedType: the media type is nothing like JSON, and it is no CloudEvent.

@@ -1,4 +1,4 @@
-"""The routes that take payloads, for any WSGI server: all are told apart by their `Arrival`."""
+"""The routes that take payloads, for any WSGI server; an `Arrival` says which one it is."""
 
 from flask import Blueprint, Response, g, request
 

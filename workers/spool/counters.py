@@ -178,7 +178,7 @@ class Counters:
     def boot(self) -> int:
         """The boot of the machine that these counters are exact in (`Disk.boot_id`); 0: unknown.
 
-        Within it the kernel keeps what was written, whatever process is killed. After another one
+        Within it the kernel keeps what was written, even if a process is killed. After another one
         a power cut may have taken the counters, and the ends of files, back.
         """
         low, high = self._cells[_BOOT]

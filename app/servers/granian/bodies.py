@@ -100,7 +100,7 @@ class Body:
 
     def __call__(self, coming: Any) -> None:
         """Go on with a request when a part of its body is here, or will not be."""
-        # It holds this object, which held it: a circle that no collector sees through.
+        # It refers to this object: a cycle through Rust, which the collector cannot free.
         self._coming = None
         try:
             if coming.cancelled():
