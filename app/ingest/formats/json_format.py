@@ -7,7 +7,7 @@ quick gate refuses, `EnvelopeSchema` explains.
 from collections.abc import Callable, Iterator
 from itertools import chain
 from operator import itemgetter
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -20,12 +20,11 @@ from app.ingest.formats.schemas import MAX_TOKEN, MAX_VERSION, EnvelopeSchema, f
 JOINED_AT_ONCE: Final = 10_000
 MAX_MEMBERS: Final = 100
 _SPACE: Final = b" \t\r\n"
+_NEWLINE, _RETURN = ord("\n"), ord("\r")
 _BRACE: Final = {ord("{")}
 _NOTHING: Final = Raw(b"")
 # typeshed's memoryview is generic, which `map` cannot see through
 _view: Final[Callable[[Raw], "memoryview[int]"]] = memoryview
-
-_Text: TypeAlias = str | UnsetType | None
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -55,7 +54,8 @@ _envelope_schema = EnvelopeSchema()
 def read_json(body: bytes) -> Collection:
     """Read a body of valid UTF-8. Raises as every `Reader`."""
     body = body.rstrip(_SPACE)
-    if b"\n" in body or b"\r" in body:
+    # As numbers: a search for bytes takes four times as long.
+    if _NEWLINE in body or _RETURN in body:
         # They are layout, as JSON forbids them in strings, but may only go once that is checked:
         # `format` does both, and touches no number and no string.
         body = msgspec.json.format(body, indent=-1)
@@ -85,8 +85,11 @@ def _read_envelope(body: bytes) -> Collection:
     lines = _join(payloads, at=at)
     # msgspec keeps the last of repeated members. None can hide in a body that is just as long as
     # what was kept, written as tightly as can be; any other body has its names looked at.
-    least = len(name) + len('{"":[]}') + max(len(lines) - 1, 0)
-    least += _least("version", version) + _least("token", token)
+    least = len(name) + len('{"":[]}') + (len(lines) - 1 if lines else 0)
+    if version is not UNSET:
+        least += _least("version", version)
+    if token is not UNSET:
+        least += _least("token", token)
     if least != len(body) and _repeated(_members(body)):
         raise _explain(body)
     return Collection(
@@ -100,6 +103,10 @@ def _read_envelope(body: bytes) -> Collection:
 
 def _join(payloads: list[Raw], *, at: str) -> bytes:
     """Return the payloads as lines."""
+    if len(payloads) == 1:
+        line = b"%b\n" % payloads[0]
+        if line[0] in _BRACE:
+            return line
     if not _BRACE.issuperset(map(itemgetter(0), map(_view, payloads))):
         raise_any(WrongShape, "Payloads must be objects.", _not_objects(payloads, at=at))
     if len(payloads) <= JOINED_AT_ONCE:
@@ -114,10 +121,8 @@ def _not_objects(payloads: list[Raw], *, at: str) -> Iterator[Fault]:
             yield Fault(at + pointer(index), "Must be an object.")
 
 
-def _least(name: str, value: _Text) -> int:
+def _least(name: str, value: str | None) -> int:
     """Return the fewest bytes this member can take in an envelope, with its comma."""
-    if value is UNSET:
-        return 0
     return len(name) + len(',"":') + (len("null") if value is None else len(value.encode()) + 2)
 
 

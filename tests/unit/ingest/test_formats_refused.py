@@ -142,6 +142,17 @@ def test_payloads_that_are_no_objects_are_named(body: bytes, prefix: str) -> Non
     assert pointers(refusal) == [f"{prefix}/{index}" for index in (1, 3, 4, 5)]
 
 
+@pytest.mark.parametrize("payload", [b"1", b'"{}"', b"[{}]", b"null", b"true"])
+@pytest.mark.parametrize(("form", "prefix"), [(b"[%b]", ""), (b'{"payloads":[%b]}', "/payloads")])
+def test_a_lone_payload_that_is_no_object_is_named(
+    payload: bytes, form: bytes, prefix: str
+) -> None:
+    """A collection of one payload, which is read by itself, has its payload checked as well."""
+    with pytest.raises(WrongShape) as refusal:
+        from_json(form % payload)
+    assert pointers(refusal) == [f"{prefix}/0"]
+
+
 def test_lines_that_are_no_objects_are_named() -> None:
     """Each line that is JSON but not an object is named."""
     with pytest.raises(WrongShape) as refusal:
