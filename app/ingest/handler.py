@@ -15,7 +15,8 @@ import msgspec
 
 from app.http.content_encoding import inflate
 from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
-from app.http.responses import JSON, Answer
+from app.http.responses import Answer
+from app.ingest.accepted import AcceptedAnswers
 from app.ingest.arrival import Arrival
 from app.ingest.formats.collection import Collection
 from app.ingest.formats.decoding import decode
@@ -26,7 +27,6 @@ from workers import errors
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
 from workers.segments.future import DurabilityFuture
-from workers.segments.segment import Receipt
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,23 +37,6 @@ SMALL_BODY_BYTES = 1 << 18
 # LINE_FORMAT=envelope may make a body this many times as large, and no more.
 MAX_ENVELOPE_GROWTH = 2
 _encode = msgspec.json.Encoder().encode
-
-
-class ReceiptAnswer(msgspec.Struct):
-    """One receipt in a 202. Lines count from 1."""
-
-    id: str
-    object: str
-    first_line: int
-    count: int
-
-
-class Accepted(msgspec.Struct):
-    """The body of a 202."""
-
-    accepted: int
-    durability: str
-    receipts: list[ReceiptAnswer]
 
 
 class Taken(NamedTuple):
@@ -72,6 +55,11 @@ class IngestHandler:
         path = settings.payload_schema
         self._schema = load_payload_schema(path) if path else None
         self._decoding_large = threading.Lock()
+        self._accepted = AcceptedAnswers(
+            durability=settings.durability,
+            # The pipeline may be started later.
+            issuer=lambda header: pipeline().receipts.issuer(header),  # noqa: PLW0108
+        )
         # Decoded here and now if it stays as small as this.
         self.small_bytes = min(SMALL_BODY_BYTES, settings.max_body_bytes)
 
@@ -131,14 +119,13 @@ class IngestHandler:
         return taken._replace(answer=arrival.accepted(taken.answer))
 
     def _hand_over(self, stream: str, collection: Collection) -> Taken:
-        pipeline = self._pipeline()
         try:
-            future = pipeline.take(stream, collection.lines, count=collection.count)
+            future = self._pipeline().take(stream, collection.lines, count=collection.count)
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
             log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
-        return Taken(future, self._accepted(future.receipts(), pipeline))
+        return Taken(future, self._accepted.answer(future.runs))
 
     def problem(self, refusal: Refusal) -> Problem:
         """Return the response to a collection that the pipeline refused."""
@@ -196,20 +183,6 @@ class IngestHandler:
         if len(collection.lines) + collection.count * len(opening) > limit:
             raise TooLarge(f"With their envelopes the payloads are larger than {limit} bytes.")
         return opening + collection.lines[:-1].replace(b"\n", b"}\n" + opening) + b"}\n"
-
-    def _accepted(self, receipts: list[Receipt], pipeline: Pipeline) -> Answer:
-        issued = [
-            ReceiptAnswer(
-                id=pipeline.receipts.issue(receipt),
-                object=f"s3://{receipt.header.bucket}/{receipt.header.key}",
-                first_line=receipt.first_line,
-                count=receipt.count,
-            )
-            for receipt in receipts
-        ]
-        accepted = sum(receipt.count for receipt in receipts)
-        body = _encode(Accepted(accepted, self._settings.durability, issued))
-        return Answer(202, [JSON, ("Location", f"/receipts/{issued[0].id}")], body)
 
 
 def _encoded(envelope: dict[str, str | None]) -> bytes:

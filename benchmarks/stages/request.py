@@ -4,6 +4,7 @@ from typing import Any
 
 from app.factory import create_app
 from app.http.responses import Finisher
+from app.ingest.accepted import AcceptedAnswers
 from app.ingest.fast_path import FastPath
 from app.ingest.formats.decoding import decode
 from app.logs import take_request_id
@@ -52,15 +53,16 @@ def issue_receipt(lab: Lab, size: int) -> Call:
     """Make a receipt's id."""
     pipeline = lab.pipeline()
     [receipt] = pipeline.take("s", lines(size), count=size).result()
-    return lambda: pipeline.receipts.issue(receipt), 1000
+    issuer = pipeline.receipts.issuer(receipt.header)
+    return lambda: issuer.issue(receipt.first_line, receipt.count), 1000
 
 
 def write_answer(lab: Lab, size: int) -> Call:
     """Make the 202: its receipts, and the document around them."""
     pipeline = lab.pipeline()
-    receipts = pipeline.take("s", lines(size), count=size).result()
-    handler = lab.handler(pipeline)
-    return lambda: handler._accepted(receipts, pipeline), 1000
+    runs = pipeline.take("s", lines(size), count=size).runs
+    accepted = AcceptedAnswers(durability="disk", issuer=pipeline.receipts.issuer)
+    return lambda: accepted.answer(runs), 1000
 
 
 class _Post:

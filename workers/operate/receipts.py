@@ -23,7 +23,7 @@ import msgspec
 from workers.errors import BucketBrigadeError, ObjectMissing
 from workers.operate.decisions import Decisions, UnreadableDecision
 from workers.segments.naming import NAME
-from workers.segments.segment import Receipt, Segment
+from workers.segments.segment import Header, Receipt, Segment
 from workers.settings import Settings
 from workers.spool.segment_file import OPEN
 from workers.spool.spool import Spool
@@ -70,6 +70,22 @@ def dead_marker(name: str) -> str:
     return f"{DEAD_PREFIX}{name}.json"
 
 
+class Issuer:
+    """Issues the receipts of one segment: what their ids share is packed and signed once."""
+
+    def __init__(self, place: bytes, mac: "hashlib.blake2b") -> None:
+        self._place = place.decode()
+        self._mac = mac.copy()
+        self._mac.update(place)
+
+    def issue(self, first_line: int, count: int) -> str:
+        """Return a receipt's id; safe in a URL path. Does not block."""
+        lines = f".{first_line}.{count}"
+        mac = self._mac.copy()
+        mac.update(lines.encode())
+        return f"{self._place}{lines}.{mac.hexdigest()}"
+
+
 class Receipts:
     """Issues receipts and looks them up."""
 
@@ -95,9 +111,11 @@ class Receipts:
 
     def issue(self, receipt: Receipt) -> str:
         """Return the id of a receipt; safe in a URL path. Does not block."""
-        place = _pack(receipt.header.bucket, receipt.header.key)
-        signed = b"%b.%d.%d" % (place, receipt.first_line, receipt.count)
-        return f"{signed.decode()}.{self._sign(signed)}"
+        return self.issuer(receipt.header).issue(receipt.first_line, receipt.count)
+
+    def issuer(self, header: Header) -> "Issuer":
+        """Return what issues the receipts of one segment. Does not block."""
+        return Issuer(_pack(header.bucket, header.key), self._mac)
 
     def claim(self, id: str) -> Claim:
         """Read an id.

@@ -15,7 +15,7 @@ import msgspec
 RUN_BYTES, SEGMENT_BYTES = 128, 4096
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """What is fixed at a segment's creation, so that no restart and no new setting moves it."""
 
     name: str

@@ -1,0 +1,53 @@
+"""The 202. What the receipts of one segment share is written once. Knows no HTTP layer."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from app.http.responses import JSON, Answer
+from workers.operate.receipts import Issuer
+from workers.segments.future import Run
+from workers.segments.segment import Header
+
+# A stream has one open segment; of those that have none here the texts are made anew.
+MAX_SEGMENTS: Final = 1024
+_encode = msgspec.json.Encoder().encode
+
+
+class _Form:
+    """What a receipt of one segment is filled into."""
+
+    def __init__(self, header: Header, issuer: Issuer) -> None:
+        self._issue = issuer.issue
+        self._object = _encode(f"s3://{header.bucket}/{header.key}").decode()
+
+    def fill(self, run: Run) -> tuple[str, str]:
+        """Return a receipt's id, and the receipt as JSON."""
+        first_line, count = run.first_line, run.count
+        id = self._issue(first_line, count)
+        return id, (
+            f'{{"id":"{id}","object":{self._object},"first_line":{first_line},"count":{count}}}'
+        )
+
+
+class AcceptedAnswers:
+    """Makes the response to every collection that is taken. Safe to share between threads."""
+
+    def __init__(self, *, durability: str, issuer: Callable[[Header], Issuer]) -> None:
+        self._durability = durability
+        self._form = lru_cache(MAX_SEGMENTS)(lambda header: _Form(header, issuer(header)))
+
+    def answer(self, runs: Sequence[Run]) -> Answer:
+        """Return the 202 for a collection that is cut into runs. Does not block."""
+        accepted = runs[0].count
+        id, receipts = self._form(runs[0].segment.header).fill(runs[0])
+        # Nearly always there is one.
+        if len(runs) > 1:
+            accepted = sum(run.count for run in runs)
+            receipts = ",".join(self._form(run.segment.header).fill(run)[1] for run in runs)
+        body = (
+            f'{{"accepted":{accepted},"durability":"{self._durability}","receipts":[{receipts}]}}'
+        )
+        return Answer(202, [JSON, ("Location", f"/receipts/{id}")], body.encode())
