@@ -5,6 +5,7 @@ from collections.abc import Callable
 from flask import Flask
 
 from app.access.gate import Gate
+from app.access.usage_files import UsageFiles
 from app.access.watched_file import AccessFile
 from app.cli import commands as cli
 from app.http.body_memory import BodyMemory
@@ -19,7 +20,6 @@ from app.state import KEY, State
 from workers.pipeline import Pipeline
 from workers.settings import Settings, read_secret
 from workers.spool.counters import Field
-from workers.spool.usage_files import UsageFiles
 
 SMALL_BODIES_BYTES = 16 << 20
 

@@ -25,13 +25,13 @@ from workers.segments.segment import Segment
 from workers.settings import Settings
 from workers.shutdown import Shutdown
 from workers.spool.adoption import LOOK_SECONDS, Adoption
-from workers.spool.committer import Committer, InlineCommitter, Journal
 from workers.spool.counters import Field, Totals
-from workers.spool.disk_store import DiskStore
-from workers.spool.local_store import LocalStore
-from workers.spool.memory_store import MemoryStore
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.stores.committer import Committer, InlineCommitter, Journal
+from workers.stores.disk_store import DiskStore
+from workers.stores.local_store import LocalStore
+from workers.stores.memory_store import MemoryStore
 from workers.threads import Threads
 from workers.upload.compression import compressed_size
 from workers.upload.s3 import Bucket
@@ -78,12 +78,7 @@ class Pipeline:
             publish=self._publish_causes,
         )
         self._workers = self._make_workers(estimator)
-        self._dispatcher = Dispatcher(
-            jobs=self._jobs,
-            idle=self._idle,
-            workers=settings.max_workers,
-            on_room=self._intake.on_room,
-        )
+        self._dispatcher = self._make_dispatcher()
         self.receipts = Receipts(settings, bucket=bucket, spool=self.spool, held=self._held)
         self._threads = Threads(on_fault=self._on_fault)
         self._stopping = threading.Event()
@@ -161,6 +156,14 @@ class Pipeline:
                 log.exception("adopter failed; it goes on")
             self._intake.wake()
             self._stopping.wait(LOOK_SECONDS)
+
+    def _make_dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            jobs=self._jobs,
+            idle=self._idle,
+            workers=self.settings.max_workers,
+            on_room=self._intake.on_room,
+        )
 
     def _make_workers(self, estimator: Estimator) -> list[Worker]:
         uploader = Uploader(

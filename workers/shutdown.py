@@ -13,8 +13,8 @@ from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.spool.adoption import Adoption
-from workers.spool.committer import Journal
-from workers.spool.local_store import LocalStore
+from workers.stores.committer import Journal
+from workers.stores.local_store import LocalStore
 from workers.threads import Threads
 
 log = logging.getLogger(__name__)

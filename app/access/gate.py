@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable
 
 from app.access.credentials import Header, check, find_key
+from app.access.key_usage import Use
 from app.access.limits import Limiter
 from app.access.rules import WRITE, Key, Rules
+from app.access.usage_files import UsageFiles
 from app.access.watched_file import AccessFile
 from app.http.problems import Problem
-from workers.spool.key_usage import Use
-from workers.spool.usage_files import UsageFiles
 
 _REFUSALS = {
     int(use.name.removeprefix("REFUSED_")): use for use in Use if use.name.startswith("REFUSED_")

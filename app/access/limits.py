@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.access.key_usage import Use
 from app.access.rules import Key
 from app.http.problems import Problem
-from workers.spool.key_usage import Use
 
 # A bucket holds as much as may be used in this time: half of what the limit may be passed by, which
 # is 10 % over ten seconds.

@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.access.gate import Gate
-from workers.spool.key_usage import Use
+from app.access.key_usage import Use
 
 PREFIX = "bucket_brigade_"
 _REFUSED = "REFUSED_"

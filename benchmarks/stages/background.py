@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from benchmarks.stages.fixtures import Call, Lab, lines, whole_object
 from workers.segments.future import Run
-from workers.spool.committer import Committer
-from workers.spool.disk_store import DiskStore
 from workers.spool.spool import Spool
+from workers.stores.committer import Committer
+from workers.stores.disk_store import DiskStore
 from workers.upload.compression import pack
 from workers.upload.s3 import Bucket
 

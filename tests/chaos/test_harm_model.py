@@ -16,7 +16,8 @@ from tests.chaos.model.run import run_model
 from tests.chaos.runs.unknown_formats import unknown_formats
 from workers.spool import frames, recovery
 from workers.spool.counters import Counters, Field
-from workers.spool.segment_file import SegmentFile, Survey
+from workers.spool.segment_file import SegmentFile
+from workers.spool.survey import Survey
 
 pytestmark = pytest.mark.chaos
 

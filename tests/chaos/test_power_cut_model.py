@@ -19,7 +19,8 @@ from tests.chaos.model.s3 import MemoryS3
 from tests.chaos.model.trial import Trial
 from workers.errors import ObjectExists, ObjectRejected
 from workers.spool import frames
-from workers.spool.segment_file import SegmentFile, Survey
+from workers.spool.segment_file import SegmentFile
+from workers.spool.survey import Survey
 from workers.upload import verified_put
 from workers.upload.s3 import PutAnswer
 from workers.upload.verified_put import VerifiedPut

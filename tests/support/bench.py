@@ -19,12 +19,12 @@ from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
-from workers.spool.committer import Committer
 from workers.spool.counters import Field, Totals
 from workers.spool.disk import Disk
-from workers.spool.disk_store import DiskStore
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.stores.committer import Committer
+from workers.stores.disk_store import DiskStore
 from workers.upload.compression import compressed_size
 from workers.upload.uploader import Uploader
 

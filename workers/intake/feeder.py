@@ -13,7 +13,7 @@ from workers.dispatch.jobs import Job, JobQueue, Key
 from workers.intake.intake import Intake
 from workers.spool.adoption import Adoption
 from workers.spool.counters import Field
-from workers.spool.local_store import LocalStore
+from workers.stores.local_store import LocalStore
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.segments.ratios import Estimator, Profile, Sizes
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
-from workers.segments.store import Store
 from workers.settings import Settings
-from workers.spool.committer import Journal
 from workers.spool.counters import Counters, Field
+from workers.stores.committer import Journal
+from workers.stores.store import Store
 
 # Lines that wait for the disk are in memory: a disk that stands still must not fill that.
 MAX_WAITING_BYTES = 32 << 20

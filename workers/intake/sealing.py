@@ -10,10 +10,10 @@ from collections.abc import Callable
 from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.placement import is_full, is_void
 from workers.segments.segment import Segment
-from workers.segments.store import Store
 from workers.settings import Settings
-from workers.spool.committer import Journal
 from workers.spool.counters import Counters, Field
+from workers.stores.committer import Journal
+from workers.stores.store import Store
 
 
 class Sealing:

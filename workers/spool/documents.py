@@ -6,6 +6,7 @@ Knows nothing of segments.
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -44,6 +45,14 @@ def make_directory(path: Path) -> None:
     if is_new:
         with contextlib.suppress(PermissionError):
             path.chmod(DIRECTORY_MODE)
+
+
+def give_to(paths: Iterable[Path], owner: tuple[int, int]) -> None:
+    """Give what root owns of these to the user and group that have to read and write it."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(path).st_uid == 0:
+                os.chown(path, *owner, follow_symlinks=False)
 
 
 def create_file(path: Path) -> BinaryIO:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from workers.spool import frames
 from workers.spool.counters import Counters, Field, segment_number
 from workers.spool.process_spool import ProcessSpool
-from workers.spool.segment_file import READY, SegmentFile, Survey
+from workers.spool.segment_file import READY, SegmentFile
 from workers.spool.spool import Spool
+from workers.spool.survey import Survey
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,7 @@ what its object will be. Knows the disk and the frames, no thread, no S3.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -16,6 +14,7 @@ from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header
 from workers.spool import frames
 from workers.spool.disk import Disk
 from workers.spool.room import Room
+from workers.spool.survey import Survey, decode_header, survey
 
 OPEN, READY = ".open", ".ready"
 
@@ -202,7 +201,7 @@ class SegmentFile:
                 return None
         if first is None or first.mark != frames.HEADER:
             return None
-        return _decode_header(first)
+        return decode_header(first)
 
     def held_bytes(self, size: int) -> int:
         """Return what the file takes of the byte budget, as when it was filled with `size` bytes.
@@ -218,7 +217,7 @@ class SegmentFile:
         runs = max(1, prefixes // frames.PREFIX_BYTES)
         return size + runs * RUN_BYTES + SEGMENT_BYTES
 
-    def inspect(self) -> "Survey":
+    def inspect(self) -> Survey:
         """Say what is in the file; of one that is frozen and has its seal only that is read.
 
         Raises:
@@ -230,7 +229,7 @@ class SegmentFile:
             return Survey(lines=lines, size=size, end=end, sealed=True)
         return self.survey()
 
-    def survey(self) -> "Survey":
+    def survey(self) -> Survey:
         """Read the whole file and say what is in it.
 
         Damage at the end of an open file may be a write that a power cut tore and that was never
@@ -240,26 +239,10 @@ class SegmentFile:
         Raises:
             frames.UnknownFormat: another version wrote it.
         """
-        found = Survey(lines=0, size=0, end=0, sealed=False)
-        torn: tuple[int, Survey] | None = None
         with self._disk.open(self.path) as file:
-            for frame in frames.salvage(file, self._seed):
-                if isinstance(frame, frames.Damaged):
-                    torn = torn or (frame.offset, replace(found, tail=_tail(frame)))
-                    continue
-                if frame.mark == frames.HEADER:
-                    _decode_header(frame)
-                if torn and frame.group > torn[0]:
-                    torn, found = None, replace(found, damaged=True)
-                elif torn:
-                    torn = torn[0], replace(torn[1], tail="torn")
-                found = found.with_frame(frame)
-        if torn is None:
-            return found
-        frozen = self.path.suffix == READY
-        return replace(found, damaged=True) if frozen else torn[1]
+            return survey(file, self._seed, frozen=self.path.suffix == READY)
 
-    def recover(self, found: "Survey | None" = None) -> "Survey":
+    def recover(self, found: Survey | None = None) -> Survey:
         """Freeze the file of a dead process; `found` is what `survey` says, perhaps corrected.
 
         A torn tail is cut off, as no part of it was answered for. A file with nothing else in it
@@ -277,7 +260,7 @@ class SegmentFile:
                 raise
         return found
 
-    def _freeze_found(self, found: "Survey") -> None:
+    def _freeze_found(self, found: Survey) -> None:
         assert self._file is not None
         if found.damaged:
             self._freeze()
@@ -313,47 +296,3 @@ def _gap(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
     if first < end:
         lost.append((first, end - 1))
         yield b"\n" * (end - first)
-
-
-def _tail(damage: frames.Damaged) -> Literal["short", "torn"]:
-    return "short" if damage.short else "torn"
-
-
-def _decode_header(frame: frames.Frame) -> Header:
-    """Decode a header whose checksum is right: one that cannot be decoded is another version's."""
-    try:
-        return msgspec.json.decode(frame.body, type=Header)
-    except msgspec.DecodeError as error:
-        raise frames.UnknownFormat(frame.start) from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What a segment file was found to hold: up to which line, bytes of lines, where it ends.
-
-    `tail` is what comes behind `end`: nothing (`whole`), the beginning of a frame that the file
-    ends in (`short`), or bytes that are no frame (`torn`). A file that is `damaged` holds bytes
-    that no kill and no power cut can have left.
-    """
-
-    lines: int
-    size: int
-    end: int
-    sealed: bool
-    damaged: bool = False
-    tail: Literal["whole", "short", "torn"] = "whole"
-
-    def with_frame(self, frame: frames.Frame) -> "Survey":
-        """Return what is found with one more frame; a seal says how many lines there were."""
-        if frame.mark == frames.HEADER:
-            return replace(self, end=frame.end)
-        if frame.mark == frames.SEAL:
-            lines, size = frames.unpack_seal(frame)
-            damaged = self.damaged or lines != self.lines
-            return Survey(lines=lines, size=size, end=frame.end, sealed=True, damaged=damaged)
-        return replace(
-            self,
-            lines=frame.first_line - 1 + frame.body.count(b"\n"),
-            size=self.size + len(frame.body),
-            end=frame.end,
-        )

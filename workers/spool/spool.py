@@ -23,7 +23,6 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -34,6 +33,7 @@ from workers.spool.disk import Disk, lock_directory
 from workers.spool.documents import (
     Retired,
     create_file,
+    give_to,
     make_directory,
     read_retired,
     write_document,
@@ -75,7 +75,8 @@ class Spool:
             if is_new:
                 create_file(self.root / "lock").close()
             if owner is not None and is_ours:
-                self._give_to(owner)
+                names = (DEAD, QUARANTINE, "lock")
+                give_to((self.root, *(self.root / name for name in names)), owner)
             with self._root_lock(fcntl.LOCK_EX):
                 self.disk.sync_directory(self.root)
         except OSError as error:
@@ -84,20 +85,12 @@ class Spool:
             what = f"SPOOL_DIR {self.root} cannot be used: {why}"
             raise SpoolError(what, may_pass=may_pass) from error
 
-    def _give_to(self, owner: tuple[int, int]) -> None:
-        """Give what root owns to the user that the processes are going to be."""
-        for path in (self.root, *(self.root / name for name in (DEAD, QUARANTINE, "lock"))):
-            with contextlib.suppress(FileNotFoundError):
-                if os.lstat(path).st_uid == 0:
-                    os.chown(path, *owner, follow_symlinks=False)
-
     def give_to_owner(self, process_spool: ProcessSpool) -> None:
         """Give what a command run as root has made to the spool's owner, who has to read it."""
-        if os.geteuid() != 0:
-            return
-        owner = self.root.stat()
-        for path in (process_spool.path, *process_spool.path.iterdir()):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        if os.geteuid() == 0:
+            owner = self.root.stat()
+            paths = (process_spool.path, *process_spool.path.iterdir())
+            give_to(paths, (owner.st_uid, owner.st_gid))
 
     def create_process_spool(self) -> ProcessSpool:
         """Make a directory for this process start, locked from its first moment on."""
@@ -185,7 +178,7 @@ class Spool:
         summed = [a + b for a, b in zip(retired.cells, cells, strict=True)]
         document = {"last": process_spool.path.name, "cells": summed}
         try:
-            self._write(self.root / RETIRED, document)
+            write_document(self.root / RETIRED, document)
         except OSError as error:
             about = {"home": process_spool.path.name, "error": str(error)}
             log.warning("a home cannot be retired now; it stays", extra=about)
@@ -249,7 +242,7 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         note = {**msgspec.to_builtins(header), "reason": reason, "payloads": payloads}
-        self._write(lines.with_suffix(".json"), note)
+        write_document(lines.with_suffix(".json"), note)
         self.disk.sync_directory(lines.parent)
 
     def drop_dead(self, name: str) -> None:
@@ -278,7 +271,7 @@ class Spool:
     def _note(self, kept: Path, *, reason: str) -> None:
         note = {"segment": kept.stem, "reason": reason}
         try:
-            self._write(kept.with_suffix(".json"), note)
+            write_document(kept.with_suffix(".json"), note)
         except OSError as error:
             log.warning("no room for a note in quarantine", extra={**note, "error": str(error)})
         self.disk.sync_directory(kept.parent)
@@ -295,9 +288,6 @@ class Spool:
         except (OSError, msgspec.DecodeError) as error:
             self._pass_over(RETIRED, error)
             return None
-
-    def _write(self, path: Path, document: dict[str, Any]) -> None:
-        write_document(path, document)
 
     @contextlib.contextmanager
     def _root_lock(self, kind: int) -> Iterator[None]:

@@ -17,9 +17,9 @@ from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
-from workers.spool.committer import Committer
-from workers.spool.disk_store import FEW_FILES, DiskStore
 from workers.spool.process_spool import ProcessSpool
+from workers.stores.committer import Committer
+from workers.stores.disk_store import FEW_FILES, DiskStore
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 

@@ -17,9 +17,9 @@ from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected
 from workers.operate.receipts import DEAD_PREFIX
 from workers.segments.segment import Receipt
+from workers.spool import spool as spool_module
 from workers.spool.counters import Counters
 from workers.spool.disk import Disk
-from workers.spool.spool import Spool
 from workers.upload.s3 import PutAnswer
 
 # A process that no thread has ever run in forks the others, and has imported all they need.
@@ -143,7 +143,7 @@ class Scenario:
         steps = Steps(fatal)
         for name in ("accept", "begin_finish", "end_finish"):
             steps.watch(Counters, name)
-        steps.watch(Spool, "_write")
+        steps.watch(spool_module, "write_document")
         steps.watch(shutil, "rmtree")
         bucket, disk = KeptBucket(self.objects, steps), SteppedDisk(steps)
         PARTS[part](self, Bench(self.spool, bucket=bucket, disk=disk))

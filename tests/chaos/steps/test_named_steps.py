@@ -30,13 +30,13 @@ LIFE = (
     *("append 2", "sync 2", "accept 2"),
     *("append 3", "sync 3", "close 2", "rename 2"),  # the seal
     *("put 1", "begin_finish 1", "unlink 1", "end_finish 1"),
-    *("rmtree 1", "_write 1", "rmtree 2"),  # the process's spool is retired
+    *("rmtree 1", "write_document 1", "rmtree 2"),  # the process's spool is retired
 )
 BURIAL = (
     *START,
     *("create 1", "append 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
     *("append 2", "sync 2", "close 2", "rename 2"),
-    *("put 1", "_write 1", "sync_names 5"),  # refused for good: a dead letter
+    *("put 1", "write_document 1", "sync_names 5"),  # refused for good: a dead letter
     *("begin_finish 1", "unlink 1", "end_finish 1"),
     "put 2",  # what tells other machines
 )
@@ -45,8 +45,8 @@ RECOVERY = (
     *("reopen 1", "truncate 1", "sync 1"),
     *("append 1", "sync 2", "close 1", "rename 2"),  # the seal
     *("put 1", "begin_finish 1", "unlink 1", "end_finish 1"),
-    *("rmtree 1", "_write 1", "rmtree 2"),  # the killed process's spool is retired
-    *("rmtree 3", "_write 2", "rmtree 4"),  # and its own
+    *("rmtree 1", "write_document 1", "rmtree 2"),  # the killed process's spool is retired
+    *("rmtree 3", "write_document 2", "rmtree 4"),  # and its own
 )
 
 

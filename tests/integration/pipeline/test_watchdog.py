@@ -5,7 +5,7 @@ import pytest
 from tests.integration.pipeline.samples import Start, accept, until
 from workers.errors import NotConfirmed, NotDurable
 from workers.spool.adoption import Adoption
-from workers.spool.disk_store import DiskStore
+from workers.stores.disk_store import DiskStore
 
 
 class EndOfThread(BaseException):

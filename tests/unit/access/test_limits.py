@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from app.access.key_usage import FILE_NAME, KEYS, KeyUsage, SharedUsage, Use
 from app.access.limits import Limiter, TooManyRequests
 from app.access.rules import Key, StreamPatterns
-from workers.spool.key_usage import FILE_NAME, KEYS, KeyUsage, SharedUsage, Use
 
 
 class Clock:

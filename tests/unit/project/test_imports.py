@@ -15,6 +15,7 @@ MUST_NOT_IMPORT = {
     "workers/segments": (*S3, *FILES, "queue", "workers.intake", "workers.operate"),
     "workers/intake": (*S3, *FILES, "workers.operate"),
     "workers/spool": ("boto3", "botocore", "http", "workers.upload", "workers.operate"),
+    "workers/stores": ("boto3", "botocore", "http", "workers.upload", "workers.operate"),
     "workers/dispatch": (*S3, *FILES, "workers.intake", "workers.operate"),
     "workers/upload": ("queue", "workers.intake", "workers.pipeline"),
     "workers/operate": ("http", "queue", "threading", "workers.intake", "workers.pipeline"),

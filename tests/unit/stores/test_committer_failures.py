@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.unit.spool.commit.segments import Segments, append, path_of
+from tests.unit.stores.segments import Segments, append, path_of
 from workers.errors import NotConfirmed, NotDurable
-from workers.spool.committer import Committer
 from workers.spool.counters import Field
 from workers.spool.segment_file import OPEN
+from workers.stores.committer import Committer
 
 
 def test_a_full_disk_refuses_the_group(committer: Committer, segments: Segments) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
+from app.access.key_usage import FILE_BYTES, KeyUsage, SharedUsage, Use
 from workers.spool.disk import DirectoryLock, lock_directory
 from workers.spool.documents import make_directory, write_document
-from workers.spool.key_usage import FILE_BYTES, KeyUsage, SharedUsage, Use
 
 log = logging.getLogger(__name__)
 

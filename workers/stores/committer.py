@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from workers.errors import NotConfirmed, NotDurable, Refusal
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.segment import Segment
-from workers.segments.store import Store
+from workers.stores.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from workers.errors import NotConfirmed, NotDurable
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
-from workers.spool.local_store import LocalStore, count
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
+from workers.stores.local_store import LocalStore, count
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, MemoryBody, Segment
-from workers.spool.local_store import LocalStore, count
+from workers.stores.local_store import LocalStore, count
 
 log = logging.getLogger(__name__)
 

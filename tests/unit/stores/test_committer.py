@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.spool.commit.segments import Segments, append, path_of, settled
+from tests.unit.stores.segments import Segments, append, path_of, settled
 from workers.errors import NotConfirmed
 from workers.segments.future import Run
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header
-from workers.spool.committer import MAX_GROUP, Committer, InlineCommitter
 from workers.spool.counters import Field
-from workers.spool.memory_store import MemoryStore
 from workers.spool.segment_file import READY, SegmentFile
 from workers.spool.spool import Spool
+from workers.stores.committer import MAX_GROUP, Committer, InlineCommitter
+from workers.stores.memory_store import MemoryStore
 
 
 def test_a_group_is_one_sync(committer: Committer, segments: Segments) -> None:

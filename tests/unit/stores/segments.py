@@ -6,9 +6,9 @@ from tests.support.doubles import BadDisk
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, Segment
-from workers.spool.committer import Committer
-from workers.spool.disk_store import DiskStore
 from workers.spool.segment_file import SegmentFile
+from workers.stores.committer import Committer
+from workers.stores.disk_store import DiskStore
 
 
 class Segments:

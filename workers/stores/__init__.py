@@ -1,0 +1,1 @@
+"""Where segments are until S3 has them: the interface `Store`, its local ones, the committer."""
