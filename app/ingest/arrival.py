@@ -9,7 +9,7 @@ from hmac import compare_digest
 
 from app.access import cors
 from app.access.cors import Headers
-from app.access.credentials import Unauthorized, digest
+from app.access.credentials import Forbidden, Unauthorized, digest
 from app.access.gate import Gate
 from app.access.rules import WRITE, Key, Rules
 from app.http.problems import Problem
@@ -21,6 +21,11 @@ from app.ingest.ways import RequestHead, Way, way_of
 MAX_KEYED_BODY = 256 << 10
 # Where the envelope of /payloads has its key.
 ENVELOPE_KEY = "/token"
+# https://fetch.spec.whatwg.org/#cors-safelisted-request-header: a page may send these without a
+# preflight, and so without permission.
+NO_PREFLIGHT = frozenset({
+    "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
+})  # fmt: skip
 NO_KEY = "A key is needed: in the Authorization header, in X-API-Key, or where the body has one."
 
 
@@ -46,6 +51,28 @@ class Arrival:
         if len(self.cors) > 1 and found.lower().startswith("text/plain"):
             return "application/json"
         return found
+
+    def check_origin(self) -> None:
+        """See that this is from no page of another origin that may not post.
+
+        A preflight keeps such a page from sending JSON, but not text. Which requests are of another
+        origin: https://pkg.go.dev/net/http#CrossOriginProtection
+
+        Raises:
+            Forbidden: it is.
+        """
+        header = self.head.header
+        origin = header("origin")
+        if origin is None or len(self.cors) > 1:
+            return
+        media_type = (header("content-type") or "").partition(";")[0].strip().lower()
+        if media_type not in NO_PREFLIGHT:
+            return
+        site = header("sec-fetch-site")
+        if site is None and origin.partition("://")[2] == header("host"):
+            return
+        if site not in ("same-origin", "none"):
+            raise Forbidden("Pages of this origin may not post here.")
 
     def body_arrived(self, size: int) -> None:
         """Count the bytes of the body, as they were sent."""

@@ -140,6 +140,7 @@ class IngestHandler:
 
     def _read(self, arrival: Arrival, body: bytes, coding: str) -> Collection | Answer:
         way, schema = arrival.way, self._schema
+        arrival.check_origin()
         if way.webhook is not None:
             return read_webhook(
                 body,

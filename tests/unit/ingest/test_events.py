@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 
 from app.http.problems import Problem
 from app.ingest.formats.cloudevents import is_binary, read_binary
@@ -26,6 +26,7 @@ OBJECTS = strategies.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(
     strategies.lists(OBJECTS, min_size=1, max_size=5),
     strategies.sampled_from(["", "\n", " \r\n\t"]),
