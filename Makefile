@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run show flask test chaos bench bench-tools lint types format check clean
+.PHONY: help run show flask test test-tools chaos bench bench-tools lint types format check clean
 
 help: ## list what can be made (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,22 @@ flask: $(VENV)/installed ## run a command of the service: make flask ARGS="recei
 
 test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pytest
 	$(BIN)/python -m pytest -n 3 $(ARGS)
+
+NODE := tests/acceptance/clients/node
+# Each command, and the package that has it where that has another name.
+TEST_TOOLS := chromium curl openssl node:nodejs npm
+
+test-tools: ## install what tests use beside Python, on Debian and Ubuntu, as root
+	@missing=; for tool in $(TEST_TOOLS); do \
+	  command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
+	done; \
+	[ -z "$$missing" ] || { apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; }
+	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
+
+# npm's own record of what it has installed.
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	npm ci --prefix $(NODE) --no-audit --no-fund --ignore-scripts
 
 chaos: $(VENV)/installed ## crashes, outages, bad disks for minutes, then a table
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -49,7 +65,7 @@ check: lint types test ## lint, types and test
 
 # The spool stays: payloads may be in it that no bucket has yet.
 clean: ## remove the virtual environment and all caches, never the spool
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made anew when its Python or pip is missing or old. `--no-deps` installs what

@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.acceptance.access.client import Client, sha256
+from tests.acceptance.clients.tools import needed
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK, ROOT
 
@@ -21,7 +23,18 @@ PAGE_KEY = "page-key"
 PLACE = "https://events.example.com"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # How a code block is run, by its language; the block is added as the last argument.
-RUN = {"sh": ["bash", "-euc"], "python": [sys.executable, "-c"]}
+RUN = {"sh": ["bash", "-euc"], "python": [sys.executable, "-c"], "js": ["node", "-e"]}
+NODE_MODULES = ROOT / "tests/acceptance/clients/node/node_modules"
+# What a language needs beside Python.
+PROGRAMS = {"sh": ("bash", "curl", "openssl"), "js": ("node",)}
+
+
+def require(language: str) -> None:
+    """Skip the test, or fail it on CI, where programs of a language cannot run."""
+    for name in PROGRAMS.get(language, ()):
+        needed(shutil.which(name), name)
+    if language == "js":
+        needed(NODE_MODULES if NODE_MODULES.exists() else None, "tests/acceptance/clients/node")
 
 
 def blocks(section: str, language: str) -> list[str]:
@@ -49,7 +62,7 @@ def start(code: str, *, client: Client, cwd: Path, run: list[str]) -> subprocess
     place = f"http://{LOOPBACK}:{client.service.port}"
     environ = {
         **SECRETS, "PATH": os.environ["PATH"], "HOME": str(cwd), "BRIGADE_URL": place,
-        "BRIGADE_KEY": KEY,
+        "BRIGADE_KEY": KEY, "NODE_PATH": str(NODE_MODULES),
     }  # fmt: skip
     return subprocess.Popen(
         [*run, code.replace(PLACE, place)],

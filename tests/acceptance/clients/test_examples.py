@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.acceptance.access.client import Client
-from tests.acceptance.clients.examples import RUN, Counted, blocks, finish, start
+from tests.acceptance.clients.examples import RUN, Counted, blocks, finish, require, start
 from tests.support import wait_until
 
 
@@ -22,6 +22,7 @@ class Example(NamedTuple):
 
     def start(self, client: Client, cwd: Path, *, number: int = 0) -> Popen[str]:
         """Start its program."""
+        require(self.language)
         code = blocks(self.section, self.language)[number]
         return start(code, client=client, cwd=cwd, run=RUN[self.language])
 
@@ -32,12 +33,14 @@ RETRYING = [
     Example("GitHub", "sh", "github"),
     Example("Segment", "python", "segment"),
     Example("PostHog", "python", "posthog"),
+    Example("pino", "js", "pino"),
 ]
 EXAMPLES = [
     *RETRYING,
     Example("Stripe", "sh", "stripe"),
     Example("Slack", "sh", "slack"),
     Example("CloudEvents", "python", "cloudevents", 2),
+    Example("winston", "js", "winston"),
 ]
 
 
