@@ -111,7 +111,8 @@ class Feeder:
     def _next(self) -> Job | None:
         parked = self._backlog.next()
         if parked is None:
-            return self._adoption.next() if self.feeds_adopted else None
+            adopted = self._adoption.next() if self.feeds_adopted else None
+            return None if adopted is None else Job(*adopted)
         try:
             return self._store.load(parked)
         except OSError:

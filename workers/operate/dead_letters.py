@@ -13,11 +13,10 @@ from typing import Any
 import msgspec
 
 from workers.errors import BucketBrigadeError, StoreError
-from workers.operate.decisions import Decisions
-from workers.operate.receipts import dead_marker
-from workers.segments.naming import NAME
+from workers.segments.naming import NAME, dead_marker
 from workers.segments.segment import Header
 from workers.spool.counters import Field
+from workers.spool.decisions import Decisions
 from workers.spool.spool import DEAD, Spool
 from workers.upload.s3 import Bucket
 

@@ -21,17 +21,15 @@ from typing import Any, Literal
 import msgspec
 
 from workers.errors import BucketBrigadeError, ObjectMissing
-from workers.operate.decisions import Decisions, UnreadableDecision
-from workers.segments.naming import NAME
+from workers.segments.naming import NAME, dead_marker
 from workers.segments.segment import Header, Receipt, Segment
 from workers.settings import Settings
+from workers.spool.decisions import Decisions, UnreadableDecision
 from workers.spool.segment_file import OPEN
 from workers.spool.spool import Spool
 from workers.upload.reading import decompress
 from workers.upload.s3 import Bucket, Stored
 
-# Hidden from Hive, Athena and Spark, which pass over names that begin with an underscore.
-DEAD_PREFIX = "_dead/"
 MAX_MARKER_BYTES = 1 << 16
 _MAC_BYTES = 12
 
@@ -63,11 +61,6 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     size: int | None = None
     stored_at: float | None = None
     reason: str | None = None
-
-
-def dead_marker(name: str) -> str:
-    """Return the key of the note that tells other machines that a segment is dead."""
-    return f"{DEAD_PREFIX}{name}.json"
 
 
 class Issuer:

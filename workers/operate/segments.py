@@ -1,6 +1,6 @@
 """Segments in the spool as an operator sees them: listed, read, sent elsewhere, or buried.
 
-Nothing here takes a segment from the process that owns it: see `workers.operate.decisions`.
+Nothing here takes a segment from the process that owns it: see `workers.spool.decisions`.
 """
 
 import time
@@ -12,9 +12,9 @@ from workers.dispatch.causes import keys_of
 from workers.dispatch.jobs import Key
 from workers.errors import BucketBrigadeError
 from workers.operate.causes import PublishedCauses
-from workers.operate.decisions import Decision, Decisions, UnreadableDecision
 from workers.segments.naming import NAME, created_microseconds
 from workers.segments.segment import Header
+from workers.spool.decisions import Decision, Decisions, UnreadableDecision
 from workers.spool.frames import UnknownFormat
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 from workers.spool.spool import Spool

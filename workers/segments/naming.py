@@ -17,8 +17,8 @@ NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{16}")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: at most 1,024 bytes
 MAX_KEY_BYTES = 1024
 EXTENSIONS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
-
-
+# Hidden from Hive, Athena and Spark, which pass over names that begin with an underscore.
+DEAD_PREFIX = "_dead/"
 # A clock this little behind is being adjusted; one further behind was set back.
 ADJUSTED_MICROSECONDS = 1_000_000
 
@@ -86,3 +86,8 @@ def check_template(template: str) -> None:
     key = object_key(template, stream="s" * 64, name=segment_name(0))
     if len(key.encode()) > MAX_KEY_BYTES or template.startswith("/"):
         raise ValueError(f"keys are at most {MAX_KEY_BYTES} bytes and do not begin with '/'")
+
+
+def dead_marker(name: str) -> str:
+    """Return the key of the note that tells other machines that a segment is dead."""
+    return f"{DEAD_PREFIX}{name}.json"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from workers.dispatch.jobs import Job
+from workers.segments.segment import Segment
 from workers.spool.process_spool import ProcessSpool, load_segment
 from workers.spool.recovery import Recovery
 from workers.spool.spool import Spool
@@ -90,8 +90,8 @@ class Adoption:
         """Whether there is a segment that can be read."""
         return any(each.backlog and each not in self._failed for each in self.process_spools)
 
-    def next(self) -> Job | None:
-        """Take the oldest segment's job out; None where there is none. Blocks on the disk.
+    def next(self) -> tuple[Segment, ProcessSpool] | None:
+        """Take out the oldest segment, and its directory; None where there is none. Blocks.
 
         A directory that cannot be read now is tried again after the next look; others need not
         wait for it.
@@ -101,13 +101,13 @@ class Adoption:
             waiting = [each for each in waiting if each not in self._failed]
             oldest = min(waiting, key=lambda process_spool: process_spool.backlog[0].path.name)
             try:
-                job = self._take(oldest)
+                segment = self._take(oldest)
             except OSError:
                 log.exception("cannot read a segment", extra={"home": oldest.path.name})
                 self._failed.append(oldest)
             else:
-                if job is not None:
-                    return job
+                if segment is not None:
+                    return segment, oldest
         return None
 
     def retire_finished(self) -> None:
@@ -132,7 +132,7 @@ class Adoption:
             self._spool.retire(process_spool)
             log.info("adopted home finished", extra={"home": name})
 
-    def _take(self, process_spool: ProcessSpool) -> Job | None:
+    def _take(self, process_spool: ProcessSpool) -> Segment | None:
         """Take the oldest file of a directory; None where it is put into quarantine."""
         file = process_spool.backlog[0]
         segment = load_segment(file)
@@ -142,4 +142,4 @@ class Adoption:
             self._spool.quarantine(file, reason="its header cannot be read")
             process_spool.finish(segment, dead=segment.lines)
         process_spool.advance()
-        return Job(segment, process_spool) if readable else None
+        return segment if readable else None

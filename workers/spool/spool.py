@@ -8,7 +8,7 @@
         <segment>.ready           frozen, on its way to S3
       dead/<segment>.ndjson,.json payloads that S3 refuses, and why
       quarantine/<segment>.*      files with damage in them, kept as they were
-      decisions/<segment>.json    where an operator sends a segment (workers/operate/decisions.py)
+      decisions/<segment>.json    where an operator sends a segment (workers/spool/decisions.py)
 
 What another version wrote in a format unknown here is left as it is. Knows files and counters, no
 thread, no S3.

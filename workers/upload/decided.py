@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 from workers.errors import ObjectMissing, StoreUnavailable
-from workers.operate.decisions import Decisions
 from workers.segments.segment import Header
+from workers.spool.decisions import Decisions
 from workers.upload.s3 import Bucket
 
 # A PUT whose answer was lost may take effect for so long. None begins after a decision.

@@ -20,11 +20,11 @@ from workers.errors import (
     StoreError,
     StoreUnavailable,
 )
-from workers.operate.decisions import Decisions
-from workers.operate.receipts import dead_marker
+from workers.segments.naming import dead_marker
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Segment
 from workers.spool.counters import Field
+from workers.spool.decisions import Decisions
 from workers.spool.frames import Damaged, UnknownFormat
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.bench import Bench
 from tests.support.doubles import DictBucket
-from workers.operate.receipts import DEAD_PREFIX
+from workers.segments.naming import DEAD_PREFIX
 from workers.segments.segment import Receipt
 from workers.spool.disk import Disk
 from workers.spool.segment_file import READY

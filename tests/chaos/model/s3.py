@@ -11,7 +11,7 @@ from workers.errors import (
     ObjectMissing,
     StoreUnavailable,
 )
-from workers.operate.receipts import DEAD_PREFIX
+from workers.segments.naming import DEAD_PREFIX
 from workers.upload.body import ObjectBody
 from workers.upload.compression import unpack
 from workers.upload.s3 import Bucket, PutAnswer, Stored

@@ -15,7 +15,7 @@ from typing import Any
 from tests.support.bench import Bench
 from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected
-from workers.operate.receipts import DEAD_PREFIX
+from workers.segments.naming import DEAD_PREFIX
 from workers.segments.segment import Receipt
 from workers.spool import spool as spool_module
 from workers.spool.counters import Counters

@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.steps.process import COLLECTIONS, TORN, KeptBucket, Scenario
 from tests.support.bench import Bench, balance
-from workers.operate.receipts import DEAD_PREFIX
+from workers.segments.naming import DEAD_PREFIX
 from workers.spool.segment_file import OPEN, READY
 from workers.upload.compression import unpack
 

@@ -10,7 +10,8 @@ import pytest
 from tests.support.bench import Bench, MakeBench, settings_for
 from tests.support.doubles import DictBucket
 from workers.errors import ObjectMissing, ObjectRejected, StoreUnavailable
-from workers.operate.receipts import Claim, Receipts, Status, UnknownReceipt, dead_marker
+from workers.operate.receipts import Claim, Receipts, Status, UnknownReceipt
+from workers.segments.naming import dead_marker
 from workers.segments.segment import Header, Receipt
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket

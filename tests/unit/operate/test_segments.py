@@ -12,9 +12,9 @@ from tests.support.doubles import DictBucket
 from workers.errors import StoreUnavailable
 from workers.operate.causes import PublishedCauses
 from workers.operate.dead_letters import DeadLetters
-from workers.operate.decisions import Decisions, UnreadableDecision
 from workers.operate.segments import NoSuchSegment, Segments
 from workers.segments.segment import Receipt
+from workers.spool.decisions import Decisions, UnreadableDecision
 from workers.upload.decided import SETTLE_SECONDS
 from workers.upload.s3 import PutAnswer, Stored
 
