@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
+from app.ingest.ways import EVENTS, PAYLOADS, WEBHOOKS
 from workers.settings import load_settings
 from workers.upload.s3_errors import REASONS
 
@@ -160,3 +161,57 @@ def test_nginx_takes_bodies_as_large_as_the_service() -> None:
     limit = re.search(r"client_max_body_size (\d+)m;", (DEPLOY / "nginx-site.conf").read_text())
     assert limit
     assert int(limit[1]) * MIB == SETTINGS.max_body_bytes
+
+
+def test_nginx_passes_every_way_on() -> None:
+    """What takes payloads has a location; paths that only begin alike do not."""
+    config = (DEPLOY / "nginx-site.conf").read_text()
+    expressions = re.findall(r"^    location ~ (\S+) \{$", config, re.MULTILINE)
+    prefixes = re.findall(r"^    location (/\S*) \{$", config, re.MULTILINE)
+
+    def is_passed(path: str) -> bool:
+        named = [prefix for prefix in prefixes if prefix != "/"]
+        return any(re.search(each, path) for each in expressions) or path.startswith(tuple(named))
+
+    ways = [PAYLOADS, PAYLOADS + "/a", EVENTS, EVENTS + "/a", WEBHOOKS + "github", "/receipts/1"]
+    assert all(map(is_passed, ways))
+    assert not any(map(is_passed, ("/metrics", "/stats", "/healthz", "/eventsource", "/x/events")))
+
+
+def test_nginx_logs_no_key() -> None:
+    """A page's key is in the query string, which `$request` and its like would log."""
+    config = (DEPLOY / "nginx-site.conf").read_text()
+    logged = re.search(r"^log_format brigade (.*?);$", config, re.MULTILINE | re.DOTALL)
+    assert logged
+    assert not re.search(r"\$(request|request_uri|args|query_string|arg_\w+)\b", logged[1])
+    assert re.findall(r"^ *access_log .* (\w+);$", config, re.MULTILINE) == ["brigade"]
+    assert re.findall(r"^ *error_log .* (\w+);$", config, re.MULTILINE) == ["crit"]
+
+
+def test_the_unit_carries_the_access_file_as_a_credential() -> None:
+    """ACCESS_FILE is where systemd puts the credential of that name."""
+    name, _, source = unit()["LoadCredential"][0].partition(":")
+    assert environment()["ACCESS_FILE"] == f"/run/credentials/bucket-brigade.service/{name}"
+    assert source.startswith("/etc/bucket-brigade/")
+
+
+def test_the_pod_carries_the_access_file_as_a_secret() -> None:
+    """It is on a Secret's volume that the pod's group can read, and that follows changes."""
+    container = pod()["containers"][0]
+    path = next(entry["value"] for entry in container["env"] if entry["name"] == "ACCESS_FILE")
+    mount = next(each for each in container["volumeMounts"] if each["name"] == "access")
+    volume = next(each for each in pod()["volumes"] if each["name"] == "access")
+    assert Path(path).parent == Path(mount["mountPath"])
+    assert mount["readOnly"] is True
+    assert "subPath" not in mount
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert pod()["securityContext"]["fsGroup"] == pod()["securityContext"]["runAsGroup"]
+
+
+def test_the_image_s_example_mounts_the_access_file_s_directory() -> None:
+    """A mount of the file alone would keep the first one when it is replaced."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    path = re.search(r"-e ACCESS_FILE=(\S+)", text)
+    assert path
+    directory = Path(path[1]).parent
+    assert f"-v {directory}:{directory}:ro" in text
