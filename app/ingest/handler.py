@@ -18,7 +18,7 @@ from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
 from app.http.responses import Answer
 from app.ingest.accepted import AcceptedAnswers
 from app.ingest.arrival import Arrival
-from app.ingest.formats.collection import Collection
+from app.ingest.formats.collection import Collection, check_growth
 from app.ingest.formats.decoding import decode
 from app.ingest.formats.schemas import load_payload_schema
 from app.ingest.readers import read_endpoint_body, read_events, read_webhook
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 SMALL_BODY_BYTES = 1 << 18
 # LINE_FORMAT=envelope may make a body this many times as large, and no more.
 MAX_ENVELOPE_GROWTH = 2
+# Those of webhooks and endpoints may always make as much of a body.
+MIN_ENVELOPED_BYTES = 1 << 20
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,6 +56,8 @@ class IngestHandler:
         self._pipeline = pipeline
         path = settings.payload_schema
         self._schema = load_payload_schema(path) if path else None
+        self._max_lines_bytes = settings.max_body_bytes * MAX_ENVELOPE_GROWTH
+        self._enveloped_bytes = max(MIN_ENVELOPED_BYTES, self._max_lines_bytes)
         self._decoding_large = threading.Lock()
         self._accepted = AcceptedAnswers(
             durability=settings.durability,
@@ -147,13 +151,16 @@ class IngestHandler:
                 webhook=way.webhook,
                 head=arrival.head,
                 inflate=lambda raw: self._inflate(raw, coding),
+                limit=self._enveloped_bytes,
             )
         arrival.check_body_key(body)
         body = self._inflate(body, coding)
         if way.is_events:
             collection = read_events(body, head=arrival.head, schema=schema)
         elif way.endpoint is not None:
-            collection = read_endpoint_body(body, endpoint=way.endpoint, schema=schema)
+            collection = read_endpoint_body(
+                body, endpoint=way.endpoint, schema=schema, limit=self._enveloped_bytes
+            )
         else:
             collection = decode(body, content_type=arrival.content_type, schema=schema)
         return self._as_lines(way.stream, collection)
@@ -180,9 +187,8 @@ class IngestHandler:
             "request_id": request_id.get(),
         }
         opening = _encoded(envelope)[:-1] + b',"payload":'
-        limit = self._settings.max_body_bytes * MAX_ENVELOPE_GROWTH
-        if len(collection.lines) + collection.count * len(opening) > limit:
-            raise TooLarge(f"With their envelopes the payloads are larger than {limit} bytes.")
+        size = len(collection.lines) + collection.count * len(opening)
+        check_growth(size, limit=self._max_lines_bytes)
         return opening + collection.lines[:-1].replace(b"\n", b"}\n" + opening) + b"}\n"
 
 

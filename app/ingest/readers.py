@@ -71,25 +71,26 @@ def read_webhook(
     webhook: Webhook,
     head: RequestHead,
     inflate: Callable[[bytes], bytes],
+    limit: int,
     now: float | None = None,
 ) -> Collection | Answer:
     """Verify a webhook and read it; a sender's challenge is answered and not stored.
 
     `raw` is the body as it was sent, which is what senders sign; `inflate` undoes its encoding.
+    The lines have `limit` bytes at most.
 
     Raises:
         Unauthorized: the signature is missing, wrong or too old.
         NotJson, WrongShape, BadRequest, UnsupportedType: the body is none of a webhook.
+        TooLarge: it has too many payloads, or they become too large.
     """
     headers = dict(head.header_items())
+    signed = Signed(headers=headers, body=raw, now=time.time() if now is None else now)
     try:
-        delivery = verify(
-            Signed(headers=headers, body=raw, now=time.time() if now is None else now), webhook
-        )
+        delivery = verify(signed, webhook)
     except BadSignature as error:
         raise Unauthorized(str(error)) from error
-    body = check_utf8(inflate(raw))
-    payloads = read_payloads(body, content_type=headers.get("content-type", ""))
+    payloads = _payloads(inflate(raw), content_type=headers.get("content-type", ""))
     if webhook.scheme == "slack" and (challenge := _challenge_in(payloads[0])) is not None:
         return Answer(200, [_challenge_type], challenge.encode())
     identity = delivery.id
@@ -101,19 +102,35 @@ def read_webhook(
         source=webhook.source,
         id=identity,
         headers=kept_headers(headers, (*webhook.headers, *webhook.kept_headers)),
+        limit=limit,
     )
 
 
-def read_endpoint_body(body: bytes, *, endpoint: Endpoint, schema: Schema | None) -> Collection:
-    """Read the body of an endpoint.
+def read_endpoint_body(
+    body: bytes, *, endpoint: Endpoint, schema: Schema | None, limit: int
+) -> Collection:
+    """Read the body of an endpoint; the lines have `limit` bytes at most.
 
     Raises:
         NotJson, WrongShape: the body is not JSON, or has no payloads where they should be.
+        TooLarge: it has too many payloads, or they become too large.
     """
     reader = partial(
-        read_endpoint, payloads=endpoint.payloads, key=endpoint.key, envelope=endpoint.envelope
+        read_endpoint,
+        payloads=endpoint.payloads,
+        key=endpoint.key,
+        envelope=endpoint.envelope,
+        limit=limit,
     )
     return validate(read(reader, check_utf8(body)), schema)
+
+
+def _payloads(body: bytes, *, content_type: str) -> list[bytes]:
+    def as_lines(body: bytes) -> Collection:
+        found = read_payloads(body, content_type=content_type)
+        return Collection(b"".join([each + b"\n" for each in found]), len(found))
+
+    return read(as_lines, check_utf8(body)).lines[:-1].split(b"\n")
 
 
 def _challenge_in(payload: bytes) -> str | None:

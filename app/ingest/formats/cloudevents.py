@@ -14,8 +14,9 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw
 
-from app.http.problems import BadRequest
+from app.http.problems import BadRequest, NotJson
 from app.ingest.formats.collection import Collection
+from app.ingest.formats.decoding import check_utf8
 from app.ingest.formats.json_values import compact
 
 PREFIX: Final = "ce-"
@@ -41,7 +42,7 @@ def read_binary(
 
     Raises:
         BadRequest: a required attribute is missing, or a name is none.
-        msgspec.DecodeError: the body is not the JSON that its content type says.
+        NotJson, msgspec.DecodeError: the body is not the JSON that its content type says.
     """
     event: dict[str, Any] = dict(_attributes(headers))
     missing = [name for name in REQUIRED if not event.get(name)]
@@ -67,11 +68,11 @@ def _attributes(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]
 
 def _data(body: bytes, media_type: str) -> tuple[str, Any]:
     if _JSON.fullmatch(media_type):
-        return "data", Raw(compact(body.strip()))
+        return "data", _json(body)
     if not media_type:
         try:
-            return "data", Raw(compact(body.strip()))
-        except msgspec.DecodeError:
+            return "data", _json(body)
+        except (msgspec.DecodeError, NotJson, RecursionError):
             pass
     if media_type.startswith("text/"):
         try:
@@ -79,3 +80,7 @@ def _data(body: bytes, media_type: str) -> tuple[str, Any]:
         except UnicodeDecodeError:
             pass
     return "data_base64", base64.b64encode(body).decode()
+
+
+def _json(body: bytes) -> Raw:
+    return Raw(compact(check_utf8(body).strip()))

@@ -9,12 +9,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from app.http.problems import Fault, WrongShape, pointer
-from app.ingest.formats.collection import Collection, raise_any
-from app.ingest.formats.json_values import compact
+from app.http.problems import Fault, NotJson, WrongShape, pointer
+from app.ingest.formats.collection import Collection, check_commas, check_growth, raise_any
+from app.ingest.formats.json_values import compact, elements
+from app.ingest.formats.surrogates import Masked
 
 _members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
-_items: Final = msgspec.json.Decoder(list[Raw]).decode
 _text: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -28,29 +28,46 @@ def tokens(pointer: str) -> list[str]:
 def key_in(body: bytes, pointer: str) -> str | None:
     """Return the string at a JSON pointer of a body; None where there is none, or no JSON."""
     try:
-        found = _at(body.strip(), tokens(pointer))
+        found = _find(body, pointer)
         return _text(found) if found is not None and found[:1] == b'"' else None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, NotJson, RecursionError):
         return None
 
 
-def read_endpoint(body: bytes, *, payloads: str, key: str | None, envelope: bool) -> Collection:
+def _find(body: bytes, pointer: str) -> bytes | None:
+    try:
+        return _at(body.strip(), tokens(pointer))
+    except msgspec.DecodeError:
+        masked = Masked.of(body)
+        if masked is None:
+            raise
+        return _at(masked.body.strip(), tokens(pointer))
+
+
+def read_endpoint(
+    body: bytes, *, payloads: str, key: str | None, envelope: bool, limit: int
+) -> Collection:
     """Return the payloads of a body.
 
     `payloads` and `key` are JSON pointers. A single object in the place of the array is one
     payload. With `envelope` a line is `{"envelope": the members beside the payloads, without the
-    key, "payload": the payload}`.
+    key, "payload": the payload}`; all lines have `limit` bytes at most.
 
     Raises:
         WrongShape: the payloads are not there, or are no objects.
+        TooLarge: there are too many, or they become too large.
         msgspec.DecodeError: the body is not JSON.
     """
+    check_commas(body)
     value = compact(body.strip())
     path = tokens(payloads)
     found = _at(value, path)
     if found is None:
         raise WrongShape(f"There is nothing at {payloads or 'the top'} of the body.")
-    items = [bytes(item) for item in _items(found)] if found[:1] == b"[" else [found]
+    if key is not None and tokens(key)[: len(path)] == path:
+        # The key is in the payload.
+        found = _without(found, tokens(key)[len(path) :]) or b"{}"
+    items = elements(found) if found[:1] == b"[" else [found]
     if not items:
         raise WrongShape("There are no payloads.")
     raise_any(WrongShape, "Payloads must be objects.", _not_objects(items, at=payloads))
@@ -59,6 +76,7 @@ def read_endpoint(body: bytes, *, payloads: str, key: str | None, envelope: bool
         if key is not None and rest is not None:
             rest = _without(rest, tokens(key))
         opening = b'{"envelope":' + (rest or b"{}") + b',"payload":'
+        check_growth(sum(map(len, items)) + len(items) * (len(opening) + 2), limit=limit)
         items = [opening + item + b"}" for item in items]
     lines = b"".join([item + b"\n" for item in items])
     return Collection(lines, len(items), payloads)

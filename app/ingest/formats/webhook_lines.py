@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Raw
 
 from app.http.problems import BadRequest, NotJson, UnsupportedType, WrongShape
-from app.ingest.formats.collection import Collection
-from app.ingest.formats.json_values import compact
+from app.ingest.formats.collection import Collection, check_growth
+from app.ingest.formats.json_values import compact, elements
 
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 1000
@@ -23,7 +23,6 @@ MAX_HEADER_VALUE: Final = 4096
 # What a header's value may hold in a line; anything else is replaced.
 _UNSAFE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _encode: Final = msgspec.json.Encoder().encode
-_array: Final = msgspec.json.Decoder(list[Raw]).decode
 
 
 class Envelope(msgspec.Struct, kw_only=True):
@@ -53,6 +52,7 @@ def read_payloads(body: bytes, *, content_type: str) -> list[bytes]:
     Raises:
         UnsupportedType: it is a multipart form.
         NotJson, WrongShape: the body is no JSON, or holds nothing.
+        TooLarge: an array has too many elements.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("multipart/"):
@@ -65,7 +65,7 @@ def read_payloads(body: bytes, *, content_type: str) -> list[bytes]:
         raise NotJson("The body is nested too deeply.") from None
     except msgspec.DecodeError as error:
         raise NotJson(f"{error}.") from error
-    payloads = [bytes(item) for item in _array(value)] if value[:1] == b"[" else [value]
+    payloads = elements(value) if value[:1] == b"[" else [value]
     if not payloads:
         raise WrongShape("There are no payloads.")
     return payloads
@@ -77,7 +77,8 @@ def _read_form(body: bytes) -> bytes:
             body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FIELDS
         )
     except ValueError as error:
-        raise BadRequest(f"The form cannot be read: {error}.") from error
+        # Without the error's text, which holds what the form holds.
+        raise BadRequest(f"This is no form of at most {MAX_FIELDS} fields.") from error
     if len(fields) == 1 and fields[0][0] == "payload":
         return fields[0][1].encode()
     form: dict[str, Any] = {}
@@ -93,11 +94,12 @@ def _read_form(body: bytes) -> bytes:
 
 def kept_headers(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     """Return the headers to keep, by the names under which they are configured."""
-    return {
-        name: _UNSAFE.sub("\ufffd", headers[name.lower()])[:MAX_HEADER_VALUE]
-        for name in names
-        if name.lower() in headers
-    }
+    return {name: clean(headers[name.lower()]) for name in names if name.lower() in headers}
+
+
+def clean(value: str) -> str:
+    """Return what is kept of a header's value, or of a delivery's id."""
+    return _UNSAFE.sub("\ufffd", value[:MAX_HEADER_VALUE])
 
 
 def body_id(payload: bytes) -> str | None:
@@ -116,21 +118,23 @@ def to_lines(
     source: str,
     id: str | None,
     headers: dict[str, str],
+    limit: int,
     now: datetime | None = None,
 ) -> Collection:
-    """Return a delivery's lines."""
+    """Return a delivery's lines; they have `limit` bytes at most.
+
+    Raises:
+        TooLarge: they would have more.
+    """
     moment = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
-    lines = [
-        _encode(
-            Envelope(
-                received_at=moment,
-                stream=stream,
-                source=source,
-                id=id,
-                headers=headers,
-                payload=Raw(payload),
-            )
-        )
-        for payload in payloads
-    ]
-    return Collection(b"".join([line + b"\n" for line in lines]), len(lines))
+    envelope = Envelope(
+        received_at=moment,
+        stream=stream,
+        source=source,
+        id=None if id is None else clean(id),
+        headers=headers,
+        payload=Raw(b""),
+    )
+    opening = _encode(envelope)[: -len("}")]
+    check_growth(sum(map(len, payloads)) + len(payloads) * (len(opening) + 2), limit=limit)
+    return Collection(b"".join([opening + each + b"}\n" for each in payloads]), len(payloads))

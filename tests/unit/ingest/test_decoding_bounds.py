@@ -6,8 +6,8 @@ import pytest
 
 from app.http.problems import TooLarge
 from app.ingest.formats import decoding
-from app.ingest.formats.collection import PART_BYTES
-from app.ingest.formats.decoding import MAX_COMMAS, decode
+from app.ingest.formats.collection import MAX_COMMAS, PART_BYTES
+from app.ingest.formats.decoding import decode
 from tests.unit.ingest.samples import (
     JSON,
     NDJSON,

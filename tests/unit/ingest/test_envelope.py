@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from app.http.problems import WrongShape
-from app.ingest.formats.decoding import MAX_COMMAS
+from app.ingest.formats.collection import MAX_COMMAS
 from app.ingest.formats.schemas import MAX_TOKEN, MAX_VERSION, EnvelopeSchema
 from tests.unit.ingest.samples import from_json, pointers
 

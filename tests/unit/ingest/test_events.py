@@ -12,6 +12,7 @@ from app.ingest.formats.cloudevents import is_binary, read_binary
 from app.ingest.formats.endpoint_format import key_in, read_endpoint
 from app.ingest.formats.json_values import read_values
 
+LIMIT = 1 << 20
 OBJECTS = strategies.dictionaries(
     strategies.text(strategies.characters(exclude_categories=["Cs"])),
     strategies.recursive(
@@ -107,7 +108,9 @@ SEGMENT = b'{"batch":[{"type":"track","n":1.0},{"type":"page"}],"writeKey":"k","
 
 def test_an_endpoint_finds_its_payloads_and_key() -> None:
     """The payloads are where the pointer says; the other members are left away."""
-    collection = read_endpoint(SEGMENT, payloads="/batch", key="/writeKey", envelope=False)
+    collection = read_endpoint(
+        SEGMENT, payloads="/batch", key="/writeKey", envelope=False, limit=LIMIT
+    )
     assert collection.lines == b'{"type":"track","n":1.0}\n{"type":"page"}\n'
     assert key_in(SEGMENT, "/writeKey") == "k"
     for body in (b"", b"{", b"[]", b'{"writeKey":5}', b"[" * 100_000):
@@ -116,24 +119,31 @@ def test_an_endpoint_finds_its_payloads_and_key() -> None:
 
 def test_an_endpoint_keeps_the_envelope_but_not_the_key() -> None:
     """The members beside the payloads are kept with each; the key reaches no object."""
-    collection = read_endpoint(SEGMENT, payloads="/batch", key="/writeKey", envelope=True)
+    collection = read_endpoint(
+        SEGMENT, payloads="/batch", key="/writeKey", envelope=True, limit=LIMIT
+    )
     first, second = (json.loads(line) for line in collection.lines.splitlines())
     assert first == {"envelope": {"sentAt": "now"}, "payload": {"type": "track", "n": 1.0}}
     assert second["payload"] == {"type": "page"}
     nested = b'{"auth":{"token":"k","x":1},"data":{"events":[{}],"y":2}}'
-    collection = read_endpoint(nested, payloads="/data/events", key="/auth/token", envelope=True)
+    collection = read_endpoint(
+        nested, payloads="/data/events", key="/auth/token", envelope=True, limit=LIMIT
+    )
     assert json.loads(collection.lines)["envelope"] == {"auth": {"x": 1}, "data": {"y": 2}}
     assert key_in(nested, "/auth/token") == "k"
 
 
 def test_the_body_itself_may_be_the_payloads() -> None:
     """The empty pointer is the whole body: an array, or one object."""
-    assert read_endpoint(b"[{},{}]", payloads="", key=None, envelope=False).count == 2
-    assert read_endpoint(b'{"a":1}', payloads="", key=None, envelope=False).lines == b'{"a":1}\n'
+    assert read_endpoint(b"[{},{}]", payloads="", key=None, envelope=False, limit=LIMIT).count == 2
+    assert (
+        read_endpoint(b'{"a":1}', payloads="", key=None, envelope=False, limit=LIMIT).lines
+        == b'{"a":1}\n'
+    )
 
 
 @pytest.mark.parametrize("body", [b'{"batch":5}', b'{"batch":[5]}', b"{}", b"[]", b'{"batch":[]}'])
 def test_an_endpoint_without_payloads_is_refused(body: bytes) -> None:
     """What the pointer does not find, or finds no objects at, is a 422."""
     with pytest.raises(Problem):
-        read_endpoint(body, payloads="/batch", key=None, envelope=False)
+        read_endpoint(body, payloads="/batch", key=None, envelope=False, limit=LIMIT)

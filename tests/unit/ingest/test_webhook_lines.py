@@ -57,6 +57,7 @@ def test_a_line_says_where_it_came_from() -> None:
         source="gh",
         id="72d3162e",
         headers=headers,
+        limit=1 << 20,
         now=datetime(2026, 1, 2, tzinfo=UTC),
     )
     assert lines.lines == (
