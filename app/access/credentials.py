@@ -53,14 +53,28 @@ def find_key(rules: Rules, *, header: Header, query: str) -> Key | None:
     api_key = header("x-api-key")
     if api_key is not None:
         return _known(rules, [api_key])
-    if query and len(query) <= MAX_QUERY and "key=" in query:
-        given = [value for name, value in parse_qsl(query) if name == "key"]
-        if given:
-            key = _known(rules, given[:1])
-            if not key.url:
-                raise Unauthorized("This key may not come in a URL.")
-            return key
+    given = _in_query(query)
+    if given:
+        key = _known(rules, given[:1])
+        if not key.url:
+            raise Unauthorized("This key may not come in a URL.")
+        return key
     return None
+
+
+def names_key(header: Header, query: str) -> bool:
+    """Whether a request has what may be a key in its headers or URL."""
+    return (
+        header("authorization") is not None
+        or header("x-api-key") is not None
+        or bool(_in_query(query))
+    )
+
+
+def _in_query(query: str) -> list[str]:
+    if "key=" not in query or len(query) > MAX_QUERY:
+        return []
+    return [value for name, value in parse_qsl(query) if name == "key"]
 
 
 def check(key: Key | None, *, action: str, stream: str | None, now: float | None = None) -> Key:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from app.access.credentials import Header, check, find_key
 from app.access.key_usage import Use
 from app.access.limits import Limiter
-from app.access.rules import WRITE, Key, Rules
+from app.access.rules import Key, Rules
 from app.access.usage_files import UsageFiles
 from app.access.watched_file import AccessFile
 from app.http.problems import Problem
@@ -55,37 +55,37 @@ class Gate:
         """Whether the file as it is now is wrong, so that older rules are in force."""
         return self._file.wrong
 
-    def admit(self, *, action: str, stream: str | None, header: Header, query: str) -> Key:
-        """Return the key of a request that may go on; for one that writes, count it.
+    def admit(
+        self, *, action: str, stream: str | None, header: Header, query: str, size: int = 0
+    ) -> Key:
+        """Return the key of a request that may go on, and count it with the `size` of its body.
 
         Raises:
             Unauthorized, Forbidden, TooManyRequests: it may not.
         """
-        return self.admit_key(
-            find_key(self._file.rules, header=header, query=query), action=action, stream=stream
-        )
+        key = find_key(self._file.rules, header=header, query=query)
+        return self.admit_key(key, action=action, stream=stream, size=size)
 
-    def admit_key(self, key: Key | None, *, action: str, stream: str | None) -> Key:
+    def admit_key(self, key: Key | None, *, action: str, stream: str | None, size: int = 0) -> Key:
         """Do what `admit` does for a key that was found elsewhere, as in a body."""
+        usage, limiter = self._here()
         try:
             key = check(key, action=action, stream=stream)
-            if action == WRITE:
-                usage, limiter = self._here()
-                usage.look()
-                limiter.begin(key)
+            usage.look()
+            limiter.begin(key, size)
         except Problem as problem:
             if key is not None:
                 self.count_refusal(key, problem.status)
             raise
-        if action == WRITE:
-            self.usage.shared.own.add(key.name, Use.REQUESTS)
+        usage.shared.own.add(key.name, Use.REQUESTS)
         return key
 
-    def charge(self, key: Key, size: int) -> None:
-        """Count the bytes of a body, as they were sent."""
+    def charge(self, key: Key, size: int, *, expected: int) -> None:
+        """Count the bytes of a body, as they were sent; the limits know of those `expected`."""
         usage, limiter = self._here()
         usage.shared.own.add(key.name, Use.BYTES, size)
-        limiter.charge(key, size)
+        if size != expected:
+            limiter.charge(key, size - expected)
 
     def count_refusal(self, key: Key, status: int) -> None:
         """Count a response by which a request of a key was refused."""

@@ -5,6 +5,8 @@ A process writes the file in its own spool directory, and maps those of the othe
 only rise, so a reader needs no lock. Knows no HTTP.
 """
 
+import errno
+import logging
 import mmap
 import os
 import threading
@@ -12,7 +14,10 @@ from collections.abc import Iterable
 from enum import IntEnum, auto
 from pathlib import Path
 
-KEYS, NAME_BYTES, CELLS = 256, 64, 16
+log = logging.getLogger(__name__)
+
+# More keys than an access file may have: a name keeps its row when the file changes.
+KEYS, NAME_BYTES, CELLS = 2048, 64, 16
 ROW_BYTES = NAME_BYTES + 8 * CELLS
 FILE_BYTES = KEYS * ROW_BYTES
 FILE_NAME = "keys"
@@ -42,6 +47,7 @@ class KeyUsage:
         self._cells = memoryview(memory).cast("q")
         self._lock = threading.Lock()
         self._rows: dict[str, int] = {}
+        self._full = False
 
     @classmethod
     def create(cls, path: Path) -> "KeyUsage":
@@ -53,7 +59,8 @@ class KeyUsage:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
-            os.pwrite(file, bytes(FILE_BYTES), 0)
+            if os.pwrite(file, bytes(FILE_BYTES), 0) < FILE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return cls(mmap.mmap(file, FILE_BYTES))
         finally:
             os.close(file)
@@ -91,10 +98,11 @@ class KeyUsage:
         """Look for rows that the file's owner has added."""
         for number in range(len(self._rows), KEYS):
             start = number * ROW_BYTES
-            name = bytes(self._memory[start : start + NAME_BYTES]).rstrip(b"\0").decode()
+            name = bytes(self._memory[start : start + NAME_BYTES]).rstrip(b"\0")
             if not name:
                 return
-            self._rows[name] = (start + NAME_BYTES) // 8
+            # A file that a power cut damaged may hold anything.
+            self._rows[name.decode(errors="replace")] = (start + NAME_BYTES) // 8
 
     def totals(self) -> dict[str, list[int]]:
         """Return every key's counters."""
@@ -112,6 +120,9 @@ class KeyUsage:
     def _allocate(self, name: str) -> int | None:
         number = len(self._rows)
         if number == KEYS:
+            if not self._full:
+                log.warning("too many names of keys to count", extra={"most": KEYS})
+            self._full = True
             return None
         start = number * ROW_BYTES
         self._memory[start : start + NAME_BYTES] = name.encode()[:NAME_BYTES].ljust(

@@ -15,6 +15,9 @@ from app.http.problems import Problem
 # is 10 % over ten seconds.
 BURST_SECONDS = 0.5
 MAX_BUCKETS = 4096
+# What other processes used is paid back for so long at most: where their files could not be read
+# for an hour, all of it comes at once.
+MAX_OTHERS_SECONDS = 60
 
 
 class Usage(Protocol):
@@ -52,8 +55,10 @@ class Limiter:
         self._lock = threading.Lock()
         self._buckets: dict[tuple[str, Use], _Bucket] = {}
 
-    def begin(self, key: Key) -> None:
-        """Count a request of a key against its limits, before its body is read.
+    def begin(self, key: Key, size: int = 0) -> None:
+        """Count a request of a key against its limits, before its body of `size` bytes is read.
+
+        Bodies on many connections at a time would all pass if they were counted once they are here.
 
         Raises:
             TooManyRequests: the key is at a limit; nothing is counted.
@@ -62,13 +67,15 @@ class Limiter:
             return
         with self._lock:
             if key.bytes_per_second is not None:
-                self._check(key, Use.BYTES, key.bytes_per_second, "bytes")
+                size_bucket = self._check(key, Use.BYTES, key.bytes_per_second, "bytes")
             if key.requests_per_second is not None:
                 bucket = self._check(key, Use.REQUESTS, key.requests_per_second, "requests")
                 bucket.tokens -= 1
+            if key.bytes_per_second is not None:
+                size_bucket.tokens -= size
 
     def charge(self, key: Key, size: int) -> None:
-        """Count the bytes of a request's body, once they are known."""
+        """Count bytes of a request's body beyond those that were expected, or give some back."""
         if key.bytes_per_second is not None:
             with self._lock:
                 self._bucket(key.name, Use.BYTES, key.bytes_per_second).tokens -= size
@@ -95,7 +102,7 @@ class Limiter:
             return bucket
         gained = rate * (now - bucket.filled_at)
         # Where a process has ended, its use is gone from the sum.
-        used = max(0, others - bucket.others)
+        used = min(max(0, others - bucket.others), rate * MAX_OTHERS_SECONDS)
         bucket.tokens = min(full, bucket.tokens + gained) - used
         bucket.filled_at, bucket.others = now, others
         return bucket

@@ -7,9 +7,11 @@
 Without a place on the disk a process counts in its own memory.
 """
 
+import contextlib
 import logging
 import mmap
 import shutil
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -35,25 +37,40 @@ class UsageFiles:
         self._name = uuid.uuid4().hex
         self._lock: DirectoryLock | None = None
         self._next_look = 0.0
+        self._looking = threading.Lock()
+        self._failed = False
         self.shared = SharedUsage(self._create())
 
     def look(self) -> None:
         """Map the files of new processes, and add up those of processes that are gone.
 
-        Returns at once where it was called within the last `LOOK_SECONDS`.
+        Returns at once where it was called within the last `LOOK_SECONDS`, or another thread looks.
         """
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_look or not self._looking.acquire(blocking=False):
             return
-        self._next_look = time.monotonic() + LOOK_SECONDS
         try:
+            self._next_look = time.monotonic() + LOOK_SECONDS
             self.shared.look(self._living())
-        except OSError:
-            log.exception("the use of keys by other processes cannot be read")
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                about = {"reason": str(error)}
+                log.warning("the use of keys by other processes cannot be read", extra=about)
+            self._failed = True
+        finally:
+            self._looking.release()
 
     def totals(self) -> Totals:
-        """Return every key's counters, of all processes since the spool was new."""
-        found = [self.shared.own.totals(), _read_total(self._root / TOTAL)]
-        for path in self._others():
+        """Return every key's counters, of all processes since the spool was new.
+
+        What the disk does not give is left out.
+        """
+        found = [self.shared.own.totals()]
+        others: list[Path] = []
+        with contextlib.suppress(OSError):
+            found.append(_read_total(self._root / TOTAL))
+            others = self._others()
+        for path in others:
             usage = KeyUsage.open(path / FILE)
             if usage is not None:
                 found.append(usage.totals())
@@ -61,15 +78,19 @@ class UsageFiles:
         return _sum(found)
 
     def _create(self) -> KeyUsage:
-        path = self._root / self._name
+        # It gets its name once it is locked: one that is not locked is taken for one that is left.
+        new = self._root / f".{self._name}"
         try:
-            make_directory(path)
-            self._lock = lock_directory(path)
-            return KeyUsage.create(path / FILE)
+            make_directory(new)
+            self._lock = lock_directory(new)
+            usage = KeyUsage.create(new / FILE)
+            new.rename(self._root / self._name)
         except OSError as error:
+            shutil.rmtree(new, ignore_errors=True)
             about = {"reason": str(error)}
             log.warning("the use of keys is counted in memory only", extra=about)
             return KeyUsage(mmap.mmap(-1, FILE_BYTES))
+        return usage
 
     def _others(self) -> list[Path]:
         try:

@@ -5,7 +5,7 @@ where the server ends its input by itself, as gunicorn does. Knows no Flask.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from werkzeug.sansio.utils import get_content_length
@@ -25,8 +25,16 @@ def content_length(environ: Mapping[str, Any]) -> int | None:
 
 
 @contextlib.contextmanager
-def reading_body(environ: Mapping[str, Any], *, limit: int, memory: BodyMemory) -> Iterator[bytes]:
+def reading_body(
+    environ: Mapping[str, Any],
+    *,
+    limit: int,
+    memory: BodyMemory,
+    arrived: Callable[[int], None] = lambda _: None,
+) -> Iterator[bytes]:
     """Read the whole body; blocks on the client. Its bytes count until the end of the context.
+
+    `arrived` is called once, with the number of bytes that were read, however it ends.
 
     Raises:
         TooLarge: it is larger than `limit` bytes.
@@ -35,24 +43,33 @@ def reading_body(environ: Mapping[str, Any], *, limit: int, memory: BodyMemory) 
         Problem: 408, it did not arrive whole.
     """
     length = content_length(environ)
-    if length is not None and length > limit:
-        if length <= limit * MAX_DISCARD_FACTOR and "HTTP_EXPECT" not in environ:
-            for _ in _parts(environ, length):
-                pass
-        raise too_large(limit)
     buffer = Buffer(memory)
+    received = 0
     try:
-        if length is not None or environ.get("wsgi.input_terminated"):
-            for part in _parts(environ, limit + 1 if length is None else length):
-                buffer.append(part)
+        try:
+            for part in _wanted_parts(environ, length, limit):
+                received += len(part)
+                if length is None or length <= limit:
+                    buffer.append(part)
+        finally:
+            arrived(received)
         whole = buffer.whole()
-        if len(whole) > limit:
+        if max(received, length or 0) > limit:
             raise too_large(limit)
-        if length is not None and len(whole) < length:
+        if length is not None and received < length:
             raise incomplete()
         yield whole
     finally:
         buffer.release()
+
+
+def _wanted_parts(environ: Mapping[str, Any], length: int | None, limit: int) -> Iterator[bytes]:
+    """Yield as much of a body as is worth reading: of one that is too large all, or nothing."""
+    if length is None:
+        return _parts(environ, limit + 1 if environ.get("wsgi.input_terminated") else 0)
+    if length > limit and (length > limit * MAX_DISCARD_FACTOR or "HTTP_EXPECT" in environ):
+        return iter(())
+    return _parts(environ, length)
 
 
 def _parts(environ: Mapping[str, Any], wanted: int) -> Iterator[bytes]:

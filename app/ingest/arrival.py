@@ -9,7 +9,7 @@ from hmac import compare_digest
 
 from app.access import cors
 from app.access.cors import Headers
-from app.access.credentials import Forbidden, Unauthorized, digest
+from app.access.credentials import Forbidden, Unauthorized, digest, names_key
 from app.access.gate import Gate
 from app.access.rules import WRITE, Key, Rules
 from app.http.problems import Problem
@@ -19,6 +19,11 @@ from app.ingest.ways import RequestHead, Way, way_of
 
 # A key that is in the body is looked for only in a body of this size, and without an encoding.
 MAX_KEYED_BODY = 256 << 10
+# A response with one of these statuses has no body (RFC 9110 sections 15.3.5 and 15.3.6): what
+# followed would be read as the next response.
+NO_CONTENT = (204, 205)
+# What a chunked body is taken for by a limit until it is here.
+CHUNKED_BYTES = 1 << 16
 # Where the envelope of /payloads has its key.
 ENVELOPE_KEY = "/token"
 # https://fetch.spec.whatwg.org/#cors-safelisted-request-header: a page may send these without a
@@ -33,7 +38,8 @@ NO_KEY = "A key is needed: in the Authorization header, in X-API-Key, or where t
 class Arrival:
     """One POST of payloads. `problem` is the response instead, known before the body is read.
 
-    `key_in_body`: the key, if there is one, is in the body.
+    `key_in_body`: the key, if there is one, is in the body. `expected`: how many bytes of the body
+    the key's limits know of.
     """
 
     way: Way
@@ -41,6 +47,8 @@ class Arrival:
     gate: Gate | None = None
     key: Key | None = None
     key_in_body: bool = False
+    expected: int = 0
+    is_charged: bool = False
     problem: Problem | None = None
     cors: Headers = field(default_factory=list)
 
@@ -75,9 +83,10 @@ class Arrival:
             raise Forbidden("Pages of this origin may not post here.")
 
     def body_arrived(self, size: int) -> None:
-        """Count the bytes of the body, as they were sent."""
-        if self.key is not None and self.gate is not None:
-            self.gate.charge(self.key, size)
+        """Count the bytes of the body, as they were sent, once; those of a refused one too."""
+        if self.key is not None and self.gate is not None and not self.is_charged:
+            self.is_charged = True
+            self.gate.charge(self.key, size, expected=self.expected)
 
     def check_body_key(self, body: bytes) -> None:
         """Admit the request by the key in its body, if that is where it is.
@@ -95,17 +104,24 @@ class Arrival:
         found = self.gate.rules.keys.get(digest(key))
         if found is None:
             raise Unauthorized("The key is not known.")
-        self.key = self.gate.admit_key(found, action=WRITE, stream=self.way.stream)
-        self.gate.charge(self.key, len(body))
+        self.expected = len(body)
+        self.key = self.gate.admit_key(
+            found, action=WRITE, stream=self.way.stream, size=self.expected
+        )
+        self.body_arrived(len(body))
 
     def accepted(self, answer: Answer) -> Answer:
         """Return the response to payloads that are durable, as this way's clients expect it."""
         rule = self.way.webhook or self.way.endpoint
         if rule is None or (rule.status == answer.status and rule.body is None):
             return answer
+        if rule.status in NO_CONTENT:
+            headers = [item for item in answer.headers if item[0] != "Content-Type"]
+            return Answer(rule.status, headers, b"")
         if rule.body is None:
             return answer._replace(status=rule.status)
-        kind = "application/json" if rule.body[:1] in "{[" else "text/plain; charset=utf-8"
+        is_json = rule.body.startswith(("{", "["))
+        kind = "application/json" if is_json else "text/plain; charset=utf-8"
         headers = [item for item in answer.headers if item[0] != "Content-Type"]
         return Answer(rule.status, [("Content-Type", kind), *headers], rule.body.encode())
 
@@ -140,6 +156,7 @@ class Entrance:
         if way.has_cors and rules.cors is not None:
             origin = head.header("origin")
             arrival.cors = cors.headers(rules.cors, origin=origin, stream=way.stream)
+        arrival.expected = CHUNKED_BYTES if length is None else length
         plain = length is not None and length <= MAX_KEYED_BODY and not encoded
         try:
             self._admit(arrival, self.gate, rules, may_be_in_body=plain)
@@ -166,11 +183,15 @@ class Entrance:
         if way.webhook is not None and way.webhook.scheme != "none":
             # Its signature is the key.
             return
-        if may_be_in_body and _has_body_key(way, rules) and not _has_key(head):
+        if may_be_in_body and _has_body_key(way, rules) and not names_key(head.header, head.query):
             arrival.key_in_body = True
             return
         arrival.key = gate.admit(
-            action=WRITE, stream=way.stream, header=head.header, query=head.query
+            action=WRITE,
+            stream=way.stream,
+            header=head.header,
+            query=head.query,
+            size=arrival.expected,
         )
 
 
@@ -199,11 +220,3 @@ def _has_body_key(way: Way, rules: Rules) -> bool:
     if way.endpoint is not None:
         return way.endpoint.key is not None
     return rules.envelope_token and not way.is_events and way.webhook is None
-
-
-def _has_key(head: RequestHead) -> bool:
-    return (
-        head.header("authorization") is not None
-        or head.header("x-api-key") is not None
-        or "key=" in head.query
-    )

@@ -39,8 +39,9 @@ def accept(**_: str) -> Response:
     if arrival.problem is not None:
         raise arrival.problem
     limit = here.settings.max_body_bytes
-    with reading_body(request.environ, limit=limit, memory=here.body_memory) as body:
-        arrival.body_arrived(len(body))
+    with reading_body(
+        request.environ, limit=limit, memory=here.body_memory, arrived=arrival.body_arrived
+    ) as body:
         return as_flask(here.handler.accept(arrival, body, content_encoding=encoding))
 
 
@@ -49,4 +50,9 @@ def verify(source: str) -> Response:
     """Answer a sender that asks whether this endpoint is ours."""
     gate = state().entrance.gate
     rules = gate.rules if gate else None
+    webhook = rules.webhooks.get(source) if rules else None
+    if gate is not None and (webhook is None or webhook.verify_token is None):
+        # Which sources there are is for those with a key.
+        head = FlaskHead(request)
+        gate.admit(action=WRITE, stream=None, header=head.header, query=head.query)
     return as_flask(verify_challenge(rules, source=source, get=request.args.get))

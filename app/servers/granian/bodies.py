@@ -50,13 +50,13 @@ class Body:
 
     __slots__ = (
         "_coming",
-        "_received",
         "_receiver",
         "_takes_end",
         "deadline",
         "length",
         "problem",
         "proto",
+        "received",
         "scope",
     )
 
@@ -69,7 +69,8 @@ class Body:
         # The response instead, once the rest is read.
         self.problem: Problem | None = None
         self._receiver = receiver
-        self._received = 0
+        # Bytes, those that were thrown away too.
+        self.received = 0
         # The engine's future of the next part.
         self._coming: Any = None
         self._takes_end = False
@@ -122,11 +123,11 @@ class Body:
         coming.add_done_callback(self)
 
     def _take(self, part: bytes) -> None:
-        self._received += len(part)
+        self.received += len(part)
         self._keep(part)
-        if self._received == self.length:
+        if self.received == self.length:
             self._end(None)
-        elif self._received > self._receiver.limit * MAX_DISCARD_FACTOR:
+        elif self.received > self._receiver.limit * MAX_DISCARD_FACTOR:
             self._end(too_large(self._receiver.limit))
         else:
             self._ask()
@@ -190,7 +191,7 @@ class KeptBody(Body):
     def _keep(self, part: bytes) -> None:
         if self.problem is not None:
             return
-        if self._received > self._receiver.limit:
+        if self.received > self._receiver.limit:
             self.problem = too_large(self._receiver.limit)
             self.release()
             return

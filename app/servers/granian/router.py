@@ -105,6 +105,8 @@ class RequestRouter:
         problem = body.problem
         if isinstance(body, KeptBody):
             assert problem is not None
+            if body.arrival is not None:
+                body.arrival.body_arrived(body.received)
             self._fast_path.refuse(body, problem)
         # How large a body without use is does not matter.
         elif problem is None or isinstance(problem, TooLarge):
@@ -117,6 +119,8 @@ class RequestRouter:
         with self._lock:
             self._arriving.pop(body, None)
         body.release()
+        if isinstance(body, KeptBody) and body.arrival is not None:
+            body.arrival.body_arrived(body.received)
         self._fail(body.proto, error, sent_id=body.sent_id)
 
     def _arrive(self, scope: Any, proto: Any, length: int | None) -> bool:

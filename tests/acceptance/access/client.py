@@ -13,7 +13,7 @@ from tests.support.s3 import LOOPBACK, FakeS3
 from tests.support.service import Answer, Service
 
 WRITER, PAGE, READER = "writer-key", "page-key", "reader-key"
-ADMIN, LIMITED = "admin-key", "limited-key"
+ADMIN, LIMITED, METERED = "admin-key", "limited-key", "metered-key"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -47,6 +47,10 @@ scope = "admin"
 sha256 = ["{sha256(LIMITED)}"]
 requests_per_second = 2
 
+[keys.metered]
+sha256 = ["{sha256(METERED)}"]
+bytes_per_second = 1000000
+
 [cors]
 origins = ["https://shop.example"]
 streams = ["web-*"]
@@ -65,6 +69,10 @@ stream = "web-plain"
 status = 200
 body = '{{"ok":true}}'
 verify_token = "meta-token"
+
+[endpoints."/quiet"]
+stream = "quiet"
+status = 204
 
 [endpoints."/v1/batch"]
 stream = "segment"
