@@ -15,7 +15,7 @@ from app.ingest.handler import IngestHandler
 from app.probes import Probes
 from app.routes import metrics, payloads, receipts, status
 from app.routes.access import register_access
-from app.routes.hooks import register_errors, register_request_ids
+from app.routes.every_request import register_errors, register_request_ids
 from app.state import KEY, State
 from workers.pipeline import Pipeline
 from workers.settings import Settings, read_secret

@@ -4,7 +4,7 @@ from flask import Flask, Response, request
 
 from app.access.rules import ADMIN, READ, WRITE
 from app.probes import HEALTH, READINESS
-from app.routes.hooks import FlaskHead, as_flask
+from app.routes.every_request import FlaskHead, as_flask
 from app.routes.payloads import accept
 from app.state import state
 

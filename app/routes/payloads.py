@@ -6,7 +6,7 @@ from app.access.rules import WRITE
 from app.http.problems import Problem
 from app.http.wsgi_body import content_length, reading_body
 from app.ingest.arrival import verify_challenge
-from app.routes.hooks import FlaskHead, as_flask
+from app.routes.every_request import FlaskHead, as_flask
 from app.state import state
 
 blueprint = Blueprint("payloads", __name__)

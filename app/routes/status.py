@@ -5,7 +5,7 @@ import time
 from flask import Blueprint, Response, jsonify
 
 from app.probes import HEALTH, READINESS
-from app.routes.hooks import as_flask
+from app.routes.every_request import as_flask
 from app.state import state
 from workers.spool.counters import Field
 
