@@ -33,6 +33,11 @@ NO_PREFLIGHT = frozenset({
 })  # fmt: skip
 NO_KEY = "A key is needed: in the Authorization header, in X-API-Key, or where the body has one."
 
+KEY_OUT_OF_SIGHT = (
+    "A key is needed in a header: in a body it is looked for only without Content-Encoding, "
+    "and with a Content-Length of at most 256 KiB."
+)
+
 
 @dataclass(slots=True, kw_only=True)
 class Arrival:
@@ -183,7 +188,9 @@ class Entrance:
         if way.webhook is not None and way.webhook.scheme != "none":
             # Its signature is the key.
             return
-        if may_be_in_body and _has_body_key(way, rules) and not names_key(head.header, head.query):
+        if _has_body_key(way, rules) and not names_key(head.header, head.query):
+            if not may_be_in_body:
+                raise Unauthorized(KEY_OUT_OF_SIGHT)
             arrival.key_in_body = True
             return
         arrival.key = gate.admit(

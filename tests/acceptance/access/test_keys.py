@@ -82,7 +82,9 @@ def test_the_envelope_s_token_is_a_key(client: Client) -> None:
     assert client.post("/payloads", {"payloads": [{}]}).status == 401
     assert client.post("/payloads", {**body, "pad": 1}).status == 422
     compressed = gzip.compress(json.dumps(body).encode())
-    assert client.post("/payloads", compressed, Content_Encoding="gzip").status == 401
+    refused = client.post("/payloads", compressed, Content_Encoding="gzip")
+    assert refused.status == 401
+    assert "without Content-Encoding" in refused.json()["detail"]
     large = {"token": WRITER, "payloads": [{"pad": "x" * 300_000}]}
     assert client.post("/payloads", large).status == 401
 
@@ -101,6 +103,7 @@ def test_metrics_by_key(client: Client) -> None:
     """An operator sees who sends how much, and what was refused, by the key's name."""
     client.post("/payloads", EVENT, WRITER)
     client.post("/payloads/other", EVENT, WRITER)
+    client.post("/payloads", EVENT)
     figures = client.request("GET", "/metrics", Authorization=f"Bearer {ADMIN}").body.decode()
     lines = dict(line.rsplit(" ", 1) for line in figures.splitlines() if line[:1] != "#")
     assert float(lines['bucket_brigade_key_requests_total{key="writer"}']) > 0
