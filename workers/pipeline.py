@@ -19,7 +19,7 @@ from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.operate.causes import PublishedCauses
 from workers.operate.receipts import Receipts
-from workers.segments.future import DurabilityFuture
+from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Segment
 from workers.settings import Settings
@@ -96,13 +96,17 @@ class Pipeline:
             bodies["committer"] = self._committer.run
         self._threads.start(bodies)
 
-    def take(self, stream: str, lines: bytes, *, count: int) -> DurabilityFuture:
+    def take(
+        self, stream: str, lines: bytes, *, count: int, callback: Callback | None = None
+    ) -> DurabilityFuture:
         """Take one collection of `count` lines; its future is done once it is safe. No blocking.
+
+        `callback` is called then, now or in the committer's thread: it must be quick.
 
         Raises:
             Refusal: one of its kinds; nothing of the collection was kept.
         """
-        return self._intake.take(stream, lines, count=count)
+        return self._intake.take(stream, lines, count=count, callback=callback)
 
     @property
     def process_spool(self) -> ProcessSpool:

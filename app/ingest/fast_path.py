@@ -11,10 +11,9 @@ from app.http.content_encoding import inflate
 from app.http.problems import Problem, TooLarge
 from app.http.responses import Answer, Finisher, failure, refusal
 from app.ingest.arrival import Arrival
-from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler, Taken
+from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
 from app.logs import request_id, take_request_id
-from workers.errors import Refusal
-from workers.segments.future import DurabilityFuture
+from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.naming import STREAM
 
 PATH = "/payloads"
@@ -128,43 +127,49 @@ class FastPath:
 
     def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
         chosen = take_request_id(post.sent_id)
+
+        def settled(future: DurabilityFuture) -> None:
+            self._finish(self._answer(post, future, chosen), chosen, post)
+
         try:
-            taken = self._take(post, body, content_encoding)
+            answer = self._take(post, body, content_encoding, settled)
         except Problem as problem:
-            self._finish(refusal(problem), chosen, post)
+            answer = refusal(problem)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
-            self._finish(failure(error), chosen, post)
-        else:
-            if isinstance(taken, Answer):
-                self._finish(taken, chosen, post)
-            else:
-                self._answer_later(post, taken, chosen)
+            answer = failure(error)
+        if answer is not None:
+            self._finish(answer, chosen, post)
         post.release()
         request_id.set(None)
 
-    def _take(self, post: Post, body: bytes, content_encoding: str) -> Taken | Answer:
-        if post.arrival is not None:
-            return self._handler.take_arrival(post.arrival, body, content_encoding=content_encoding)
-        return self._handler.take(
-            post.stream, body, content_type=post.content_type, content_encoding=content_encoding
+    def _take(
+        self, post: Post, body: bytes, content_encoding: str, callback: Callback
+    ) -> Answer | None:
+        """Take a body; return its response if that is not a matter of durability."""
+        if post.arrival is None:
+            self._handler.take(
+                post.stream,
+                body,
+                content_type=post.content_type,
+                content_encoding=content_encoding,
+                callback=callback,
+            )
+            return None
+        taken = self._handler.take_arrival(
+            post.arrival, body, content_encoding=content_encoding, callback=callback
         )
+        return taken if isinstance(taken, Answer) else None
 
-    def _answer_later(self, post: Post, taken: Taken, chosen: str) -> None:
-        answer = taken.answer
-
-        def settled(future: DurabilityFuture) -> None:
-            error = future.exception
-            said = answer if error is None else self._late(error, chosen)
-            self._finish(said, chosen, post)
-
-        taken.future.add_done_callback(settled)
-
-    def _late(self, error: Refusal, chosen: str) -> Answer:
-        """Return the response to a collection that turned out not to be durable."""
-        request_id.set(chosen)
-        answer = refusal(self._handler.problem(error))
-        request_id.set(None)
-        return answer
+    def _answer(self, post: Post, future: DurabilityFuture, chosen: str) -> Answer:
+        """Return the response to a collection that is durable, or turned out not to be."""
+        try:
+            answer = self._handler.answer(future)
+            return answer if post.arrival is None else post.arrival.accepted(answer)
+        except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
+            request_id.set(chosen)
+            answer = refusal(error) if isinstance(error, Problem) else failure(error)
+            request_id.set(None)
+            return answer
 
     def _finish(self, answer: Answer, chosen: str, post: Post) -> None:
         answer = _finished(post, answer)

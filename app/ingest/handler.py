@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import msgspec
 
@@ -26,7 +25,7 @@ from app.logs import request_id
 from workers import errors
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
-from workers.segments.future import DurabilityFuture
+from workers.segments.future import Callback, DurabilityFuture
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,13 +38,6 @@ MAX_ENVELOPE_GROWTH = 2
 # Those of webhooks and endpoints may always make as much of a body.
 MIN_ENVELOPED_BYTES = 1 << 20
 _encode = msgspec.json.Encoder().encode
-
-
-class Taken(NamedTuple):
-    """A collection that the pipeline has, and the 202 that may leave once it is safe."""
-
-    future: DurabilityFuture
-    answer: Answer
 
 
 class IngestHandler:
@@ -81,16 +73,21 @@ class IngestHandler:
         taken = self.take_arrival(arrival, body, content_encoding=content_encoding)
         if isinstance(taken, Answer):
             return taken
-        try:
-            taken.future.result()
-        except Refusal as refusal:
-            raise self.problem(refusal) from refusal
-        return taken.answer
+        # Its exception is in the answer.
+        with contextlib.suppress(Refusal):
+            taken.result()
+        return arrival.accepted(self.answer(taken))
 
     def take(
-        self, stream: str, body: bytes, *, content_type: str, content_encoding: str = ""
-    ) -> Taken:
-        """Take one body for a stream of a valid name; its answer may leave once its future is done.
+        self,
+        stream: str,
+        body: bytes,
+        *,
+        content_type: str,
+        content_encoding: str = "",
+        callback: Callback | None = None,
+    ) -> DurabilityFuture:
+        """Take one body for a stream of a valid name; it has its `answer` once its future is done.
 
         Blocks only while another large body is decoded.
 
@@ -102,11 +99,16 @@ class IngestHandler:
                 collection = self._decode(stream, body, content_type, content_encoding)
         else:
             collection = self._decode(stream, body, content_type)
-        return self._hand_over(stream, collection)
+        return self._hand_over(stream, collection, callback)
 
     def take_arrival(
-        self, arrival: Arrival, body: bytes, *, content_encoding: str = ""
-    ) -> Taken | Answer:
+        self,
+        arrival: Arrival,
+        body: bytes,
+        *,
+        content_encoding: str = "",
+        callback: Callback | None = None,
+    ) -> DurabilityFuture | Answer:
         """Take one body that arrived in any of the ways; an `Answer` instead is no acceptance.
 
         Blocks only while another large body is decoded.
@@ -119,17 +121,30 @@ class IngestHandler:
             collection = self._read(arrival, body, content_encoding)
         if isinstance(collection, Answer):
             return collection
-        taken = self._hand_over(arrival.way.stream, collection)
-        return taken._replace(answer=arrival.accepted(taken.answer))
+        return self._hand_over(arrival.way.stream, collection, callback)
 
-    def _hand_over(self, stream: str, collection: Collection) -> Taken:
+    def answer(self, future: DurabilityFuture) -> Answer:
+        """Return the response to a collection whose future is done.
+
+        Raises:
+            Problem: the response instead. Nothing was kept.
+        """
+        if future.exception is not None:
+            raise self.problem(future.exception) from future.exception
+        return self._accepted.answer(future.runs)
+
+    def _hand_over(
+        self, stream: str, collection: Collection, callback: Callback | None
+    ) -> DurabilityFuture:
         try:
-            future = self._pipeline().take(stream, collection.lines, count=collection.count)
+            future = self._pipeline().take(
+                stream, collection.lines, count=collection.count, callback=callback
+            )
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
             log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
-        return Taken(future, self._accepted.answer(future.runs))
+        return future
 
     def problem(self, refusal: Refusal) -> Problem:
         """Return the response to a collection that the pipeline refused."""

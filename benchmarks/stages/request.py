@@ -30,9 +30,7 @@ def settle(lab: Lab, size: int) -> Call:
     runs = pipeline.take("s", lines(size), count=size).runs
 
     def call() -> None:
-        future = DurabilityFuture(runs)
-        future.add_done_callback(lambda _: None)
-        future.set_result()
+        DurabilityFuture(runs, lambda _: None).set_result()
 
     return call, 1000
 

@@ -14,7 +14,7 @@ from workers.errors import Abandoned, StoreUnavailable
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
-from workers.segments.future import DurabilityFuture, Run
+from workers.segments.future import Callback, DurabilityFuture, Run
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
@@ -32,8 +32,8 @@ from workers.upload.uploader import Uploader
 class ImmediateCommitter(Committer):
     """The real committer, run to the end of its inbox as soon as anything is in there."""
 
-    def append(self, runs: list[Run]) -> DurabilityFuture:
-        future = super().append(runs)
+    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
+        future = super().append(runs, callback)
         self.step()
         return future
 

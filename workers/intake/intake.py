@@ -14,7 +14,7 @@ from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads, UnknownStream
 from workers.intake.placement import Piece, cut, fits, is_void
 from workers.intake.sealing import Sealing
-from workers.segments.future import DurabilityFuture, Run
+from workers.segments.future import Callback, DurabilityFuture, Run
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.segments.ratios import Estimator, Profile, Sizes
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
@@ -70,10 +70,13 @@ class Intake:
         )
         self._open = self._sealing.open
 
-    def take(self, stream: str, lines: bytes, *, count: int) -> DurabilityFuture:
+    def take(
+        self, stream: str, lines: bytes, *, count: int, callback: Callback | None = None
+    ) -> DurabilityFuture:
         """Take one collection, all or nothing. Its future is done once it is safe.
 
-        `lines` are `count` payloads, each ended by a newline. Does not block.
+        `lines` are `count` payloads, each ended by a newline. Does not block. `callback` is called
+        then, now or in the committer's thread; no lock is held.
 
         Raises:
             TooManyPayloads, UnknownStream, Full, Draining, NotDurable: nothing of it was kept.
@@ -84,11 +87,13 @@ class Intake:
             if refusal is not None:
                 raise refusal
             runs, replaced = self._place(stream, lines, count, profile)
-            future = self._committer.append(runs)
+            future = self._committer.append(runs, callback)
             # Sealed only now: a segment's seal must not overtake its lines.
             for segment in replaced:
                 self._sealing.seal(segment)
             self._sealing.seal_full(runs[-1].segment)
+        if self._committer.is_inline:
+            future.set_result()
         return future
 
     def refusal(self) -> str | None:

@@ -27,18 +27,32 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+# What is called with a future that is done.
+Callback = Callable[["DurabilityFuture"], None]
+
+
 class DurabilityFuture:
-    """One collection on its way to durability; `runs` say where its `size` bytes go."""
+    """One collection on its way to durability; `runs` say where its `size` bytes go.
 
-    __slots__ = ("_callback", "_lock", "done", "exception", "runs", "size")
+    `callback` is called once, when this is done, in the thread that completes it; it must be quick.
+    Without one a thread may wait for the `result`. That is settled here and never changes, so one
+    thread alone, which completes this, writes to it: no lock is needed, with or without a GIL.
+    """
 
-    def __init__(self, runs: list[Run], *, done: bool = False) -> None:
+    __slots__ = ("_callback", "_waiting", "done", "exception", "runs", "size")
+
+    def __init__(self, runs: list[Run], callback: Callback | None = None) -> None:
         self.runs = runs
-        self.size = sum([len(run.lines) for run in runs])
-        self.done = done
+        self.size = len(runs[0].lines)
+        if len(runs) > 1:
+            self.size = sum(len(run.lines) for run in runs)
+        self.done = False
         self.exception: Refusal | None = None
-        self._callback: Callable[[DurabilityFuture], None] | None = None
-        self._lock = threading.Lock()
+        self._callback = callback
+        if callback is None:
+            # A bare lock is the cheapest thing for a thread to block on.
+            self._waiting = threading.Lock()
+            self._waiting.acquire()
 
     def receipts(self) -> list[Receipt]:
         """Return where the lines will be stored; only valid for a client once they are durable."""
@@ -46,52 +60,35 @@ class DurabilityFuture:
 
     def set_result(self) -> None:
         """Mark the lines durable. Later calls are ignored."""
-        self._finish(None)
+        if not self.done:
+            self._finish()
 
     def set_exception(self, exception: Refusal) -> None:
         """Mark the collection refused: none of its lines is kept. Later calls are ignored."""
-        self._finish(exception)
-
-    def add_done_callback(self, callback: Callable[["DurabilityFuture"], None]) -> None:
-        """Call `callback` once, when this is done: now, or later in the committer's thread.
-
-        It must be quick. Only one callback is supported.
-        """
-        with self._lock:
-            if not self.done:
-                self._callback = callback
-                return
-        self._call(callback)
+        if not self.done:
+            self.exception = exception
+            self._finish()
 
     def result(self) -> list[Receipt]:
         """Block until the lines are durable, and return their receipts.
 
+        Only for a future without a callback.
+
         Raises:
             NotDurable: they are not, and none of them is kept.
         """
-        if not self.done:
-            # A bare lock is the cheapest thing for a thread to block on.
-            finished = threading.Lock()
-            finished.acquire()
-            self.add_done_callback(lambda _: finished.release())
-            finished.acquire()
-        if self.exception is not None:
-            raise self.exception
+        with self._waiting:
+            if self.exception is not None:
+                raise self.exception
         return self.receipts()
 
-    def _finish(self, exception: Refusal | None) -> None:
-        with self._lock:
-            if self.done:
-                return
-            self.exception = exception
-            self.done = True
-            callback = self._callback
-        if callback is not None:
-            self._call(callback)
-
-    def _call(self, callback: Callable[["DurabilityFuture"], None]) -> None:
+    def _finish(self) -> None:
+        self.done = True
+        if self._callback is None:
+            self._waiting.release()
+            return
         # An error in one response must not end the committer.
         try:
-            callback(self)
+            self._callback(self)
         except Exception:
             log.exception("a response failed")

@@ -8,7 +8,7 @@ import queue
 from typing import NamedTuple, Protocol
 
 from workers.errors import NotConfirmed, NotDurable, Refusal
-from workers.segments.future import DurabilityFuture, Run
+from workers.segments.future import Callback, DurabilityFuture, Run
 from workers.segments.segment import Segment
 from workers.stores.store import Store
 
@@ -19,14 +19,20 @@ MAX_GROUP = 512
 
 
 class Journal(Protocol):
-    """What the intake needs of a committer. Calls come under the intake's lock; none blocks."""
+    """What the intake needs of a committer. Calls come under the intake's lock; none blocks.
+
+    `is_inline`: what is appended is as safe as it will be when `append` returns, and its future is
+    completed by the intake.
+    """
+
+    is_inline: bool
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of lines that are in memory until they are safe elsewhere."""
         ...
 
-    def append(self, runs: list[Run]) -> DurabilityFuture:
+    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
         """Take one collection; its future is done once it is as safe as it will be."""
         ...
 
@@ -48,15 +54,16 @@ class InlineCommitter:
     For a store that does not block: handing over to a thread would cost more than the append.
     """
 
-    # What a store like that has is as safe as it will be; the byte budget bounds it.
+    is_inline = True
+    # The byte budget bounds what is in memory.
     waiting_bytes = 0
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def append(self, runs: list[Run]) -> DurabilityFuture:
+    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
         """Append one collection."""
-        future = DurabilityFuture(runs, done=True)
+        future = DurabilityFuture(runs, callback)
         self._store.append((future,))
         return future
 
@@ -81,6 +88,8 @@ class Committer:
     `run` is the body of the thread `committer`.
     """
 
+    is_inline = False
+
     def __init__(self, store: Store) -> None:
         self._store = store
         # Each has one writer: the holder of the intake's lock, and the committer.
@@ -93,9 +102,9 @@ class Committer:
         """Bytes of lines that wait for the store."""
         return self._appended_bytes - self._settled_bytes
 
-    def append(self, runs: list[Run]) -> DurabilityFuture:
+    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
         """Queue one collection for the next group."""
-        future = DurabilityFuture(runs)
+        future = DurabilityFuture(runs, callback)
         self._appended_bytes += future.size
         self._inbox.put(future)
         return future

@@ -84,7 +84,7 @@ def load(pipeline: Pipeline) -> None:
     def send() -> None:
         for number in range(COLLECTIONS):
             try:
-                pipeline.take(f"s{number % 5}", b"{}\n", count=1).add_done_callback(lambda _: None)
+                pipeline.take(f"s{number % 5}", b"{}\n", count=1, callback=lambda _: None)
             except Refusal:
                 pipeline.totals()
 

@@ -126,12 +126,13 @@ def test_stop_is_behind_everything(committer: Committer, segments: Segments) -> 
 
 
 def test_memory_keeps_at_once(tmp_path: Path) -> None:
-    """In memory mode there is nothing to wait for."""
+    """In memory mode a collection is kept, and counted, when `append` returns."""
     store = MemoryStore(Spool(tmp_path / "spool"), max_bytes=1 << 20)
     header = Header(name=segment_name(1), stream="s", bucket="b", key="k", compression="none")
     segment = store.create(header)
     committer = InlineCommitter(store)
-    assert committer.append([Run(segment, 1, b"1\n2\n", 2), Run(segment, 3, b"3\n", 1)]).done
+    assert committer.is_inline
+    committer.append([Run(segment, 1, b"1\n2\n", 2), Run(segment, 3, b"3\n", 1)])
     assert list(segment.body.read()) == [b"1\n2\n", b"3\n"]
     assert (segment.lines, segment.size, store.counters[Field.ACCEPTED]) == (3, 6, 3)
     committer.seal(segment)
