@@ -172,6 +172,7 @@ class Pipeline:
     def _make_workers(self, estimator: Estimator) -> list[Worker]:
         uploader = Uploader(
             self.bucket,
+            store=self._store,
             spool=self.spool,
             estimator=estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,

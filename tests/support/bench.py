@@ -122,6 +122,7 @@ class Bench:
         )
         self.uploader = Uploader(
             self.bucket,
+            store=self.store,
             spool=self.spool,
             estimator=self.estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,

@@ -21,7 +21,6 @@ from workers.dispatch import backoff
 from workers.dispatch.causes import cause_of, keys_of
 from workers.dispatch.jobs import Job, Key, Parked
 from workers.errors import StoreUnavailable
-from workers.spool.process_spool import ProcessSpool
 
 log = logging.getLogger(__name__)
 
@@ -195,14 +194,14 @@ class Backlog:
 
     # The stop
 
-    def keep_only(self, process_spool: ProcessSpool | None) -> None:
-        """Drop what is parked of other directories: their files stay for another process."""
+    def keep_only(self, place: object) -> None:
+        """Drop what is parked of other places: it stays there for another process."""
         with self._lock:
-            self._due = [each for each in self._due if each[-1].process_spool is process_spool]
+            self._due = [each for each in self._due if each[-1].place is place]
             heapq.heapify(self._due)
             self._due_counts = Counter(each[-1].reason for each in self._due)
             for cause in self._causes.values():
-                kept = [one for one in cause.waiting if one.process_spool is process_spool]
+                kept = [one for one in cause.waiting if one.place is place]
                 cause.waiting = deque(kept)
 
     def give_up(self) -> None:

@@ -2,9 +2,9 @@
 
 import queue
 from dataclasses import dataclass
+from typing import Any
 
 from workers.segments.segment import Segment
-from workers.spool.process_spool import ProcessSpool
 
 # A cause that several jobs can fail for: ("s3", bucket), ("denied", bucket, stream), ("disk",).
 Key = tuple[str, ...]
@@ -20,14 +20,14 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A sealed segment on its way to S3, and the directory that its lines are in.
+    """A sealed segment on its way to S3. `place` is the store's own handle.
 
     One thread at a time has it. `outcome` is set once its object is verified. `failures` counts its
     own failed attempts, `probes` are the failing causes that its next attempt tries.
     """
 
     segment: Segment
-    process_spool: ProcessSpool
+    place: Any
     outcome: Outcome | None = None
     failures: int = 0
     probes: tuple[Key, ...] = ()
@@ -40,7 +40,7 @@ class Parked:
     name: str
     bucket: str
     stream: str
-    process_spool: ProcessSpool
+    place: Any
     held_bytes: int
     segment: Segment | None
     outcome: Outcome | None

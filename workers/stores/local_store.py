@@ -105,17 +105,17 @@ class LocalStore(ABC):
         Raises:
             OSError: they cannot be removed; nothing is counted.
         """
-        job.process_spool.finish(job.segment, stored=stored, dead=dead)
+        _directory_of(job).finish(job.segment, stored=stored, dead=dead)
 
     def park(self, job: Job, reason: str) -> Parked:
         """Return what is kept of a job that cannot go now: of one on the disk only its name."""
         segment, header = job.segment, job.segment.header
-        on_disk = job.process_spool.park(segment)
+        on_disk = _directory_of(job).park(segment)
         return Parked(
             name=header.name,
             bucket=sys.intern(header.bucket),
             stream=sys.intern(header.stream),
-            process_spool=job.process_spool,
+            place=job.place,
             held_bytes=segment.held_bytes,
             segment=None if on_disk else segment,
             outcome=job.outcome,
@@ -125,11 +125,11 @@ class LocalStore(ABC):
 
     def load(self, parked: Parked) -> Job:
         """Make a parked job whole again. Blocks on the disk and may raise `OSError`."""
-        segment = parked.segment or parked.process_spool.load(parked.name)
+        segment = parked.segment or _directory_of(parked).load(parked.name)
         segment.held_bytes = parked.held_bytes
         return Job(
             segment,
-            parked.process_spool,
+            parked.place,
             outcome=parked.outcome,
             failures=parked.failures,
             probes=parked.probes,
@@ -175,3 +175,8 @@ def count(group: Sequence[DurabilityFuture], counters: Counters) -> None:
             run.segment.lines += run.count
             run.segment.size += len(run.lines)
     counters.accept(payloads=payloads, size=size)
+
+
+def _directory_of(job: Job | Parked) -> ProcessSpool:
+    assert isinstance(job.place, ProcessSpool)
+    return job.place

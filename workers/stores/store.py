@@ -12,8 +12,8 @@ from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
 
 if TYPE_CHECKING:
-    from workers.dispatch.jobs import Job
-    from workers.spool.counters import Totals
+    from workers.dispatch.jobs import Job, Parked
+    from workers.spool.counters import Counters, Totals
 
 
 class Store(Protocol):
@@ -23,6 +23,8 @@ class Store(Protocol):
     refusal: str | None
     # The byte budget: what all segments may hold together.
     max_bytes: int
+    # Those of this process.
+    counters: "Counters"
 
     def create(self, header: Header) -> Segment:
         """Make a segment and hold it until it is finished. Does not block."""
@@ -58,6 +60,18 @@ class Store(Protocol):
 
         Raises:
             OSError: they cannot be removed; nothing is counted, and it may be tried again.
+        """
+        ...
+
+    def park(self, job: "Job", reason: str) -> "Parked":
+        """Return what is kept in memory of a job that cannot go now. Does not block."""
+        ...
+
+    def load(self, parked: "Parked") -> "Job":
+        """Make a parked job whole again. Blocks.
+
+        Raises:
+            OSError: its lines cannot be read now.
         """
         ...
 

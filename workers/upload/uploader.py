@@ -28,6 +28,7 @@ from workers.spool.decisions import Decisions
 from workers.spool.frames import Damaged, UnknownFormat
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
+from workers.stores.store import Store
 from workers.upload.body import ObjectBody
 from workers.upload.compression import Packed, ReadRuns, pack
 from workers.upload.decided import Decided
@@ -52,6 +53,7 @@ class Uploader:
         self,
         bucket: Bucket,
         *,
+        store: Store,
         spool: Spool,
         estimator: Estimator,
         memory_bytes: int,
@@ -59,6 +61,7 @@ class Uploader:
     ) -> None:
         self._bucket = bucket
         self._objects = VerifiedPut(bucket)
+        self._store = store
         self._spool = spool
         self._decisions = Decisions(spool.root)
         self._decided = Decided(bucket, self._decisions)
@@ -98,7 +101,7 @@ class Uploader:
         dead = sum(last - first + 1 for first, last in lost)
         if dead < segment.lines:
             try:
-                self._store(job, packed, lost)
+                self._put_object(job, packed, lost)
             except ObjectRejected as error:
                 self._dead_letter(job, reason=str(error))
                 return
@@ -112,7 +115,7 @@ class Uploader:
         assert outcome is not None
         if outcome.stored:
             self._spool.drop_dead(job.segment.name)
-        job.process_spool.finish(job.segment, stored=outcome.stored, dead=outcome.dead)
+        self._store.finish(job, stored=outcome.stored, dead=outcome.dead)
         if job.segment.lines:
             self._on_done()
 
@@ -143,13 +146,13 @@ class Uploader:
         compression = segment.header.compression
         return pack(read, compression=compression, memory_bytes=self._memory_bytes)
 
-    def _store(self, job: Job, packed: Packed, lost: Lost) -> None:
+    def _put_object(self, job: Job, packed: Packed, lost: Lost) -> None:
         """Put the object and verify it.
 
         Raises:
             StoreUnavailable, ObjectRejected: see there.
         """
-        counters = job.process_spool.counters
+        counters = self._store.counters
         try:
             self._put(job, packed, _metadata(job.segment, packed, lost))
         except StoreUnavailable as error:
@@ -159,7 +162,7 @@ class Uploader:
         counters.add(Field.STORED_BYTES, packed.body.length)
 
     def _put(self, job: Job, packed: Packed, metadata: dict[str, str]) -> None:
-        counters = job.process_spool.counters
+        counters = self._store.counters
         started = time.monotonic()
         try:
             if self._objects.store(NewObject(job.segment.header, packed.body, metadata)):

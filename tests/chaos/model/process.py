@@ -103,6 +103,7 @@ class Process:
     def _worker(self, bucket: Bucket, estimator: Estimator) -> Worker:
         uploader = Uploader(
             bucket,
+            store=self.store,
             spool=self._spool,
             estimator=estimator,
             # Now and then no body fits into memory, and all are made again for each send.

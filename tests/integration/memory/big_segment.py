@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 from tests.support.bench import settings_for
-from workers.dispatch.jobs import Job
 from workers.segments.naming import segment_name
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Header, Segment
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.stores.disk_store import DiskStore
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -52,12 +52,13 @@ def main(root: str, mebibytes: str, frame: str) -> None:
     settings = settings_for(Path(root), OBJECT_TARGET_BYTES=4 << 20)
     spool = Spool(settings.spool_dir)
     spool.prepare()
-    process_spool = spool.create_process_spool()
+    store = DiskStore(spool, max_bytes=1 << 40)
     header = Header(name=segment_name(1), stream="s", bucket="bucket", key="k", compression="gzip")
-    segment = leave(process_spool, header, size=int(mebibytes) << 20, frame=int(frame))
+    segment = leave(store.directory, header, size=int(mebibytes) << 20, frame=int(frame))
     bucket = Bucket.connect(settings)
     uploader = Uploader(
         bucket,
+        store=store,
         spool=spool,
         estimator=Estimator(settings, max_size=1, compressed_size=len),
         memory_bytes=settings.object_target_bytes * 3 // 2,
@@ -66,7 +67,7 @@ def main(root: str, mebibytes: str, frame: str) -> None:
     # proc(5): resets the peak, VmHWM, to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
-    uploader.upload(Job(segment, process_spool))
+    uploader.upload(store.job(segment))
     print(memory("VmHWM") - before)
 
 

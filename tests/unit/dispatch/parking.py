@@ -32,7 +32,7 @@ def park(job: Job, reason: str) -> Parked:
         name=header.name,
         bucket=header.bucket,
         stream=header.stream,
-        process_spool=job.process_spool,
+        place=job.place,
         held_bytes=0,
         segment=job.segment,
         outcome=job.outcome,

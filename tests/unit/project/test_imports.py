@@ -19,7 +19,7 @@ MUST_NOT_IMPORT = {
         *("workers.upload", "workers.operate"),
     ),
     "workers/stores": ("boto3", "botocore", "http", "workers.upload", "workers.operate"),
-    "workers/dispatch": (*S3, *FILES, "workers.intake", "workers.operate"),
+    "workers/dispatch": (*S3, *FILES, "workers.intake", "workers.operate", "workers.stores"),
     "workers/upload": ("queue", "workers.intake", "workers.operate", "workers.pipeline"),
     "workers/operate": ("http", "queue", "threading", "workers.intake", "workers.pipeline"),
     "app/http": ("workers.pipeline", "app.ingest", "app.routes", "app.servers", "app.cli"),
