@@ -22,19 +22,21 @@ def pages() -> Iterator[Pages]:
         yield running
 
 
-@pytest.fixture(scope="package")
-def client(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Run one service for the folder."""
+@pytest.fixture(scope="module")
+def client(
+    pages: Pages, server_mode: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
+    """Run one service for the file."""
     with FakeS3() as s3:
         root = tmp_path_factory.mktemp("clients")
-        with ServiceFactory(root, s3, server_mode="engine") as services:
+        with ServiceFactory(root, s3, server_mode=server_mode) as services:
             yield start(services, root / "access.toml", s3, origin=pages.allowed)
 
 
 @pytest.fixture
-def full(pages: Pages, s3: FakeS3, tmp_path: Path) -> Iterator[Client]:
+def full(pages: Pages, s3: FakeS3, server_mode: str, tmp_path: Path) -> Iterator[Client]:
     """Run a service that is full, as S3 does not answer: every POST of payloads is a 503."""
-    with ServiceFactory(tmp_path, s3, server_mode="engine") as services:
+    with ServiceFactory(tmp_path, s3, server_mode=server_mode) as services:
         client = start(services, tmp_path / "access.toml", s3, origin=pages.allowed, **TINY)
         s3.faults(Fault(kind="hang"))
         refused = 0
@@ -48,7 +50,7 @@ def full(pages: Pages, s3: FakeS3, tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def counted(client: Client) -> Counted:
-    """Count what the folder's service answers and stores."""
+    """Count what the file's service answers and stores."""
     return Counted(client)
 
 

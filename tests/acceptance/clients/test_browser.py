@@ -11,6 +11,7 @@ from tests.acceptance.clients.chromium import Chromium, Page
 from tests.acceptance.clients.examples import PAGE_KEY, PLACE, Counted, blocks
 from tests.acceptance.clients.pages import Pages
 from tests.acceptance.clients.tools import needed
+from tests.acceptance.service import SERVERS
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK
 
@@ -18,10 +19,16 @@ FETCH = """
 try {
   const response = await fetch(URL_HERE, {method: "POST", body: BODY, headers: HEADERS});
   return {status: response.status, location: response.headers.get("Location"),
-          text: await response.text()};
+          wait: response.headers.get("Retry-After"), text: await response.text()};
 } catch (error) { return {failed: error.name}; }
 """
 JSON_TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server_mode(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,15 @@ def test_a_page_reads_why_it_was_refused(site: Site) -> None:
         seen = fetched(page, url, body, JSON_TYPE)
         assert seen.get("status") == status, (url, seen)
         assert json.loads(str(seen["text"]))["status"] == status
+
+
+def test_a_page_reads_how_long_to_wait(browser: Chromium, pages: Pages, full: Client) -> None:
+    """The 503 of a service that is full comes with its Retry-After, which a page may read."""
+    site = Site(browser, pages, full)
+    seen = fetched(site.open(), site.url("web-full"), "{}", JSON_TYPE)
+    full.s3.clear()
+    assert seen["status"] == 503
+    assert int(str(seen["wait"])) >= 1
 
 
 def test_a_fetch_with_keepalive_outlives_its_page(site: Site, counted: Counted) -> None:
