@@ -1,0 +1,111 @@
+"""The OpenAPI document holds: requests made from it, and responses checked against it."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import checks
+
+from tests.acceptance.access.client import ADMIN, METERED, Client
+from tests.support.s3 import LOOPBACK
+
+DOCUMENT = "/openapi.json"
+CHECKS = (
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+)
+KEY = {"Authorization": f"Bearer {ADMIN}"}
+EXAMPLES = settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def document(client: Client) -> dict[str, Any]:
+    """Fetch the document."""
+    found = json.loads(client.request("GET", DOCUMENT, None, **KEY).body)
+    assert isinstance(found, dict)
+    return found
+
+
+OPERATIONS = (
+    ("POST", "/payloads"), ("POST", "/payloads/{stream}"), ("POST", "/events"),
+    ("POST", "/events/{stream}"), ("POST", "/webhooks/{source}"), ("GET", "/webhooks/{source}"),
+    ("GET", "/receipts/{id}"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/stats"),
+    ("GET", "/metrics"), ("GET", DOCUMENT),
+)  # fmt: skip
+
+TAKEN = OPERATIONS[:4]
+
+
+def test_the_document_has_every_operation(client: Client) -> None:
+    """None is missing, and each names what keys are sent in; any key may read it."""
+    found = document(client)
+    assert {
+        (method.upper(), path) for path, methods in found["paths"].items() for method in methods
+    } == set(OPERATIONS)
+    assert found["openapi"] == "3.1.0"
+    assert set(found["components"]["securitySchemes"]) == {"bearer", "basic", "header", "url"}
+    assert client.request("GET", DOCUMENT).status == 401
+    assert client.request("GET", DOCUMENT, Authorization=f"Bearer {METERED}").status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_responses_are_as_the_document_says(client: Client, method: str, path: str) -> None:
+    """Bodies valid and not: status, media type, headers and schema are in the document."""
+    schema = schemathesis.openapi.from_dict(document(client))
+    base_url = f"http://{LOOPBACK}:{client.service.port}"
+    operation = schema[path][method]
+    taken: list[int] = []
+
+    @EXAMPLES
+    @given(case=operation.as_strategy())
+    def ask(case: Any) -> None:
+        response = case.call(base_url=base_url, headers=KEY, timeout=30)
+        case.validate_response(response, checks=list(CHECKS))
+        taken.append(response.status_code)
+
+    ask()
+    if (method, path) in TAKEN:
+        # What the document allows is taken.
+        assert set(taken) == {202}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/payloads", {"payloads": [{"n": 1}], "version": "1"}),
+        ("/payloads", [{"n": 1}]),
+        ("/events", {"n": 1}),
+    ],
+)
+def test_a_202_has_what_the_document_names(client: Client, path: str, body: object) -> None:
+    """Each member of the response is in the document, and each of the document in the response."""
+    schemas = document(client)["components"]["schemas"]
+    answer = client.post(path, body, ADMIN)
+    assert answer.status == 202
+    assert set(answer.json()) == set(schemas["Accepted"]["properties"])
+    [receipt] = answer.json()["receipts"]
+    assert set(receipt) == set(schemas["Receipt"]["properties"])
+    status = client.request("GET", f"/receipts/{receipt['id']}", None, **KEY).json()
+    assert set(status) <= set(schemas["Status"]["properties"])
+
+
+def test_every_reference_leads_somewhere(client: Client) -> None:
+    """What the document refers to is in it."""
+    found = document(client)
+    for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(found))):
+        place: Any = found
+        for name in reference.split("/"):
+            place = place[name]
+        assert place
