@@ -14,6 +14,7 @@ from app.http.problems import Problem
 # RFC 7617 allows more; a key of ours has 43 characters.
 MAX_CREDENTIAL = 1024
 MAX_QUERY = 8192
+MAX_SEEN = 4096
 Header = Callable[[str], str | None]
 
 
@@ -49,7 +50,12 @@ def find_key(rules: Rules, *, header: Header, query: str) -> Key | None:
     """
     authorization = header("authorization")
     if authorization is not None:
-        return _known(rules, _authorized(authorization))
+        key = rules.seen.get(authorization)
+        if key is None:
+            key = _known(rules, _authorized(authorization))
+            if len(rules.seen) < MAX_SEEN and len(authorization) <= MAX_CREDENTIAL:
+                rules.seen[authorization] = key
+        return key
     api_key = header("x-api-key")
     if api_key is not None:
         return _known(rules, [api_key])

@@ -55,19 +55,17 @@ class Gate:
         """Whether the file as it is now is wrong, so that older rules are in force."""
         return self._file.wrong
 
-    def admit(
-        self, *, action: str, stream: str | None, header: Header, query: str, size: int = 0
-    ) -> Key:
-        """Return the key of a request that may go on, and count it with the `size` of its body.
+    def admit(self, *, action: str, stream: str | None, header: Header, query: str) -> Key:
+        """Return the key of a request that may go on, and count it.
 
         Raises:
             Unauthorized, Forbidden, TooManyRequests: it may not.
         """
         key = find_key(self._file.rules, header=header, query=query)
-        return self.admit_key(key, action=action, stream=stream, size=size)
+        return self.admit_key(key, action=action, stream=stream)
 
     def admit_key(self, key: Key | None, *, action: str, stream: str | None, size: int = 0) -> Key:
-        """Do what `admit` does for a key that was found elsewhere, as in a body."""
+        """Do what `admit` does for a key that is found already; its body has `size` bytes."""
         usage, limiter = self._here()
         try:
             key = check(key, action=action, stream=stream)

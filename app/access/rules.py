@@ -29,7 +29,7 @@ class StreamPatterns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A client's key: its name and what it may do. The key itself is nowhere, only its SHA-256.
+    """A client's key: its name and what it may do; of the key itself the file has the SHA-256.
 
     `expires` is the last day (UTC) on which the key is valid.
     """
@@ -125,6 +125,8 @@ class Rules:
     cors: Cors | None = None
     webhooks: Mapping[str, Webhook] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    # Known keys by the `Authorization` headers that they came in: clients send the same each time.
+    seen: dict[str, Key] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def names(self) -> Iterable[str]:

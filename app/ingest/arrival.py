@@ -9,7 +9,7 @@ from hmac import compare_digest
 
 from app.access import cors
 from app.access.cors import Headers
-from app.access.credentials import Forbidden, Unauthorized, digest, names_key
+from app.access.credentials import Forbidden, Unauthorized, digest, find_key, names_key
 from app.access.gate import Gate
 from app.access.rules import WRITE, Key, Rules
 from app.http.problems import Problem
@@ -193,13 +193,8 @@ class Entrance:
                 raise Unauthorized(KEY_OUT_OF_SIGHT)
             arrival.key_in_body = True
             return
-        arrival.key = gate.admit(
-            action=WRITE,
-            stream=way.stream,
-            header=head.header,
-            query=head.query,
-            size=arrival.expected,
-        )
+        found = find_key(rules, header=head.header, query=head.query)
+        arrival.key = gate.admit_key(found, action=WRITE, stream=way.stream, size=arrival.expected)
 
 
 def verify_challenge(

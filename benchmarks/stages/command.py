@@ -39,6 +39,7 @@ STEPS: dict[str, tuple[str, Step]] = {
     "count the answer": (REQUEST, request.count),
     "fast path: all of these": (REQUEST, request.hot_route),
     "the same by Flask": (REQUEST, request.application),
+    "a key, with an access file": (REQUEST, request.admit_key),
     **{f"write, {n} in a group": (GROUP, background.write(n)) for n in GROUPS},
     **{f"write, sync, settle, {n} in a group": (GROUP, background.commit(n)) for n in GROUPS},
     "seal": (OBJECT, background.seal),

@@ -1,10 +1,16 @@
 """The steps of a request up to its 202, in memory mode."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from app.access.credentials import digest
+from app.access.gate import Gate
+from app.access.usage_files import UsageFiles
+from app.access.watched_file import AccessFile
 from app.factory import create_app
 from app.http.responses import Finisher
 from app.ingest.accepted import AcceptedAnswers
+from app.ingest.arrival import Entrance
 from app.ingest.fast_path import FastPath
 from app.ingest.formats.decoding import decode
 from app.logs import take_request_id
@@ -75,6 +81,42 @@ class _Post:
 
     def release(self) -> None:
         """Do nothing: it takes no memory."""
+
+
+class _Head:
+    """The head of a request with a key."""
+
+    query = ""
+
+    def __init__(self, key: str) -> None:
+        self._headers = {"authorization": f"Bearer {key}"}
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value."""
+        return self._headers.get(name)
+
+    def header_items(self) -> Iterable[tuple[str, str]]:
+        """Return all headers."""
+        return self._headers.items()
+
+
+def admit_key(lab: Lab, size: int) -> Call:
+    """Find a request's key, count its use, and finish: what an access file adds."""
+    key = "bb_" + "x" * 43
+    path = lab.directory / f"access-{size}.toml"
+    path.write_text(f'[keys.k]\nsha256 = ["{digest(key).hex()}"]\n')
+    gate = Gate(
+        AccessFile(path, secret=str), usage=lambda: UsageFiles(lab.directory / f"usage-{size}")
+    )
+    entrance, head = Entrance(gate), _Head(key)
+
+    def call() -> None:
+        arrival = entrance.arrive("/payloads", head, length=100, encoded=False)
+        assert arrival is not None
+        arrival.body_arrived(100)
+        arrival.finish(202)
+
+    return call, 1000
 
 
 def hot_route(lab: Lab, size: int) -> Call:

@@ -5,8 +5,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from app.access import cors
-from app.access.credentials import Forbidden, Unauthorized, check, digest, find_key
+from app.access import cors, credentials
+from app.access.credentials import (
+    Forbidden,
+    Unauthorized,
+    check,
+    digest,
+    find_key,
+)
 from app.access.rules import Cors, Key, Rules, StreamPatterns
 
 
@@ -130,3 +136,20 @@ def test_any_origin_is_not_the_null_origin() -> None:
     anyone = Cors(origins=frozenset({"*"}), streams=StreamPatterns(), max_age_seconds=0)
     assert anyone.allows("https://a.example")
     assert not anyone.allows("null")
+
+
+def test_only_known_keys_are_remembered_and_not_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Headers are kept for keys that are known, and a client that varies them fills no memory."""
+    rules = Rules(keys={digest("plain"): key("plain")})
+    with pytest.raises(Unauthorized):
+        find_key(rules, header={"authorization": "Bearer other"}.get, query="")
+    assert not rules.seen
+    monkeypatch.setattr(credentials, "MAX_SEEN", 50)
+    for number in range(100):
+        given = {"authorization": "Bearer" + " " * (number + 1) + "plain"}
+        found = find_key(rules, header=given.get, query="")
+        assert found is not None
+        assert found.name == "plain"
+    assert len(rules.seen) == 50
