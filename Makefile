@@ -72,7 +72,7 @@ clean: ## remove the virtual environment and all caches, never the spool
 # the lists say and nothing else; `pip check` then says if they forgot something.
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	@$(BIN)/python -c 'import pip; $(IS_NEW)' 2>/dev/null || { $(MAKE_VENV); }
-	@echo "Installing requirements-dev.txt into $(VENV), half a minute the first time ..."
+	@echo "Installing requirements-dev.txt into $(VENV), half a minute to two minutes the first time ..."
 	@$(PIP) install --quiet --no-deps -r requirements-dev.txt
 	@$(PIP) check
 	@touch $@
