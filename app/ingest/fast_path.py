@@ -14,10 +14,7 @@ from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
 from app.logs import request_id, take_request_id
 from workers.segments.future import Callback, DurabilityFuture
-from workers.segments.naming import STREAM
 
-PATH = "/payloads"
-DEFAULT_STREAM = "default"
 # A larger body is decoded in a thread: one this large that expands to `SMALL_BODY_BYTES` at most
 # takes well under a millisecond.
 INLINE_ENCODED_BYTES = 1 << 16
@@ -48,16 +45,6 @@ class Tasks(Protocol):
 
     def submit(self, run: Callable[[], None], *, refuse: Callable[[Problem], None]) -> None:
         """Have one of two called in a thread, once: `refuse` if it is too late for `run`."""
-
-
-def stream_of(method: str, path: str) -> str | None:
-    """Return the stream of a POST of payloads; None for any other request, which is Flask's."""
-    if method != "POST" or not path.startswith(PATH):
-        return None
-    if path == PATH:
-        return DEFAULT_STREAM
-    name = path[len(PATH) + 1 :]
-    return name if path[len(PATH)] == "/" and STREAM.fullmatch(name) else None
 
 
 class FastPath:

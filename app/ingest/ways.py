@@ -41,6 +41,11 @@ class Way(NamedTuple):
         return self.webhook is None
 
 
+def stream_of(method: str, path: str) -> str | None:
+    """Return the stream of a POST to `/payloads`; None for any other request."""
+    return _stream_under(PAYLOADS, path) if method == "POST" else None
+
+
 def way_of(path: str, rules: Rules | None) -> Way | None:
     """Return the way of a POST to `path`; None where it is for no route that takes payloads."""
     stream = _stream_under(PAYLOADS, path)

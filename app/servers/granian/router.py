@@ -17,7 +17,8 @@ from app.http.problems import Problem, TooLarge, too_large
 from app.http.responses import Answer, Finisher, failure, refusal
 from app.http.wsgi_body import MAX_DISCARD_FACTOR
 from app.ingest.arrival import Entrance
-from app.ingest.fast_path import FastPath, Tasks, stream_of
+from app.ingest.fast_path import FastPath, Tasks
+from app.ingest.ways import stream_of
 from app.probes import METHODS, Probes
 from app.servers.granian.bodies import Body, KeptBody, length_of
 from app.servers.granian.head import EngineHead
