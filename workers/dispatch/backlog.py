@@ -15,25 +15,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from workers.dispatch import backoff
-from workers.dispatch.causes import cause_of, keys_of
+from workers.dispatch.causes import Cause, cause_of, keys_of
 from workers.dispatch.jobs import Job, Key, Parked
 from workers.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Cause:
-    """A cause that fails now: when to probe it next, and who waits for that."""
-
-    reason: str
-    next_try: float
-    failures: int = 1
-    probing: bool = False
-    waiting: deque[Parked] = field(default_factory=deque)
 
 
 class Backlog:
@@ -74,8 +63,11 @@ class Backlog:
         self._put(self._park(job, reason), blocker=blocker)
         return False
 
-    def failed(self, job: Job, error: Exception) -> None:
-        """Park a job whose attempt failed, and take note of what that shows."""
+    def failed(self, job: Job, error: Exception, *, has_put: bool = False) -> None:
+        """Park a job whose attempt failed, and take note of what that shows.
+
+        `has_put`: S3 took the object, and only its removal from here failed.
+        """
         key, reason = cause_of(job, error)
         if not isinstance(error, StoreUnavailable | OSError):
             log.error("upload failed", extra={"segment": job.segment.name}, exc_info=error)
@@ -94,9 +86,12 @@ class Backlog:
             else:
                 # It was under way when the cause began.
                 job.failures += 1
-            if reason == "denied":
+            header = job.segment.header
+            if has_put:
+                self._clear(keys_of(header.bucket, header.stream, is_stored=False))
+            elif reason == "denied":
                 # It is an answer: the bucket can be reached.
-                self._clear([("s3", job.segment.header.bucket)])
+                self._clear([("s3", header.bucket)])
         is_again = key is None or job.failures > 1
         after = backoff.delay(job.failures) if is_again else 0.0
         self._put(self._park(job, reason), blocker=key, after=after)
@@ -116,7 +111,7 @@ class Backlog:
         if cleared:
             self._on_change()
 
-    def abandoned(self, job: Job) -> None:
+    def abandoned(self, job: Job | Parked) -> None:
         """Take note that a job will not be tried again before the next start."""
         with self._lock:
             self._unclaim(job)
@@ -222,6 +217,9 @@ class Backlog:
         keys = keys_of(header.bucket, header.stream, is_stored=job.outcome is not None)
         blocker, claimed = self._try_claim(keys, owned=job.probes)
         if blocker is None:
+            # A job that was to probe a cause, and goes elsewhere now, holds it no longer.
+            job.probes = tuple(key for key in job.probes if key not in claimed)
+            self._unclaim(job)
             job.probes = claimed
         return blocker
 

@@ -1,6 +1,9 @@
-"""Why a job could not go, and which other jobs could not go for the same cause. Pure functions."""
+"""Why a job could not go, and which other jobs could not go for the same cause. Data and pure functions."""
 
-from workers.dispatch.jobs import Job, Key
+from collections import deque
+from dataclasses import dataclass, field
+
+from workers.dispatch.jobs import Job, Key, Parked
 from workers.errors import StoreUnavailable
 
 # Words for why a job is parked, as in the metrics: those of S3's failures, and the spool's own.
@@ -8,6 +11,17 @@ DISK = "disk"
 PARKED_REASONS = ("throttled", "denied", "bucket", "server", "network", "other", DISK)
 # What a whole bucket fails for; any success in it disproves all of them.
 _OF_BUCKET = frozenset({"throttled", "bucket", "server", "network"})
+
+
+@dataclass(slots=True)
+class Cause:
+    """A cause that fails now: when to probe it next, and who waits for that."""
+
+    reason: str
+    next_try: float
+    failures: int = 1
+    probing: bool = False
+    waiting: deque[Parked] = field(default_factory=deque)
 
 
 def keys_of(bucket: str, stream: str, *, is_stored: bool) -> tuple[Key, ...]:

@@ -62,7 +62,11 @@ class Worker:
             log.warning("upload given up for now", extra=about)
             self._backlog.abandoned(job)
         except Exception as error:  # noqa: BLE001 (after any error the job is tried again)
-            self._backlog.failed(job, error)
+            self._backlog.failed(job, error, has_put=_has_put(job, was_stored=was_stored))
         else:
-            has_put = not was_stored and job.outcome is not None and job.outcome.stored > 0
-            self._backlog.succeeded(job, has_put=has_put)
+            self._backlog.succeeded(job, has_put=_has_put(job, was_stored=was_stored))
+
+
+def _has_put(job: Job, *, was_stored: bool) -> bool:
+    """Whether this attempt has put the job's object."""
+    return not was_stored and job.outcome is not None and job.outcome.stored > 0

@@ -114,8 +114,12 @@ class Feeder:
             adopted = self._adoption.next() if self.feeds_adopted else None
             return None if adopted is None else Job(*adopted)
         try:
-            return self._store.load(parked)
-        except OSError:
+            job = self._store.load(parked)
+        except Exception:
+            # Whatever is wrong with its file, the job is not dropped.
             log.exception("cannot read a segment", extra={"segment": parked.name})
             self._backlog.return_unread(parked)
             return None
+        if job is None:
+            self._backlog.abandoned(parked)
+        return job

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.segments.segment import Segment
+from workers.spool.frames import UnknownFormat
 from workers.spool.process_spool import ProcessSpool, load_segment
 from workers.spool.recovery import Recovery
 from workers.spool.spool import Spool
@@ -102,7 +103,7 @@ class Adoption:
             oldest = min(waiting, key=lambda process_spool: process_spool.backlog[0].path.name)
             try:
                 segment = self._take(oldest)
-            except OSError:
+            except (OSError, UnknownFormat):
                 log.exception("cannot read a segment", extra={"home": oldest.path.name})
                 self._failed.append(oldest)
             else:

@@ -253,11 +253,10 @@ class Spool:
             note.with_suffix(".ndjson").unlink(missing_ok=True)
 
     def quarantine(self, file: SegmentFile, *, reason: str) -> None:
-        """Keep a frozen segment file with damage in it, and the reason beside it, for a person.
-
-        A second name for it: that takes no room, and no frozen file is ever written to.
-        """
+        """Keep a frozen, damaged segment file, by a second name, and the reason beside it."""
         kept = self.root / QUARANTINE / file.path.name
+        if kept.exists() and kept.samefile(file.path) and kept.with_suffix(".json").exists():
+            return
         kept.unlink(missing_ok=True)
         os.link(file.path, kept)
         self._note(kept, reason=reason)

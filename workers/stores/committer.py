@@ -96,6 +96,7 @@ class Committer:
         self._appended_bytes = self._settled_bytes = 0
         self._inbox: queue.SimpleQueue[DurabilityFuture | Ending | None] = queue.SimpleQueue()
         self._in_hand: list[DurabilityFuture] = []
+        self._ended = False
 
     @property
     def waiting_bytes(self) -> int:
@@ -112,6 +113,9 @@ class Committer:
     def seal(self, segment: Segment, *, drop: bool = False) -> None:
         """Queue the end of a segment, behind all that was appended to it."""
         self._inbox.put(Ending(segment, drop))
+        if self._ended:
+            # Its worker must not wait; a file that is not sealed stays for the next start.
+            segment.frozen.set()
 
     def stop(self) -> None:
         """Let `run` return once everything queued so far is done."""
@@ -147,7 +151,8 @@ class Committer:
         return item is not None
 
     def refuse_all(self, reason: str) -> None:
-        """Answer what waits: the thread has ended, and no request may wait for it."""
+        """Answer what waits, now and later: the thread has ended, and nothing may wait for it."""
+        self._ended = True
         _fail(self._in_hand, NotConfirmed(reason))
         while True:
             try:
@@ -156,6 +161,8 @@ class Committer:
                 return
             if isinstance(item, DurabilityFuture):
                 item.set_exception(NotConfirmed(reason))
+            elif item is not None:
+                item.segment.frozen.set()
 
     def _commit(self, futures: list[DurabilityFuture]) -> None:
         """Append a group to the store and answer for it."""

@@ -8,12 +8,15 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import msgspec
+
 from workers.dispatch.jobs import Job, Parked
 from workers.errors import SpoolError
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Counters, Field, Totals
 from workers.spool.process_spool import ProcessSpool
+from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -123,10 +126,18 @@ class LocalStore(ABC):
             reason=reason,
         )
 
-    def load(self, parked: Parked) -> Job:
-        """Make a parked job whole again. Blocks on the disk and may raise `OSError`."""
-        segment = parked.segment or _directory_of(parked).load(parked.name)
+    def load(self, parked: Parked) -> Job | None:
+        """Make a parked job whole again; see `Store`. Blocks on the disk, may raise `OSError`."""
+        directory = _directory_of(parked)
+        segment = parked.segment or directory.load(parked.name)
         segment.held_bytes = parked.held_bytes
+        if isinstance(segment.body, SegmentFile) and not segment.header.key:
+            self.spool.quarantine(segment.body, reason="its header cannot be read")
+            directory.finish(segment, dead=segment.lines)
+            return None
+        if segment.header.bucket != parked.bucket:
+            # An operator has sent it there since its file was written.
+            segment.header = msgspec.structs.replace(segment.header, bucket=parked.bucket)
         return Job(
             segment,
             parked.place,

@@ -67,8 +67,8 @@ class Store(Protocol):
         """Return what is kept in memory of a job that cannot go now. Does not block."""
         ...
 
-    def load(self, parked: "Parked") -> "Job":
-        """Make a parked job whole again. Blocks.
+    def load(self, parked: "Parked") -> "Job | None":
+        """Make a parked job whole again; None where it is damaged, and counted dead. Blocks.
 
         Raises:
             OSError: its lines cannot be read now.

@@ -16,6 +16,7 @@ from workers.dispatch.jobs import Job, Outcome
 from workers.errors import (
     Abandoned,
     BucketBrigadeError,
+    ObjectMissing,
     ObjectRejected,
     StoreError,
     StoreUnavailable,
@@ -82,11 +83,9 @@ class Uploader:
         """
         segment = job.segment
         segment.frozen.wait()
-        if job.outcome is not None:
-            self._finish(job)
-            return
         if not segment.lines:
             job.outcome = Outcome(stored=0, dead=0)
+        if job.outcome is not None:
             self._finish(job)
             return
         if not segment.body.make_ready():
@@ -99,7 +98,9 @@ class Uploader:
             segment.header = msgspec.structs.replace(segment.header, bucket=bucket)
         packed, lost = self._pack(job)
         dead = sum(last - first + 1 for first, last in lost)
-        if dead < segment.lines:
+        if lost and self._is_stored_whole(segment):
+            dead = 0
+        elif dead < segment.lines:
             try:
                 self._put_object(job, packed, lost)
             except ObjectRejected as error:
@@ -108,6 +109,21 @@ class Uploader:
         job.outcome = Outcome(stored=segment.lines - dead, dead=dead)
         self._finish(job)
         log.info("stored", extra=_about(segment, stored_bytes=packed.body.length))
+
+    def _is_stored_whole(self, segment: Segment) -> bool:
+        """Whether an earlier PUT stored the segment before its file was damaged."""
+        try:
+            found = self._bucket.head(segment.header.bucket, segment.header.key)
+        except ObjectMissing:
+            return False
+        about = found.metadata
+        return (
+            about.get("segment") == segment.name
+            and about.get("payloads") == str(segment.lines)
+            and about.get("size") == str(segment.size)
+            and about.get("stored-size") == str(found.size)
+            and "lost-lines" not in about
+        )
 
     def _finish(self, job: Job) -> None:
         """Count what became of the job's lines and remove them; repeatable until it succeeds."""
@@ -127,10 +143,9 @@ class Uploader:
             packed = self._compress(segment, segment.body.read)
             _check(segment, packed)
         except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            log.critical("a segment cannot be read", extra=_about(segment), exc_info=True)
-            raise Abandoned("the disk cannot read it; it stays for the next start") from error
+            if error.errno == errno.EIO:
+                log.critical("a segment cannot be read", extra=_about(segment), exc_info=True)
+            raise
         except UnknownFormat as error:
             log.critical("a segment has an unknown format", extra=_about(segment), exc_info=True)
             raise Abandoned("another version wrote it; it stays as it is") from error

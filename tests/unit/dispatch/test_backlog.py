@@ -239,3 +239,37 @@ def test_at_a_stop_nothing_more_is_tried(backlog: Backlog) -> None:
     backlog.give_up()
     assert not backlog.admit(make_job("a"))
     assert backlog.is_empty
+
+
+def test_a_probe_that_goes_elsewhere_holds_its_cause_no_longer(
+    backlog: Backlog, clock: Clock
+) -> None:
+    """A job that was released to probe one bucket, and is loaded for another, blocks neither."""
+    fail(backlog, make_job("1", bucket="new"))
+    clock.now += CAP_SECONDS
+    parked = backlog.next()
+    assert parked is not None
+    assert parked.probes
+    elsewhere = make_job("1", bucket="old")
+    elsewhere.probes = parked.probes
+    assert backlog.admit(elsewhere)
+    backlog.failed(elsewhere, AWAY)
+    fail_now = make_job("2", bucket="new")
+    assert backlog.admit(fail_now), "the cause is probed by the next job"
+
+
+def test_a_put_whose_removal_fails_disproves_its_bucket_s_causes(
+    backlog: Backlog, clock: Clock
+) -> None:
+    """S3 took the object: what waited for S3 goes on, though the disk removes nothing."""
+    fail(backlog, make_job("1"))
+    waiting = make_job("2")
+    assert not backlog.admit(waiting)
+    clock.now += CAP_SECONDS
+    probe = take(backlog)
+    assert probe is not None
+    assert backlog.admit(probe)
+    probe.outcome = Outcome(stored=1, dead=0)
+    backlog.failed(probe, OSError(30, "Read-only file system"), has_put=True)
+    assert backlog.causes() == {("disk",): "disk"}
+    assert names(backlog) == ["2"]

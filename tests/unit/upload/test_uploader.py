@@ -149,19 +149,21 @@ def test_what_could_not_be_frozen_is_not_uploaded(make_bench: MakeBench) -> None
     assert len(bench.process_spool.segment_files()) == 1
 
 
-def test_a_file_that_cannot_be_read_is_let_be(
+def test_a_file_that_cannot_be_read_is_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bad sector does not hold a worker: the file stays for the next start."""
+    """A bad sector does not hold a worker, and one that can be read again is no loss."""
 
     def fail(_: object) -> None:
         raise OSError(5, "Input/output error")
 
     bench.accept(b"{}")
     bench.age()
+    job = bench.next_job()
     with monkeypatch.context() as patch:
         patch.setattr(SegmentFile, "read", fail)
-        with pytest.raises(Abandoned, match="disk"):
-            bench.uploader.upload(bench.next_job())
-    assert len(bench.process_spool.segment_files()) == 1
+        with pytest.raises(OSError, match="Input/output"):
+            bench.uploader.upload(job)
     assert balance(bench.totals()) == (1, 0, 1, 0)
+    bench.uploader.upload(job)
+    assert balance(bench.totals()) == (1, 1, 0, 0)
