@@ -1,4 +1,4 @@
-"""Why a job could not go, and which other jobs could not go for the same cause. Data and pure functions."""
+"""Why a job could not go, and which others could not for the same cause. Data, pure functions."""
 
 from collections import deque
 from dataclasses import dataclass, field
