@@ -51,5 +51,5 @@ def stored(s3: FakeS3) -> list[bytes]:
 
 
 def ours() -> set[str]:
-    """Return the names of the threads there are beside pytest's, and a page server's of a package."""
+    """Return the names of the threads there are beside pytest's, and a package's page server's."""
     return {thread.name for thread in threading.enumerate()} - {"MainThread", "pages"}
