@@ -116,7 +116,7 @@ class Feeder:
         try:
             job = self._store.load(parked)
         except Exception:
-            # Whatever is wrong with its file, the job is not dropped.
+            # An error of any kind must not drop the job.
             log.exception("cannot read a segment", extra={"segment": parked.name})
             self._backlog.return_unread(parked)
             return None
