@@ -37,7 +37,7 @@ STEPS: dict[str, tuple[str, Step]] = {
     "receipt": (REQUEST, request.issue_receipt),
     "202, receipt included": (REQUEST, request.write_answer),
     "count the answer": (REQUEST, request.count),
-    "fast path: all of these": (REQUEST, request.hot_route),
+    "a POST: all of these": (REQUEST, request.whole_post),
     "the same by Flask": (REQUEST, request.application),
     "a key, with an access file": (REQUEST, request.admit_key),
     **{f"write, {n} in a group": (GROUP, background.write(n)) for n in GROUPS},

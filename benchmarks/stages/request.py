@@ -11,8 +11,8 @@ from app.factory import create_app
 from app.http.responses import Finisher
 from app.ingest.accepted import AcceptedAnswers
 from app.ingest.arrival import Entrance
-from app.ingest.fast_path import FastPath
 from app.ingest.formats.decoding import decode
+from app.ingest.posts import Posts
 from app.logs import take_request_id
 from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, bodies, lines
 from workers.segments.future import DurabilityFuture
@@ -119,13 +119,13 @@ def admit_key(lab: Lab, size: int) -> Call:
     return call, 1000
 
 
-def hot_route(lab: Lab, size: int) -> Call:
+def whole_post(lab: Lab, size: int) -> Call:
     """Take a body in memory mode and answer, without the HTTP layer before it."""
     pipeline, body = lab.pipeline(), bodies(size)
     handler = lab.handler(pipeline)
     unused: Any = None
-    fast_path = FastPath(handler, finisher=Finisher(lambda _: None), small=unused, large=unused)
-    call = lambda: fast_path.begin(_Post(), body())  # noqa: E731
+    posts = Posts(handler, finisher=Finisher(lambda _: None), small=unused, large=unused)
+    call = lambda: posts.begin(_Post(), body())  # noqa: E731
     return call, 200
 
 

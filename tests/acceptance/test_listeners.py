@@ -53,7 +53,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str) -> tuple
 def test_all_sockets_are_served(
     service_factory: ServiceFactory, s3: FakeS3, tmp_path: Path
 ) -> None:
-    """Two ports and a Unix socket lead to the same service, on the hot route and off it."""
+    """Two ports and a Unix socket lead to the same service, for payloads and for other routes."""
     other, unix = free_port(), tmp_path / "brigade.sock"
     service = service_factory.make("--bind", f"{LOOPBACK}:{other}", "--bind", f"unix:{unix}")
     service.start()

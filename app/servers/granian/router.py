@@ -1,6 +1,6 @@
 """Decides, once, which way a request of the HTTP engine's goes. No thread waits for a client.
 
-- A POST of payloads goes to the fast path, once its body is here.
+- A POST of payloads goes to `Posts`, once its body is here.
 - A probe is answered at once.
 - Anything else is Flask's, in a thread, once its body has been read and thrown away: no other route
   has a use for one.
@@ -17,7 +17,7 @@ from app.http.problems import Problem, TooLarge, too_large
 from app.http.responses import Answer, Finisher, failure, refusal
 from app.http.wsgi_body import MAX_DISCARD_FACTOR
 from app.ingest.arrival import Entrance
-from app.ingest.fast_path import FastPath, Tasks
+from app.ingest.posts import Posts, Tasks
 from app.ingest.ways import stream_of
 from app.probes import METHODS, Probes
 from app.servers.granian.bodies import Body, KeptBody, length_of
@@ -36,7 +36,7 @@ class RequestRouter:
 
     def __init__(
         self,
-        fast_path: FastPath,
+        posts: Posts,
         *,
         entrance: Entrance,
         finisher: Finisher,
@@ -50,7 +50,7 @@ class RequestRouter:
     ) -> None:
         self.limit = limit
         self.memory = memory
-        self._fast_path = fast_path
+        self._posts = posts
         self._entrance = entrance
         self._gate = entrance.gate
         self._finisher = finisher
@@ -97,7 +97,7 @@ class RequestRouter:
         """Go on with a POST of payloads."""
         with self._lock:
             self._arriving.pop(body, None)
-        self._fast_path.begin(body, whole)
+        self._posts.begin(body, whole)
 
     def thrown_away(self, body: Body) -> None:
         """Go on with a request whose body was read for nothing, or refuse it."""
@@ -108,7 +108,7 @@ class RequestRouter:
             assert problem is not None
             if body.arrival is not None:
                 body.arrival.body_arrived(body.received)
-            self._fast_path.refuse(body, problem)
+            self._posts.refuse(body, problem)
         # How large a body without use is does not matter.
         elif problem is None or isinstance(problem, TooLarge):
             self._go(body.scope, body.proto)
@@ -167,7 +167,7 @@ class RequestRouter:
         """Go on with a body that is empty or too large."""
         if not length:
             assert isinstance(body, KeptBody)
-            self._fast_path.begin(body, b"")
+            self._posts.begin(body, b"")
             return
         body.problem = too_large(self.limit)
         self._discard(body, length)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from app.ingest.fast_path import FastPath
+from app.ingest.posts import Posts
 from app.servers.granian.engine import Engine
 from app.servers.granian.router import RequestRouter
 from app.servers.granian.tasks import TaskQueue
@@ -50,7 +50,7 @@ class Serving:
             for name, threads in THREADS.items()
         }
         self._router = RequestRouter(
-            FastPath(
+            Posts(
                 here.handler,
                 finisher=here.finisher,
                 small=tasks["validating"],

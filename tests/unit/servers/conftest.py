@@ -9,8 +9,8 @@ import pytest
 from app.http.body_memory import BodyMemory
 from app.http.responses import Finisher
 from app.ingest.arrival import Entrance
-from app.ingest.fast_path import FastPath
 from app.ingest.handler import IngestHandler
+from app.ingest.posts import Posts
 from app.probes import Probes
 from app.servers.granian.router import RequestRouter
 from tests.support.bench import settings_for
@@ -36,9 +36,7 @@ class Served:
         self.handler = IngestHandler(settings, pipeline=lambda: self.pipeline)
         finisher = Finisher(self.counted.append)
         self.router = RequestRouter(
-            FastPath(
-                self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large
-            ),
+            Posts(self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large),
             entrance=Entrance(None),
             finisher=finisher,
             probes=Probes(lambda: self.pipeline),

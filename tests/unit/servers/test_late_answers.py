@@ -1,4 +1,4 @@
-"""Answers that the completion of a future brings, by the fast path."""
+"""Answers that the completion of a future brings, through `Posts`."""
 
 import pytest
 

@@ -169,7 +169,7 @@ def test_a_fault_of_ours_is_a_500(
         raise ZeroDivisionError
 
     monkeypatch.setattr(served.tasks.others, "submit", fail)
-    monkeypatch.setattr(served.router._fast_path, "begin", fail)
+    monkeypatch.setattr(served.router._posts, "begin", fail)
     request = json_post() if path == "/payloads" else Request("GET", path)
     served.router.request(request)
     if not request.answers:

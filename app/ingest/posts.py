@@ -1,7 +1,7 @@
-"""POSTs of payloads without a thread that waits: begun with a whole body, answered by callback.
+"""Answers every POST of payloads under the engine: begun with a whole body, finished by callback.
 
-Every POST of payloads takes this way under the engine. Flask's route for any other WSGI server
-gives byte for byte the same answers; both stand on `IngestHandler`.
+No thread waits. Flask's route for any other WSGI server gives byte for byte the same answers; both
+stand on `IngestHandler`.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Tasks(Protocol):
         """Have one of two called in a thread, once: `refuse` if it is too late for `run`."""
 
 
-class FastPath:
+class Posts:
     """Safe to share between threads.
 
     A small body is dealt with in the thread that brings it. `small` is for small bodies whose
