@@ -80,7 +80,12 @@ def refusal(problem: Problem) -> Answer:
     return Answer(problem.status, headers, problem.body())
 
 
+def fault(error: BaseException) -> Problem:
+    """Return the problem of a request that failed by a fault of ours; log the traceback."""
+    log.error("request failed", exc_info=error)
+    return Problem("Something is wrong here; see the service's log.")
+
+
 def failure(error: BaseException) -> Answer:
     """Return the response to a request that failed by a fault of ours; log the traceback."""
-    log.error("request failed", exc_info=error)
-    return refusal(Problem("Something is wrong here; see the service's log."))
+    return refusal(fault(error))

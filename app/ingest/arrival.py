@@ -13,7 +13,7 @@ from app.access.credentials import Forbidden, Unauthorized, digest, find_key, na
 from app.access.gate import Gate
 from app.access.rules import WRITE, Key, Rules
 from app.http.problems import Problem
-from app.http.responses import Answer
+from app.http.responses import Answer, fault
 from app.ingest.formats.endpoint_format import key_in
 from app.ingest.ways import RequestHead, Way, way_of
 
@@ -167,6 +167,8 @@ class Entrance:
             self._admit(arrival, self.gate, rules, may_be_in_body=plain)
         except Problem as problem:
             arrival.problem = problem
+        except Exception as error:  # noqa: BLE001 (the response has headers for browsers, too)
+            arrival.problem = fault(error)
         return arrival
 
     def preflight(self, path: str, head: RequestHead) -> Answer | None:

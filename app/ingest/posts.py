@@ -9,7 +9,7 @@ from typing import Protocol
 
 from app.http.content_encoding import inflate
 from app.http.problems import Problem, TooLarge
-from app.http.responses import Answer, Finisher, failure, refusal
+from app.http.responses import Answer, Finisher, failure, fault, refusal
 from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
 from app.logs import request_id, take_request_id
@@ -85,6 +85,10 @@ class Posts:
         self._finisher.send(
             lambda: _finished(post, refusal(problem)), sent_id=post.sent_id, send=post.send
         )
+
+    def fail(self, post: Post, error: Exception) -> None:
+        """Answer a request that failed by a fault of ours."""
+        self.refuse(post, fault(error))
 
     def _begin_encoded(self, post: Post, body: bytes) -> None:
         """Decode a body here if it is small and stays so."""

@@ -119,10 +119,12 @@ class RequestRouter:
         """Answer a request that failed by a fault of ours."""
         with self._lock:
             self._arriving.pop(body, None)
-        body.release()
-        if isinstance(body, KeptBody) and body.arrival is not None:
+        if not isinstance(body, KeptBody):
+            self._fail(body.proto, error, sent_id=body.sent_id)
+            return
+        if body.arrival is not None:
             body.arrival.body_arrived(body.received)
-        self._fail(body.proto, error, sent_id=body.sent_id)
+        self._posts.fail(body, error)
 
     def _arrive(self, scope: Any, proto: Any, length: int | None) -> bool:
         """Begin with a request if it is a POST of payloads, or a browser's question about one."""
@@ -156,12 +158,15 @@ class RequestRouter:
 
     def _receive(self, body: Body) -> None:
         length = body.length
-        if body.problem is not None:
-            self._discard(body, length)
-        elif length is not None and not 0 < length <= self.limit:
-            self._receive_unusual(body, length)
-        else:
-            self._ask_for(body)
+        try:
+            if body.problem is not None:
+                self._discard(body, length)
+            elif length is not None and not 0 < length <= self.limit:
+                self._receive_unusual(body, length)
+            else:
+                self._ask_for(body)
+        except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
+            self.failed(body, error)
 
     def _receive_unusual(self, body: Body, length: int) -> None:
         """Go on with a body that is empty or too large."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.access.gate import Gate
 from app.http.body_memory import BodyMemory
 from app.http.responses import Finisher
 from app.ingest.arrival import Entrance
@@ -25,7 +26,7 @@ MAX_WAIT = 10.0
 class Served:
     """A router and all around it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, gate: Gate | None = None) -> None:
         settings = settings_for(root, DURABILITY="memory", MAX_BODY_BYTES=MAX_BODY)
         self.pipeline = Pipeline(settings, bucket=DictBucket())
         self.counted: list[Any] = []
@@ -37,7 +38,7 @@ class Served:
         finisher = Finisher(self.counted.append)
         self.router = RequestRouter(
             Posts(self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large),
-            entrance=Entrance(None),
+            entrance=Entrance(gate),
             finisher=finisher,
             probes=Probes(lambda: self.pipeline),
             memory=self.memory,
