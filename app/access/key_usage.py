@@ -40,7 +40,7 @@ class Use(IntEnum):
 
 
 class KeyUsage:
-    """One process's file. Thread-safe; only `create` and `open` block on the disk."""
+    """One process's counters. Thread-safe; what takes a path blocks on the disk."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -50,20 +50,32 @@ class KeyUsage:
         self._full = False
 
     @classmethod
+    def anonymous(cls) -> "KeyUsage":
+        """Make counters in memory, which no other process sees."""
+        return cls(mmap.mmap(-1, FILE_BYTES))
+
+    @classmethod
     def create(cls, path: Path) -> "KeyUsage":
         """Make a file of zeroes and map it.
 
         Raises:
             OSError: the disk does not take it.
         """
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        try:
-            # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
-            if os.pwrite(file, bytes(FILE_BYTES), 0) < FILE_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return cls(mmap.mmap(file, FILE_BYTES))
-        finally:
-            os.close(file)
+        return cls(_map_new(path))
+
+    def move_into(self, path: Path) -> dict[str, list[int]]:
+        """Count in a new file from now on, from zero, and return what was counted before.
+
+        Raises:
+            OSError: the disk does not take it; nothing has changed.
+        """
+        memory = _map_new(path)
+        with self._lock:
+            before = self._counted()
+            # The mapping before goes with its last reader.
+            self._memory, self._cells = memory, memoryview(memory).cast("q")
+            self._rows = {}
+        return before
 
     @classmethod
     def open(cls, path: Path) -> "KeyUsage | None":
@@ -107,15 +119,17 @@ class KeyUsage:
     def totals(self) -> dict[str, list[int]]:
         """Return every key's counters."""
         self.read_names()
-        return {
-            name: list(self._cells[row : row + len(Use)]) for name, row in list(self._rows.items())
-        }
+        return self._counted()
 
     def close(self) -> None:
         """Give the mapping back; the file stays."""
         with self._lock:
             self._cells.release()
             self._memory.close()
+
+    def _counted(self) -> dict[str, list[int]]:
+        cells = self._cells
+        return {name: list(cells[row : row + len(Use)]) for name, row in list(self._rows.items())}
 
     def _allocate(self, name: str) -> int | None:
         number = len(self._rows)
@@ -130,6 +144,17 @@ class KeyUsage:
         )
         row = self._rows[name] = (start + NAME_BYTES) // 8
         return row
+
+
+def _map_new(path: Path) -> mmap.mmap:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
+        if os.pwrite(file, bytes(FILE_BYTES), 0) < FILE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return mmap.mmap(file, FILE_BYTES)
+    finally:
+        os.close(file)
 
 
 class SharedUsage:

@@ -4,12 +4,11 @@
       <32 hex digits>/keys   locked (its directory) by the process that counts in it
       total.json             sums of the processes that are gone
 
-Without a place on the disk a process counts in its own memory.
+Without a place on the disk a process counts in its own memory, and tries again.
 """
 
 import contextlib
 import logging
-import mmap
 import shutil
 import threading
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.access.key_usage import FILE_BYTES, KeyUsage, SharedUsage, Use
+from app.access.key_usage import KeyUsage, SharedUsage, Use
 from workers.spool.disk import DirectoryLock, lock_directory
 from workers.spool.documents import make_directory, write_document
 
@@ -39,7 +38,10 @@ class UsageFiles:
         self._next_look = 0.0
         self._looking = threading.Lock()
         self._failed = False
-        self.shared = SharedUsage(self._create())
+        # Other processes do not see what is counted here.
+        self._is_alone = False
+        self.shared = SharedUsage(KeyUsage.anonymous())
+        self._create()
 
     def look(self) -> None:
         """Map the files of new processes, and add up those of processes that are gone.
@@ -50,6 +52,8 @@ class UsageFiles:
             return
         try:
             self._next_look = time.monotonic() + LOOK_SECONDS
+            if self._is_alone:
+                self._create()
             self.shared.look(self._living())
             self._failed = False
         except OSError as error:
@@ -77,20 +81,39 @@ class UsageFiles:
                 usage.close()
         return _sum(found)
 
-    def _create(self) -> KeyUsage:
+    def _create(self) -> None:
+        """Count in a file that other processes see; without one, in memory until the next try."""
         # It gets its name once it is locked: one that is not locked is taken for one that is left.
         new = self._root / f".{self._name}"
+        lock = None
         try:
             make_directory(new)
-            self._lock = lock_directory(new)
-            usage = KeyUsage.create(new / FILE)
+            lock = lock_directory(new)
+            before = self.shared.own.move_into(new / FILE)
             new.rename(self._root / self._name)
         except OSError as error:
+            if lock is not None:
+                lock.release()
             shutil.rmtree(new, ignore_errors=True)
-            about = {"reason": str(error)}
-            log.warning("the use of keys is counted in memory only", extra=about)
-            return KeyUsage(mmap.mmap(-1, FILE_BYTES))
-        return usage
+            if not self._is_alone:
+                about = {"reason": str(error)}
+                log.warning("the use of keys is counted in memory only", extra=about)
+            self._is_alone = True
+        else:
+            self._lock, self._is_alone = lock, False
+            self._keep(before)
+
+    def _keep(self, before: Totals) -> None:
+        """Add what was counted in memory to the sums.
+
+        In the file others would take it for use of this moment, and hold it against the limits.
+        """
+        with contextlib.suppress(OSError):
+            if not before or self._add_to_total(before):
+                return
+        for name, cells in before.items():
+            for use, amount in zip(Use, cells, strict=True):
+                self.shared.own.add(name, use, amount)
 
     def _others(self) -> list[Path]:
         try:
@@ -114,18 +137,25 @@ class UsageFiles:
 
     def _add_up(self, path: Path) -> None:
         """Add the counters of a process that is gone to the sums, and remove its file."""
+        usage = KeyUsage.open(path / FILE)
+        counted = {} if usage is None else usage.totals()
+        if usage is not None:
+            usage.close()
+        if self._add_to_total(counted):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _add_to_total(self, counted: Totals) -> bool:
+        """Add counters to the sums; False where another process is doing so now."""
         guard = lock_directory(self._root)
         if guard is None:
-            return
+            return False
         try:
-            usage = KeyUsage.open(path / FILE)
-            if usage is not None:
-                total = _sum([_read_total(self._root / TOTAL), usage.totals()])
-                usage.close()
+            if counted:
+                total = _sum([_read_total(self._root / TOTAL), counted])
                 write_document(self._root / TOTAL, dict(total))
-            shutil.rmtree(path, ignore_errors=True)
         finally:
             guard.release()
+        return True
 
 
 def _read_total(path: Path) -> Totals:

@@ -1,14 +1,13 @@
 """The files in which processes count the use of keys: starts side by side, full disks, damage."""
 
 import logging
-import mmap
 import os
 from pathlib import Path
 
 import pytest
 
 from app.access import usage_files
-from app.access.key_usage import FILE_BYTES, KEYS, KeyUsage, SharedUsage, Use
+from app.access.key_usage import KEYS, KeyUsage, SharedUsage, Use
 from app.access.limits import Limiter, TooManyRequests
 from app.access.rules import Key, StreamPatterns
 from app.access.usage_files import FILE, TOTAL, UsageFiles
@@ -54,17 +53,27 @@ def test_a_process_that_is_gone_stays_in_the_sums(tmp_path: Path) -> None:
 def test_a_full_disk_is_no_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the disk takes a part of the file only, uses are counted in memory, with a WARNING."""
+    """Uses are counted in memory, with a WARNING, and in a file once the disk takes it."""
 
     def short(file: int, data: bytes, offset: int) -> int:
         return os.write(file, data[: len(data) // 2]) + offset
 
-    monkeypatch.setattr(os, "pwrite", short)
-    usage = UsageFiles(tmp_path)
-    usage.shared.own.add("k", Use.REQUESTS)
-    assert usage.totals()["k"][Use.REQUESTS] == 1
-    assert "in memory only" in caplog.text
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", short)
+        usage = UsageFiles(tmp_path)
+        usage.shared.own.add("k", Use.REQUESTS)
+        look(usage)
+        assert usage.totals()["k"][Use.REQUESTS] == 1
+        assert caplog.text.count("in memory only") == 1
+        assert list(tmp_path.iterdir()) == []
+    other = UsageFiles(tmp_path)
+    look(usage)
+    usage.shared.own.add("k", Use.REQUESTS, 2)
+    look(other)
+    # What was used before is no use of this moment, which would be held against the limits.
+    assert other.shared.others("k", Use.REQUESTS) == 2
+    assert other.totals()["k"][Use.REQUESTS] == 3
+    assert usage.totals()["k"][Use.REQUESTS] == 3
 
 
 def test_a_place_that_is_no_directory_is_no_end(
@@ -96,7 +105,7 @@ def test_damaged_files_are_survived(tmp_path: Path) -> None:
 
 def test_names_beyond_the_rows_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """Keys that cannot be counted are named in a WARNING, not passed over."""
-    own = KeyUsage(mmap.mmap(-1, FILE_BYTES))
+    own = KeyUsage.anonymous()
     for number in range(KEYS + 10):
         own.add(f"key-{number}", Use.REQUESTS)
     assert caplog.text.count("too many names of keys") == 1
@@ -104,7 +113,7 @@ def test_names_beyond_the_rows_are_said_once(caplog: pytest.LogCaptureFixture) -
 
 def limiter(now: list[float]) -> Limiter:
     """Return a process's limiter; `now` is its clock."""
-    return Limiter(SharedUsage(KeyUsage(mmap.mmap(-1, FILE_BYTES))), clock=lambda: now[0])
+    return Limiter(SharedUsage(KeyUsage.anonymous()), clock=lambda: now[0])
 
 
 def test_bodies_at_one_time_do_not_pass_together() -> None:
