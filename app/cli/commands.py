@@ -1,6 +1,8 @@
 """Operators' `flask` commands, but for `segments`. They start no pipeline."""
 
+import importlib.metadata
 import json
+import platform
 import sys
 from datetime import UTC, datetime
 
@@ -9,6 +11,7 @@ import click
 from app.cli.keys import keys
 from app.cli.segments import segments
 from app.state import state
+from app.version import VERSION
 from workers.errors import BucketBrigadeError, StoreError
 from workers.operate.checks import run_checks, variants
 from workers.operate.dead_letters import DeadLetters
@@ -109,6 +112,14 @@ def check() -> None:
     sys.exit(1 if failed else 0)
 
 
+@click.command("version")
+def version() -> None:
+    """Print the version of the service, of Python, and of what reads HTTP."""
+    engines = (f"{name} {importlib.metadata.version(name)}" for name in ("gunicorn", "granian"))
+    click.echo(f"bucket-brigade {VERSION}")
+    click.echo(", ".join([f"Python {platform.python_version()}", *engines]))
+
+
 def _dead_letters() -> DeadLetters:
     settings = state().settings
     return DeadLetters(Spool(settings.spool_dir), bucket=Bucket.connect(settings))
@@ -119,4 +130,4 @@ def _print(lines: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-COMMANDS = (objects, receipt, segments, dead_letters, check, keys)
+COMMANDS = (objects, receipt, segments, dead_letters, check, keys, version)

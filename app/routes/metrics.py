@@ -3,6 +3,7 @@
 The client library only writes the format. Its multiprocess mode would be a second set of books.
 """
 
+import platform
 import time
 from collections.abc import Iterator
 
@@ -12,12 +13,14 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
 from app.routes.key_metrics import KeyFigures
 from app.state import state
+from app.version import VERSION
 from workers.dispatch.causes import PARKED_REASONS
 from workers.spool.counters import PUT_SECONDS, Field, Totals
 
@@ -60,6 +63,8 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         totals = self._totals
+        build = {"version": VERSION, "python": platform.python_version()}
+        yield InfoMetricFamily(PREFIX + "build", "What answers: the service's version.", build)
         for name, (field, text) in COUNTERS.items():
             yield CounterMetricFamily(PREFIX + name, text, value=totals[field])
         for name, (field, text) in GAUGES.items():

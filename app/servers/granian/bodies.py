@@ -13,6 +13,14 @@ from app.http.wsgi_body import MAX_DISCARD_FACTOR
 
 # Of a longer length only leading zeros are worth reading.
 MAX_DIGITS = 18
+# The engine names itself in a response without this header, and cannot leave the header out.
+EMPTY_SERVER = ("Server", "")
+
+
+def send(proto: Any, answer: Answer) -> None:
+    """Send a response to a request. A second one is ignored."""
+    answer.headers.append(EMPTY_SERVER)
+    proto.response_bytes(answer.status, answer.headers, answer.body)
 
 
 def length_of(headers: Any) -> int | None:
@@ -94,7 +102,7 @@ class Body:
 
     def send(self, answer: Answer) -> None:
         """Send the response; the engine's threads do the rest. A second one is ignored."""
-        self.proto.response_bytes(answer.status, answer.headers, answer.body)
+        send(self.proto, answer)
 
     def release(self) -> None:
         """Take note that the body is not needed any more."""

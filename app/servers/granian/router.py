@@ -20,7 +20,7 @@ from app.ingest.arrival import Entrance
 from app.ingest.posts import Posts, Tasks
 from app.ingest.ways import stream_of
 from app.probes import METHODS, Probes
-from app.servers.granian.bodies import Body, KeptBody, length_of
+from app.servers.granian.bodies import Body, KeptBody, length_of, send
 from app.servers.granian.head import EngineHead
 from app.servers.granian.wsgi_bridge import call_wsgi
 
@@ -223,11 +223,6 @@ class RequestRouter:
         self._finisher.send(
             lambda: failure(error), sent_id=sent_id, send=lambda answer: send(proto, answer)
         )
-
-
-def send(proto: Any, answer: Answer) -> None:
-    """Send a response. A second one to the same request is ignored."""
-    proto.response_bytes(answer.status, answer.headers, answer.body)
 
 
 def send_to(proto: Any, scope: Any, answer: Answer) -> None:

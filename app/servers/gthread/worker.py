@@ -15,7 +15,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from gunicorn.http import errors
+from gunicorn.http import errors, wsgi
 from gunicorn.workers.gthread import (
     STOP_KEEPALIVE_LINGER,
     PollableMethodQueue,
@@ -44,6 +44,15 @@ class UnclosedMethodQueue(PollableMethodQueue):  # type: ignore[misc]
 
     def close(self) -> None:
         """Keep the pipe: late requests still write to its number, which S3's sockets would get."""
+
+
+class UnnamedResponse(wsgi.Response):  # type: ignore[misc]
+    """A response without the `Server` header, for which gunicorn has no setting."""
+
+    def default_headers(self) -> list[str]:
+        """Return the lines of gunicorn's own headers."""
+        lines: list[str] = super().default_headers()
+        return [line for line in lines if not line.startswith("Server:")]
 
 
 class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc]
@@ -146,6 +155,7 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
 
         gunicorn gives a worker's loop the whole of `graceful_timeout`; the pipeline needs the rest.
         """
+        wsgi.Response = UnnamedResponse
         self._request_timeout = self._read_request_timeout()
         self.cfg.set("graceful_timeout", math.ceil(STOP_KEEPALIVE_LINGER + self._request_timeout))
         super().run()
