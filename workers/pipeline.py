@@ -21,19 +21,22 @@ from workers.operate.causes import PublishedCauses
 from workers.operate.receipts import Receipts
 from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.ratios import Estimator
-from workers.segments.segment import Segment
 from workers.settings import Settings
 from workers.shutdown import Shutdown
-from workers.spool.adoption import LOOK_SECONDS, Adoption
+from workers.spool.adoption import Adoption
 from workers.spool.counters import Field, Totals
+from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.stores.committer import Committer, InlineCommitter, Journal
 from workers.stores.disk_store import DiskStore
+from workers.stores.found import Found, found_in_memory
+from workers.stores.job_source import AdoptedJobs
 from workers.stores.local_store import LocalStore
 from workers.stores.memory_store import MemoryStore
 from workers.threads import Threads
 from workers.upload.compression import compressed_size
+from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -67,19 +70,22 @@ class Pipeline:
             estimator=estimator,
             is_held_up=self._backlog.is_held_up,
         )
-        self._adoption = Adoption(self.spool)
+        self._source = AdoptedJobs(Adoption(self.spool))
+        self._decisions = Decisions(self.spool.root)
         self._causes = PublishedCauses(self.spool.root)
         self._feeder = Feeder(
             intake=self._intake,
             backlog=self._backlog,
-            adoption=self._adoption,
+            source=self._source,
             store=self._store,
             jobs=self._jobs,
             publish=self._publish_causes,
         )
         self._workers = self._make_workers(estimator)
         self._dispatcher = self._make_dispatcher()
-        self.receipts = Receipts(settings, bucket=bucket, spool=self.spool, held=self._held)
+        self.receipts = Receipts(
+            settings, bucket=bucket, look=self._look, decisions=self._decisions
+        )
         self._threads = Threads(on_fault=self._on_fault)
         self._stopping = threading.Event()
         self._stopped = threading.Lock()
@@ -146,20 +152,20 @@ class Pipeline:
                 jobs=self._jobs,
                 backlog=self._backlog,
                 feeder=self._feeder,
-                adoption=self._adoption,
+                source=self._source,
                 threads=self._threads,
             ).run(self.settings.drain_seconds)
             self._publish_causes({})
 
     def _adopt(self) -> None:
-        """Body of the thread `adopter`: look for dead processes' directories now and then."""
+        """Body of the thread `adopter`: look for jobs of other processes now and then."""
         while not self._stopping.is_set():
             try:
-                self._adoption.look(stopping=self._stopping.is_set)
+                self._source.look(stopping=self._stopping.is_set)
             except Exception:
                 log.exception("adopter failed; it goes on")
             self._intake.wake()
-            self._stopping.wait(LOOK_SECONDS)
+            self._stopping.wait(self._source.look_seconds)
 
     def _make_dispatcher(self) -> Dispatcher:
         return Dispatcher(
@@ -173,7 +179,7 @@ class Pipeline:
         uploader = Uploader(
             self.bucket,
             store=self._store,
-            spool=self.spool,
+            bucket_for=Decided(self.bucket, self._decisions).bucket_for,
             estimator=estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=self._rate.count,
@@ -210,9 +216,9 @@ class Pipeline:
     def _wake(self) -> None:
         self._intake.wake()
 
-    def _held(self, name: str) -> Segment | None:
-        adopted = (each.held(name) for each in self._adoption.process_spools)
-        return self._store.find(name) or next((found for found in adopted if found), None)
+    def _look(self, name: str) -> Found | None:
+        adopted = self._source.find(name)
+        return self._store.look(name) if adopted is None else found_in_memory(adopted)
 
 
 def _estimator(settings: Settings, store: LocalStore) -> Estimator:

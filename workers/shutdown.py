@@ -12,9 +12,9 @@ from workers.dispatch.backlog import Backlog
 from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
-from workers.spool.adoption import Adoption
 from workers.stores.committer import Journal
-from workers.stores.local_store import LocalStore
+from workers.stores.job_source import JobSource
+from workers.stores.store import Store
 from workers.threads import Threads
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ class Shutdown:
 
     intake: Intake
     committer: Journal
-    store: LocalStore
+    store: Store
     jobs: JobQueue
     backlog: Backlog
     feeder: Feeder
-    adoption: Adoption
+    source: JobSource
     threads: Threads
 
     def run(self, drain_seconds: float) -> None:
@@ -53,7 +53,7 @@ class Shutdown:
     def _refuse(self) -> None:
         """1. Nothing comes in any more, and nothing of another process is begun."""
         self.intake.close()
-        self.feeder.feeds_adopted = False
+        self.feeder.feeds_others = False
         self.backlog.keep_only(self.store.own)
 
     def _end_segments(self) -> list[Job]:
@@ -84,13 +84,12 @@ class Shutdown:
 
     def _release(self) -> None:
         """5. The directories are given up; one with nothing left in it goes."""
-        adopted = sum(each.counters.pending for each in self.adoption.process_spools)
-        left = self.store.counters.pending + adopted
+        left = self.store.counters.pending + self.source.pending
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if self.threads.alive:
             # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.
             return
-        self.adoption.close()
+        self.source.close()
         self.store.close()
 
     def _put(self, job: Job | None, deadline: float) -> None:

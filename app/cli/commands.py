@@ -5,6 +5,7 @@ import json
 import platform
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 
@@ -16,7 +17,9 @@ from workers.errors import BucketBrigadeError, StoreError
 from workers.operate.checks import run_checks, variants
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.receipts import Receipts, UnknownReceipt
+from workers.spool.decisions import Decisions
 from workers.spool.spool import Spool
+from workers.stores.found import found_on_disk
 from workers.upload.reading import UnreadableObject, decompress
 from workers.upload.s3 import Bucket
 
@@ -49,7 +52,12 @@ def receipt(id: str) -> None:
     """Print a receipt's payloads out of S3; if they are not there yet, say where they are."""
     settings = state().settings
     bucket, spool = Bucket.connect(settings), Spool(settings.spool_dir)
-    receipts = Receipts(settings, bucket=bucket, spool=spool, held=lambda _: None)
+    receipts = Receipts(
+        settings,
+        bucket=bucket,
+        look=partial(found_on_disk, spool),
+        decisions=Decisions(spool.root),
+    )
     try:
         status = receipts.look_up(id)
         if status.state != "stored":

@@ -12,11 +12,11 @@ from app.factory import create_app
 from tests.support import wait_until
 from tests.support.bench import settings_for
 from tests.support.s3 import FakeS3, Fault
-from workers import pipeline as pipeline_module
 from workers.dispatch import backoff
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 from workers.spool.counters import Field
+from workers.stores.job_source import AdoptedJobs
 from workers.upload.s3 import Bucket
 
 Run = Callable[..., Result]
@@ -27,7 +27,7 @@ def _shared_client(real_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None
     """Let commands connect with the client that there is: making one takes long."""
     monkeypatch.setattr(Bucket, "connect", lambda *_, **__: real_bucket)
     monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
-    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(AdoptedJobs, "look_seconds", 0.02)
 
 
 @pytest.fixture

@@ -20,12 +20,15 @@ from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
 from workers.spool.counters import Field, Totals
+from workers.spool.decisions import Decisions
 from workers.spool.disk import Disk
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.stores.committer import Committer
 from workers.stores.disk_store import DiskStore
+from workers.stores.job_source import AdoptedJobs
 from workers.upload.compression import compressed_size
+from workers.upload.decided import Decided
 from workers.upload.uploader import Uploader
 
 
@@ -107,7 +110,10 @@ class Bench:
             is_held_up=self.backlog.is_held_up,
         )
         self.receipts = Receipts(
-            self.settings, bucket=bucket, spool=self.spool, held=self.process_spool.held
+            self.settings,
+            bucket=bucket,
+            look=self.store.look,
+            decisions=Decisions(self.spool.root),
         )
         self._make_ways_to_s3()
 
@@ -116,14 +122,15 @@ class Bench:
         self.feeder = Feeder(
             intake=self.intake,
             backlog=self.backlog,
-            adoption=self.adoption,
+            source=AdoptedJobs(self.adoption),
             store=self.store,
             jobs=self.jobs,
         )
+        self.decided = Decided(self.bucket, Decisions(self.spool.root))
         self.uploader = Uploader(
             self.bucket,
             store=self.store,
-            spool=self.spool,
+            bucket_for=self.decided.bucket_for,
             estimator=self.estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=lambda: self.done.append(1),

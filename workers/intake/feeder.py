@@ -1,6 +1,6 @@
 """Feeds the queue: age, room and the backlog become jobs, in the thread `sealer`.
 
-The backlog are parked jobs that are due, then what dead processes left, oldest first.
+The backlog are parked jobs that are due, then those of the job source, oldest first.
 """
 
 import logging
@@ -11,9 +11,9 @@ from workers.dispatch.backlog import Backlog
 from workers.dispatch.causes import PARKED_REASONS
 from workers.dispatch.jobs import Job, JobQueue, Key
 from workers.intake.intake import Intake
-from workers.spool.adoption import Adoption
 from workers.spool.counters import Field
-from workers.stores.local_store import LocalStore
+from workers.stores.job_source import JobSource
+from workers.stores.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,19 @@ class Feeder:
         *,
         intake: Intake,
         backlog: Backlog,
-        adoption: Adoption,
-        store: LocalStore,
+        source: JobSource,
+        store: Store,
         jobs: JobQueue,
         publish: Callable[[Mapping[Key, str]], None] = lambda _: None,
     ) -> None:
         self._intake = intake
         self._backlog = backlog
-        self._adoption = adoption
+        self._source = source
         self._store = store
         self._jobs = jobs
         self._publish = publish
-        # At a stop what is another process's stays on the disk.
-        self.feeds_adopted = True
+        # At a stop what is another process's stays where it is.
+        self.feeds_others = True
         self._ends_when_idle = False
 
     def run(self) -> None:
@@ -55,7 +55,7 @@ class Feeder:
             due = self._intake.seal_due()
             try:
                 self.feed()
-                self._adoption.retire_finished()
+                self._source.tidy()
                 if time.monotonic() >= check_at:
                     self.check()
                     check_at = time.monotonic() + CHECK_SECONDS
@@ -106,13 +106,12 @@ class Feeder:
 
     def _has_due(self) -> bool:
         due = self._backlog.next_due()
-        return due == 0.0 or (self.feeds_adopted and self._adoption.is_waiting)
+        return due == 0.0 or (self.feeds_others and self._source.is_waiting)
 
     def _next(self) -> Job | None:
         parked = self._backlog.next()
         if parked is None:
-            adopted = self._adoption.next() if self.feeds_adopted else None
-            return None if adopted is None else Job(*adopted)
+            return self._source.next() if self.feeds_others else None
         try:
             job = self._store.load(parked)
         except Exception:

@@ -15,18 +15,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from workers.errors import BucketBrigadeError, ObjectMissing
 from workers.segments.naming import NAME, dead_marker
-from workers.segments.segment import Header, Receipt, Segment
+from workers.segments.segment import Header, Receipt
 from workers.settings import Settings
 from workers.spool.decisions import Decisions, UnreadableDecision
-from workers.spool.segment_file import OPEN
-from workers.spool.spool import Spool
+from workers.stores.found import Found, State
 from workers.upload.reading import decompress
 from workers.upload.s3 import Bucket, Stored
 
@@ -54,7 +52,7 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What became of a receipt's payloads. `size` (bytes) and `stored_at` once they are stored."""
 
     id: str
-    state: Literal["accepted", "uploading", "stored", "dead"]
+    state: State
     object: str
     first_line: int
     count: int
@@ -80,15 +78,19 @@ class Issuer:
 
 
 class Receipts:
-    """Issues receipts and looks them up."""
+    """Issues receipts and looks them up.
+
+    `look` says what the store knows of a segment; `decisions` are those of operators, where there
+    can be any.
+    """
 
     def __init__(
         self,
         settings: Settings,
         *,
         bucket: Bucket,
-        spool: Spool,
-        held: Callable[[str], Segment | None],
+        look: Callable[[str], Found | None],
+        decisions: Decisions | None = None,
     ) -> None:
         # Without a secret the bucket's name stands in: that stops accidents, not forgers. A forged
         # receipt still sees nothing: it cannot name another bucket, nor guess a segment's name.
@@ -98,9 +100,8 @@ class Receipts:
             key=hashlib.sha256(secret.encode()).digest(), digest_size=_MAC_BYTES
         )
         self._bucket = bucket
-        self._spool = spool
-        self._decisions = Decisions(spool.root)
-        self._held = held
+        self._look = look
+        self._decisions = decisions
 
     def issue(self, receipt: Receipt) -> str:
         """Return the id of a receipt; safe in a URL path. Does not block."""
@@ -131,7 +132,7 @@ class Receipts:
             raise UnknownReceipt(id) from error
 
     def look_up(self, id: str) -> Status:
-        """Find out what became of a receipt's payloads. Blocks on the disk, and on S3 if need be.
+        """Find out what became of a receipt's payloads. Blocks on the store, and on S3 if need be.
 
         Raises:
             UnknownReceipt: see there.
@@ -141,19 +142,12 @@ class Receipts:
         return self.local_status(claim) or self.stored_status(claim)
 
     def local_status(self, claim: Claim) -> Status | None:
-        """Return what is known here, or None: then S3 has to be asked. Blocks on the disk only.
+        """Return what the store knows, or None: then S3 has to be asked. Blocks on the store only.
 
-        To be asked before S3: a segment leaves the spool only once it is stored.
+        To be asked before S3: a segment leaves the store only once it is in S3.
         """
-        held = self._held(claim.name)
-        if held is not None:
-            return _status(claim, state="uploading" if held.sealed else "accepted")
-        found = self._spool.find(claim.name)
-        if found is None:
-            return None
-        if found.suffix == ".json":
-            return _status(claim, state="dead", reason=_reason_of(found))
-        return _status(claim, state="accepted" if found.suffix == OPEN else "uploading")
+        found = self._look(claim.name)
+        return None if found is None else _status(claim, **msgspec.structs.asdict(found))
 
     def stored_status(self, claim: Claim) -> Status:
         """Ask S3 what became of the payloads of a receipt that is not known here. Blocks on it.
@@ -188,7 +182,7 @@ class Receipts:
     def _moved(self, claim: Claim) -> Claim:
         """Return a claim with the bucket that holds its object, where an operator sent it away."""
         try:
-            decision = self._decisions.find(claim.name)
+            decision = self._decisions.find(claim.name) if self._decisions else None
         except UnreadableDecision:
             return claim
         for bucket in [decision.bucket, *decision.earlier] if decision else []:
@@ -229,14 +223,6 @@ def _status(claim: Claim, **more: Any) -> Status:
     place = f"s3://{claim.bucket}/{claim.key}"
     count, first_line = claim.count, claim.first_line
     return Status(id=claim.id, object=place, first_line=first_line, count=count, **more)
-
-
-def _reason_of(note: Path) -> str:
-    try:
-        return str(json.loads(note.read_bytes())["reason"])
-    except (OSError, ValueError, LookupError, TypeError):
-        # It is dead all the same; a replay may have removed the note just now.
-        return "its note cannot be read"
 
 
 @lru_cache(maxsize=256)

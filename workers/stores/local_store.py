@@ -15,9 +15,11 @@ from workers.errors import SpoolError
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Counters, Field, Totals
+from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
+from workers.stores.found import Found, found_in_memory, found_on_disk
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,21 @@ class LocalStore(ABC):
         Raises:
             OSError: they cannot be removed; nothing is counted.
         """
+        if stored:
+            self.spool.drop_dead(job.segment.name)
         _directory_of(job).finish(job.segment, stored=stored, dead=dead)
+
+    def keep_dead(self, job: Job, reason: str) -> None:
+        """Write a job's lines into a dead letter, all that can be read. Blocks on the disk."""
+        segment = job.segment
+        runs = segment.body.read_damaged(segment.lines, [])
+        self.spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
+        Decisions(self.spool.root).drop_burial(segment.name)
+
+    def quarantine(self, segment: Segment, reason: str) -> None:
+        """Keep a damaged segment file as it is. Blocks on the disk."""
+        assert isinstance(segment.body, SegmentFile)
+        self.spool.quarantine(segment.body, reason=reason)
 
     def park(self, job: Job, reason: str) -> Parked:
         """Return what is kept of a job that cannot go now: of one on the disk only its name."""
@@ -149,6 +165,11 @@ class LocalStore(ABC):
     def find(self, name: str) -> Segment | None:
         """Return the segment `name` if it is here. Does not block."""
         return None if self._directory is None else self._directory.held(name)
+
+    def look(self, name: str) -> Found | None:
+        """Say what became of the segment `name`, by memory and by the disk. Blocks on it."""
+        held = self.find(name)
+        return found_on_disk(self.spool, name) if held is None else found_in_memory(held)
 
     def totals(self) -> Totals:
         """Return the sums of all processes. Blocks on the disk, briefly."""

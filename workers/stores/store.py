@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
+from workers.stores.found import Found
 
 if TYPE_CHECKING:
     from workers.dispatch.jobs import Job, Parked
@@ -25,6 +26,11 @@ class Store(Protocol):
     max_bytes: int
     # Those of this process.
     counters: "Counters"
+
+    @property
+    def own(self) -> object:
+        """The place of this process's own jobs; see `Job.place`."""
+        ...
 
     def create(self, header: Header) -> Segment:
         """Make a segment and hold it until it is finished. Does not block."""
@@ -75,8 +81,44 @@ class Store(Protocol):
         """
         ...
 
+    def keep_dead(self, job: "Job", reason: str) -> None:
+        """Keep a job's lines as a dead letter; its `finish` has to follow. Blocks.
+
+        Raises:
+            OSError: they cannot be kept; nothing has changed.
+        """
+        ...
+
+    def quarantine(self, segment: Segment, reason: str) -> None:
+        """Keep a damaged segment as it is, for an operator to look at. Blocks.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        ...
+
     def find(self, name: str) -> Segment | None:
         """Return the segment `name` if this process has it at hand. Does not block."""
+        ...
+
+    def look(self, name: str) -> Found | None:
+        """Say what became of the segment `name`, None where the store knows nothing. Blocks."""
+        ...
+
+    def unfinished(self) -> list[Segment]:
+        """Return the segments that this process has at hand, oldest first."""
+        ...
+
+    def check(self) -> None:
+        """Find out again why a small collection would be refused. Blocks."""
+        ...
+
+    def persist(self) -> None:
+        """At a stop: see that what is not stored outlives the process. Blocks; does not raise."""
+        ...
+
+    def close(self) -> None:
+        """At the end: give up what this process holds, for others to take. Blocks."""
         ...
 
     def totals(self) -> "Totals":

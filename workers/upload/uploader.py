@@ -1,6 +1,6 @@
 """Takes one job to S3: compress, PUT, verify, finish. One attempt; runs in a worker's thread.
 
-Knows the bucket, the spool and the counters; no queue, no thread and no retry.
+Knows the bucket, the store and the counters; no queue, no thread and no retry.
 """
 
 import errno
@@ -23,16 +23,12 @@ from workers.errors import (
 )
 from workers.segments.naming import dead_marker
 from workers.segments.ratios import Estimator
-from workers.segments.segment import Segment
+from workers.segments.segment import Body, Header, Segment
 from workers.spool.counters import Field
-from workers.spool.decisions import Decisions
 from workers.spool.frames import Damaged, UnknownFormat
-from workers.spool.segment_file import SegmentFile
-from workers.spool.spool import Spool
 from workers.stores.store import Store
 from workers.upload.body import ObjectBody
 from workers.upload.compression import Packed, ReadRuns, pack
-from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
 from workers.upload.verified_put import NewObject, VerifiedPut
 
@@ -48,14 +44,17 @@ class OtherLines(BucketBrigadeError):
 
 
 class Uploader:
-    """What every worker does with a job. One for the process; thread-safe."""
+    """What every worker does with a job. One for the process; thread-safe.
+
+    `bucket_for` says which bucket a segment goes to, None where it becomes a dead letter.
+    """
 
     def __init__(
         self,
         bucket: Bucket,
         *,
         store: Store,
-        spool: Spool,
+        bucket_for: Callable[[Header], str | None],
         estimator: Estimator,
         memory_bytes: int,
         on_done: Callable[[], None],
@@ -63,9 +62,7 @@ class Uploader:
         self._bucket = bucket
         self._objects = VerifiedPut(bucket)
         self._store = store
-        self._spool = spool
-        self._decisions = Decisions(spool.root)
-        self._decided = Decided(bucket, self._decisions)
+        self._bucket_for = bucket_for
         self._estimator = estimator
         self._memory_bytes = memory_bytes
         self._on_done = on_done
@@ -90,7 +87,7 @@ class Uploader:
             return
         if not segment.body.make_ready():
             raise Abandoned("its file could not be frozen; it stays for the next start")
-        bucket = self._decided.bucket_for(segment.header)
+        bucket = self._bucket_for(segment.header)
         if bucket is None:
             self._dead_letter(job, reason="an operator has buried it")
             return
@@ -129,8 +126,6 @@ class Uploader:
         """Count what became of the job's lines and remove them; repeatable until it succeeds."""
         outcome = job.outcome
         assert outcome is not None
-        if outcome.stored:
-            self._spool.drop_dead(job.segment.name)
         self._store.finish(job, stored=outcome.stored, dead=outcome.dead)
         if job.segment.lines:
             self._on_done()
@@ -150,8 +145,7 @@ class Uploader:
             log.critical("a segment has an unknown format", extra=_about(segment), exc_info=True)
             raise Abandoned("another version wrote it; it stays as it is") from error
         except (Damaged, OtherLines) as damage:
-            assert isinstance(segment.body, SegmentFile)
-            self._spool.quarantine(segment.body, reason=str(damage))
+            self._store.quarantine(segment, str(damage))
             packed = self._compress(segment, partial(_readable, segment.body, segment.lines, lost))
             log.exception("segment damaged", extra=_about(segment, lost_lines=lost))
         self._estimator.learn(segment, size=packed.size, stored=packed.body.length)
@@ -192,10 +186,7 @@ class Uploader:
     def _dead_letter(self, job: Job, *, reason: str) -> None:
         """Make a dead letter of the job: its object cannot be stored."""
         segment = job.segment
-        # All that can be read of it, damaged or not.
-        runs = segment.body.read_damaged(segment.lines, [])
-        self._spool.keep_dead(segment.header, runs, reason=reason, payloads=segment.lines)
-        self._decisions.drop_burial(segment.name)
+        self._store.keep_dead(job, reason)
         job.outcome = Outcome(stored=0, dead=segment.lines)
         self._finish(job)
         log.error("dead letter", extra=_about(segment, reason=reason))
@@ -214,9 +205,9 @@ def _check(segment: Segment, packed: Packed) -> None:
         raise OtherLines(f"{packed.size} bytes are there, {segment.size} were accepted")
 
 
-def _readable(file: SegmentFile, lines: int, lost: Lost) -> Iterator[bytes]:
+def _readable(body: Body, lines: int, lost: Lost) -> Iterator[bytes]:
     lost.clear()
-    return file.read_damaged(lines, lost)
+    return body.read_damaged(lines, lost)
 
 
 def _metadata(segment: Segment, packed: Packed, lost: Lost) -> dict[str, str]:

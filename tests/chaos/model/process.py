@@ -17,9 +17,12 @@ from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
+from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
 from workers.stores.committer import Committer
 from workers.stores.disk_store import FEW_FILES, DiskStore
+from workers.stores.job_source import AdoptedJobs
+from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -93,7 +96,7 @@ class Process:
         self.feeder = Feeder(
             intake=self.intake,
             backlog=self.backlog,
-            adoption=self.adoption,
+            source=AdoptedJobs(self.adoption),
             store=self.store,
             jobs=self.jobs,
         )
@@ -104,7 +107,7 @@ class Process:
         uploader = Uploader(
             bucket,
             store=self.store,
-            spool=self._spool,
+            bucket_for=Decided(bucket, Decisions(self._spool.root)).bucket_for,
             estimator=estimator,
             # Now and then no body fits into memory, and all are made again for each send.
             memory_bytes=self._spool.chance((0, 1 << 20)),

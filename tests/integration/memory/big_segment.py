@@ -59,7 +59,7 @@ def main(root: str, mebibytes: str, frame: str) -> None:
     uploader = Uploader(
         bucket,
         store=store,
-        spool=spool,
+        bucket_for=lambda header: header.bucket,
         estimator=Estimator(settings, max_size=1, compressed_size=len),
         memory_bytes=settings.object_target_bytes * 3 // 2,
         on_done=lambda: None,

@@ -14,12 +14,12 @@ from tests.integration.pipeline.samples import (
 )
 from tests.support.bench import balance
 from tests.support.s3 import FakeS3
-from workers import pipeline as pipeline_module
 from workers.errors import Full
 from workers.intake import feeder
 from workers.segments.naming import created_microseconds
 from workers.spool.counters import Field
 from workers.spool.spool import Spool
+from workers.stores.job_source import AdoptedJobs
 
 
 def test_a_backlog_goes_up_beside_new_traffic(
@@ -50,7 +50,7 @@ def test_the_age_of_what_was_left_is_reported(
     left = leave_behind(2)
     s3.faults(OVERLOADED)
     pipeline = start()
-    until(lambda: bool(pipeline._adoption.process_spools), "adoption")
+    until(lambda: pipeline._source.pending == 2, "adoption")
     oldest = created_microseconds(left[0].header.name)
     assert pipeline.totals().oldest_microseconds == oldest
     s3.clear()
@@ -103,7 +103,7 @@ def test_one_process_adopts_a_spool(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Several processes look for orphans at the same time; each payload is stored once."""
-    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(AdoptedJobs, "look_seconds", 0.01)
     pipelines = [start() for _ in range(3)]
     for _ in range(4):
         leave_behind(5)

@@ -18,11 +18,11 @@ from tests.integration.pipeline.samples import (
 from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
 from tests.support.s3 import FakeS3
-from workers import pipeline as pipeline_module
 from workers.intake import feeder
 from workers.pipeline import Pipeline
 from workers.spool.counters import Field, Totals
 from workers.spool.spool import Spool
+from workers.stores.job_source import AdoptedJobs
 
 
 @pytest.mark.parametrize(("durability", "committer"), [("disk", {"committer"}), ("memory", set())])
@@ -69,7 +69,7 @@ def test_the_sealer_and_the_adopter_outlive_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unforeseen error costs one round and a line in the log, and not the thread."""
-    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(AdoptedJobs, "look_seconds", 0.02)
     monkeypatch.setattr(feeder, "CHECK_SECONDS", 0.02)
     adopt_orphans, totals = Spool.adopt_orphans, Spool.totals
     failures = iter([True, True, True, True])

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,9 @@ from workers.errors import ObjectMissing, ObjectRejected, StoreUnavailable
 from workers.operate.receipts import Claim, Receipts, Status, UnknownReceipt
 from workers.segments.naming import dead_marker
 from workers.segments.segment import Header, Receipt
+from workers.spool.decisions import Decisions
 from workers.spool.spool import Spool
+from workers.stores.found import found_on_disk
 from workers.upload.s3 import Bucket
 
 # Fixed, so that every process of a test run has the same names for its tests.
@@ -30,7 +33,12 @@ def on(root: Path, bucket: Bucket | None = None, **environ: object) -> Receipts:
     spool = Spool(root)
     spool.prepare()
     settings = settings_for(root, **environ)
-    return Receipts(settings, bucket=bucket or DictBucket(), spool=spool, held=lambda _: None)
+    return Receipts(
+        settings,
+        bucket=bucket or DictBucket(),
+        look=partial(found_on_disk, spool),
+        decisions=Decisions(spool.root),
+    )
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Receipts behind stores and proxies that say little, and beside files that cannot be read."""
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from tests.support.bench import Bench, settings_for
 from tests.support.doubles import DictBucket
 from workers.errors import ObjectMissing, ObjectRejected
 from workers.operate.receipts import Receipts, UnknownReceipt
+from workers.spool.decisions import Decisions
 from workers.spool.spool import Spool
+from workers.stores.found import found_on_disk
 from workers.upload.s3 import Stored
 
 
@@ -28,7 +31,9 @@ def elsewhere(tmp_path: Path, bucket: DictBucket) -> Receipts:
     spool = Spool(tmp_path / "elsewhere")
     spool.prepare()
     settings = settings_for(spool.root)
-    return Receipts(settings, bucket=bucket, spool=spool, held=lambda _: None)
+    return Receipts(
+        settings, bucket=bucket, look=partial(found_on_disk, spool), decisions=Decisions(spool.root)
+    )
 
 
 def store(bench: Bench, *payloads: bytes) -> str:

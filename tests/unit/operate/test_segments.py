@@ -57,9 +57,9 @@ def use(bench: Bench, buckets: Buckets, *, settled: bool = True) -> None:
     """Let a bench's uploads and receipts go to these buckets."""
     bench.bucket = bench.uploader._bucket = bench.receipts._bucket = buckets
     bench.uploader._objects._bucket = buckets
-    bench.uploader._decided._bucket = buckets
+    bench.decided._bucket = buckets
     later = SETTLE_SECONDS + 1 if settled else 0
-    bench.uploader._decided._now = lambda: time.time() + later
+    bench.decided._now = lambda: time.time() + later
 
 
 def seal(bench: Bench, *payloads: bytes) -> Receipt:
