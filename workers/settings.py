@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import EXCLUDE, ValidationError, fields, post_load, pre_load, validate
 
 from workers import aws_environment
 from workers.errors import SettingsError
+from workers.put_settings import PutOptions, PutSchema, take_put_options
 from workers.segments.naming import check_template, default_template
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -44,6 +45,7 @@ class Settings:
     drain_seconds: float
     s3_conditional_put: bool
     s3_read_timeout_seconds: float
+    puts: PutOptions
     aws_region: str | None
     receipt_secret: str
     access_file: Path | None
@@ -81,7 +83,7 @@ def _choice(default: str, choices: list[str], text: str) -> fields.String:
 _PATTERN = r"[a-z0-9_*?\[\]!-]{1,64}"
 
 
-class SettingsSchema(Schema):
+class SettingsSchema(PutSchema):
     """The settings table of the README, as marshmallow fields; names are upper case outside."""
 
     class Meta:
@@ -216,7 +218,7 @@ class SettingsSchema(Schema):
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
         if data["access_file"] is not None:
             data["access_file"] = Path(data["access_file"]).absolute()
-        return Settings(**data)
+        return Settings(puts=take_put_options(data), **data)
 
 
 def default_template_for(compression: str | None) -> str:

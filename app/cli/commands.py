@@ -14,7 +14,7 @@ from app.cli.segments import segments
 from app.state import state
 from app.version import VERSION
 from workers.errors import BucketBrigadeError, StoreError
-from workers.operate.checks import run_checks, variants
+from workers.operate.checks import put_options_alone, run_checks, variants
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.receipts import Receipts, UnknownReceipt
 from workers.spool.decisions import Decisions
@@ -112,7 +112,8 @@ def check() -> None:
     settings = state().settings
     failed = False
     bucket, spool = Bucket.connect(settings), Spool(settings.spool_dir)
-    for result in run_checks(settings, bucket, spool, others=variants(settings)):
+    others, alone = variants(settings), put_options_alone(settings)
+    for result in run_checks(settings, bucket, spool, others=others, alone=alone):
         failed |= result.fault is not None
         mark = "ok  " if result.fault is None else "FAIL"
         more = result.fault or result.note

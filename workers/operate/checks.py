@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from workers.errors import (
     BucketBrigadeError,
@@ -12,18 +14,16 @@ from workers.errors import (
     StoreError,
     StoreUnavailable,
 )
-from workers.segments.naming import Clock, object_key, segment_name
+from workers.operate.canary import Canary
+from workers.put_settings import KMS, PutOptions
 from workers.settings import Settings
 from workers.spool.spool import Spool
-from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
-from workers.upload.reading import UnreadableObject, decompress
 from workers.upload.s3 import Bucket
 
-# More than the 1 MiB that nginx lets through by default, where objects may be as large.
-CANARY_BYTES = (1 << 21) + (1 << 18)
-LINE_BYTES = 1 << 10
 # What boto3's config file holds: there are no variables for it.
 STYLE = "`s3 = addressing_style = {}` in boto3's config file"
+# How newer messages of IAM name what is missing.
+_ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,127 +54,54 @@ def variants(settings: Settings) -> Variants:
     }
 
 
+def put_options_alone(settings: Settings) -> Variants:
+    """Return ways to put with none of the options that are set, and with each alone."""
+    puts = settings.puts
+    alone = {
+        "S3_SSE": PutOptions(sse=puts.sse, kms_key_id=puts.kms_key_id),
+        "S3_STORAGE_CLASS": PutOptions(storage_class=puts.storage_class),
+        "S3_TAGS": PutOptions(tags=puts.tags),
+        "S3_EXPECTED_BUCKET_OWNER": PutOptions(owner=puts.owner),
+    }
+    none = PutOptions()
+    found = {name: options for name, options in alone.items() if options != none}
+    if found:
+        found = {"": none, **found}
+    return {name: partial(_connect_with, settings, options) for name, options in found.items()}
+
+
+def _connect_with(settings: Settings, options: PutOptions) -> Bucket:
+    return Bucket.connect(replace(settings, puts=options))
+
+
 def run_checks(
-    settings: Settings, bucket: Bucket, spool: Spool, *, others: Variants | None = None
+    settings: Settings,
+    bucket: Bucket,
+    spool: Spool,
+    *,
+    others: Variants | None = None,
+    alone: Variants | None = None,
 ) -> Iterator[Result]:
     """Try the spool, then each call on the bucket. Blocks on the disk and on the network.
 
-    Where the PUT fails, `others` are tried, and the first that works is named.
+    Where the PUT fails, `others` are tried, and the first that works is named; then all of `alone`,
+    so that each option that is refused is named.
     """
     yield _try(f"spool {spool.root}: write, sync, lock", "", lambda: _try_spool(spool))
-    canary = _Canary.make(settings)
+    canary = Canary.make(settings)
     first, *rest = _steps(settings, bucket, canary)
     put = _try(*first)
     if put.fault is not None and (better := _better(settings, canary, others or {})):
         put = Result(put.what, f"with {better} it works; {put.fault}")
     yield put
+    if put.fault is not None:
+        for name, connect in (alone or {}).items():
+            yield _try_option(settings, canary, name, connect)
     for step in rest:
         yield _try(*step) if put.fault is None else Result(step[0], "not tried without an object")
 
 
-@dataclass(frozen=True, slots=True)
-class _Canary:
-    """An object as the service makes them."""
-
-    key: str
-    absent: str
-    packed: Packed
-    metadata: dict[str, str]
-    encoding: str | None
-
-    @classmethod
-    def make(cls, settings: Settings) -> "_Canary":
-        """Make one of random lines: it is no smaller when it is compressed."""
-        size = min(CANARY_BYTES, 2 * settings.object_target_bytes)
-        count = max(1, size // LINE_BYTES)
-        lines = b"".join(b'{"check":"%s"}\n' % os.urandom(500).hex().encode() for _ in range(count))
-        packed = pack(lambda: [lines], compression=settings.compression, memory_bytes=2 * size)
-        clock = Clock()
-        name, other = segment_name(clock.tick()), segment_name(clock.tick())
-        return cls(
-            key=object_key(settings.key_template, stream="check", name=name),
-            absent=object_key(settings.key_template, stream="check", name=other),
-            packed=packed,
-            metadata={
-                "segment": name,
-                "payloads": str(count),
-                "size": str(packed.size),
-                "crc32": f"{packed.crc:08x}",
-                "stored-size": str(packed.body.length),
-            },
-            encoding=CONTENT_ENCODINGS[settings.compression],
-        )
-
-    def put(self, bucket: Bucket, place: str, key: str) -> str | None:
-        """Put it under a key."""
-        answer = bucket.put(
-            place, key, self.packed.body, metadata=self.metadata, encoding=self.encoding
-        )
-        if answer.has_content:
-            raise BucketBrigadeError("the answer is a page: something answers in the store's place")
-        if answer.checksum and answer.checksum != self.packed.body.checksum:
-            raise BucketBrigadeError("the store took other bytes than were sent: see the proxies")
-        return None if answer.etag else "its answer has no ETag"
-
-    def replace(self, bucket: Bucket, place: str) -> str | None:
-        """Replace it on condition of its ETag."""
-        etag = bucket.head(place, self.key).etag
-        if etag is None:
-            return "not tried without an ETag"
-        bucket.replace(
-            place,
-            self.key,
-            self.packed.body,
-            etag=etag,
-            metadata=self.metadata,
-            encoding=self.encoding,
-        )
-        return None
-
-    def head(self, bucket: Bucket, place: str) -> str | None:
-        """Compare what HEAD says."""
-        found = bucket.head(place, self.key)
-        wrong = [n for n, value in self.metadata.items() if found.metadata.get(n) != value]
-        if wrong:
-            raise BucketBrigadeError(
-                f"the object's metadata did not come back ({', '.join(wrong)}): does the store, or"
-                " a proxy before it, drop `x-amz-meta-` headers?"
-            )
-        if found.size not in {None, self.packed.body.length}:
-            raise BucketBrigadeError(f"it says {found.size} bytes of {self.packed.body.length}")
-        known = {
-            "Content-Length": found.size,
-            "ETag": found.etag,
-            "Last-Modified": found.modified,
-        }
-        absent = [name for name, value in known.items() if value is None]
-        return f"its answer has no {', no '.join(absent)}" if absent else None
-
-    def get(self, bucket: Bucket, place: str) -> None:
-        """Compare the bytes and the encoding."""
-        body, encoding = bucket.get(place, self.key)
-        sent = b"".join(self.packed.body.chunks())
-        if body != sent:
-            raise BucketBrigadeError(self._difference(body, sent))
-        if encoding != self.encoding:
-            raise BucketBrigadeError(
-                f"Content-Encoding came back as {encoding}, and {self.encoding} was put; where"
-                " readers go by it set COMPRESSION=none"
-            )
-
-    def _difference(self, body: bytes, sent: bytes) -> str:
-        with contextlib.suppress(UnreadableObject):
-            if decompress(body) == decompress(sent):
-                return "it is decompressed on the way: mend the proxy, or set COMPRESSION=none"
-        if sent in body:
-            return (
-                "the store keeps what frames a body on the wire as data; set"
-                " AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
-            )
-        return f"{len(body)} other bytes came back for {len(sent)}"
-
-
-def _steps(settings: Settings, bucket: Bucket, canary: _Canary) -> list[Step]:
+def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
     place, key = settings.s3_bucket, canary.key
 
     def put_again() -> None:
@@ -200,12 +127,13 @@ def _steps(settings: Settings, bucket: Bucket, canary: _Canary) -> list[Step]:
         lambda: canary.replace(bucket, place),
     )
     conditional = settings.s3_conditional_put
+    reading = "s3:GetObject" + (" or kms:Decrypt" if settings.puts.sse in KMS else "")
     return [
-        (f"put s3://{place}/{key}", "s3:PutObject", lambda: canary.put(bucket, place, key)),
+        (f"put s3://{place}/{key}", _put_actions(settings), lambda: canary.put(bucket, place, key)),
         *([again] if conditional else []),
-        ("head", "s3:GetObject", lambda: canary.head(bucket, place)),
+        ("head", reading, lambda: canary.head(bucket, place)),
         *([replace] if conditional else []),
-        ("get", "s3:GetObject", lambda: canary.get(bucket, place)),
+        ("get", reading, lambda: canary.get(bucket, place)),
         ("head of what is not there", "s3:ListBucket", absent),
         (
             "delete",
@@ -215,7 +143,33 @@ def _steps(settings: Settings, bucket: Bucket, canary: _Canary) -> list[Step]:
     ]
 
 
-def _better(settings: Settings, canary: _Canary, others: Variants) -> str | None:
+def _put_actions(settings: Settings) -> str:
+    actions = ["s3:PutObject"]
+    actions += ["s3:PutObjectTagging"] if settings.puts.tags else []
+    actions += ["kms:GenerateDataKey"] if settings.puts.sse in KMS else []
+    return " or ".join(actions)
+
+
+def _try_option(
+    settings: Settings, canary: Canary, name: str, connect: Callable[[], Bucket]
+) -> Result:
+    """Put with one option alone. What is wrong with several is seen of each."""
+    action = {
+        "S3_SSE": "kms:GenerateDataKey" if settings.puts.sse in KMS else "s3:PutObject",
+        "S3_TAGS": "s3:PutObjectTagging",
+        "S3_EXPECTED_BUCKET_OWNER": "s3:PutObject; or another account owns the bucket",
+    }.get(name, "s3:PutObject")
+
+    def put() -> None:
+        bucket, place, key = connect(), settings.s3_bucket, f"{canary.key}.{name or 'plain'}"
+        canary.put(bucket, place, key)
+        with contextlib.suppress(StoreError):
+            bucket.delete(place, key)
+
+    return _try(f"put with {name} alone" if name else "put without any option", action, put)
+
+
+def _better(settings: Settings, canary: Canary, others: Variants) -> str | None:
     """Return the first setting with which the PUT works."""
     place = settings.s3_bucket
     for number, (name, connect) in enumerate(others.items()):
@@ -252,6 +206,8 @@ def _explain(error: Exception, action: str) -> str:
     if isinstance(error, ObjectMissing):
         return f"not there ({error}); does the bucket exist, and may we {action}?"
     if isinstance(error, StoreUnavailable):
+        named = _ACTION.search(str(error))
+        action = named.group(1) if named else action
         hint = {
             "denied": f"credentials are missing or wrong, or lack the IAM action {action}",
             "bucket": "there is no such bucket, it is full, or it is in another region",

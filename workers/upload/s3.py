@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
+from workers.put_settings import PutOptions
 from workers.settings import Settings
 from workers.upload.body import ObjectBody
 from workers.upload.s3_client import Connection, connect
@@ -18,13 +19,16 @@ CHUNK_BYTES = 1 << 16
 class Stored:
     """What HEAD says of an object; None where the store, or a proxy before it, does not say.
 
-    Names of metadata are in lower case. `modified` is seconds since 1970.
+    Names of metadata are in lower case. `modified` is seconds since 1970. `sse` is how it is
+    encrypted; S3 gives no `storage_class` where it is `STANDARD`.
     """
 
     size: int | None
     metadata: dict[str, str]
     etag: str | None
     modified: float | None
+    sse: str | None = None
+    storage_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,17 @@ class Bucket:
         StoreUnavailable: what failed may pass. Other `StoreError`s where a method names them.
     """
 
-    def __init__(self, connection: Connection, *, conditional: bool = True) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        conditional: bool = True,
+        puts: PutOptions = PutOptions(),  # noqa: B008 (it cannot change)
+    ) -> None:
         self._connection = connection
         self._conditional = conditional
+        self._of_objects, self._of_notes = puts.of_objects, puts.of_notes
+        self._of_calls = puts.of_calls
 
     @classmethod
     def connect(
@@ -67,7 +79,8 @@ class Bucket:
         """
         if conditional is None:
             conditional = settings.s3_conditional_put
-        return cls(connect(settings, options=options or {}), conditional=conditional)
+        connection = connect(settings, options=options or {})
+        return cls(connection, conditional=conditional, puts=settings.puts)
 
     def put(
         self,
@@ -87,6 +100,11 @@ class Bucket:
         return self._put(
             bucket, key, body, metadata=metadata, encoding=encoding, condition=condition
         )
+
+    def put_note(self, bucket: str, key: str, content: bytes) -> None:
+        """Store a small object beside those with payloads, in place of the one before."""
+        body = ObjectBody.of(content)
+        self._put(bucket, key, body, metadata={}, encoding=None, condition={}, is_note=True)
 
     def replace(
         self,
@@ -126,6 +144,8 @@ class Bucket:
             metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             etag=answer.get("ETag"),
             modified=modified.timestamp() if modified else None,
+            sse=answer.get("ServerSideEncryption"),
+            storage_class=answer.get("StorageClass"),
         )
 
     def get(self, bucket: str, key: str, *, most: int = 0) -> tuple[bytes, str | None]:
@@ -184,8 +204,10 @@ class Bucket:
         metadata: dict[str, str],
         encoding: str | None,
         condition: dict[str, str],
+        is_note: bool = False,
     ) -> PutAnswer:
         extra = {"ContentEncoding": encoding} if encoding else {}
+        options = self._of_notes if is_note else self._of_objects
         try:
             answer = self._call(
                 "put_object",
@@ -196,6 +218,7 @@ class Bucket:
                 ContentType="application/x-ndjson",
                 **extra,
                 **condition,
+                **options,
                 **self._checksum(body),
             )
         except ObjectMissing as error:
@@ -223,7 +246,7 @@ class Bucket:
     def _call(self, method: str, **arguments: Any) -> Any:
         client = self._client()
         try:
-            return getattr(client, method)(**arguments)
+            return getattr(client, method)(**arguments, **self._of_calls)
         except Exception as error:
             found = meaning(error)
             if isinstance(found, StoreUnavailable) and found.reason == "denied":

@@ -61,6 +61,9 @@ _DENIED = frozenset(
 # `KMS.` before them. But for these, an operator has to see to the key.
 _KMS_PASSES = ("KMS.Internal", "KMS.KMSInternal", "KMS.DependencyTimeout")
 
+# A clock that is wrong, and an archive, are mended elsewhere than credentials are.
+_NOT_DENIED = frozenset({"RequestTimeTooSkewed", "InvalidObjectState"})
+
 _NO_CREDENTIALS = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
@@ -96,6 +99,10 @@ _ADVICE = {
     "MissingContentLength": "the store, or a proxy, wants a plain body with its length",
     "XAmzContentSHA256Mismatch": "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required",
     "AuthorizationHeaderMalformed": "see AWS_REGION",
+    "InvalidStorageClass": "see S3_STORAGE_CLASS",
+    "InvalidEncryptionAlgorithmError": "see S3_SSE",
+    "InvalidTag": "see S3_TAGS",
+    "InvalidObjectState": "an archive cannot be read before it is restored",
 }
 _ADVICE["501"] = _ADVICE["NotImplemented"]
 _ADVICE["411"] = _ADVICE["MissingContentLength"]
@@ -164,8 +171,7 @@ def _reason(code: str, status: int) -> str:
         return "server"
     if code in _DENIED or code.startswith("KMS."):
         return "denied"
-    # A clock that is wrong is mended elsewhere than credentials are.
-    if status in {401, 403} and code != "RequestTimeTooSkewed":
+    if status in {401, 403} and code not in _NOT_DENIED:
         return "denied"
     # 501 is no failure that passes: the store lacks what was asked of it.
     return "server" if status >= 500 and status != 501 else "other"

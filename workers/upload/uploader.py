@@ -27,7 +27,6 @@ from workers.segments.segment import Body, Header, Segment
 from workers.spool.counters import Field
 from workers.spool.frames import Damaged, UnknownFormat
 from workers.stores.store import Store
-from workers.upload.body import ObjectBody
 from workers.upload.compression import Packed, ReadRuns, pack
 from workers.upload.s3 import Bucket
 from workers.upload.verified_put import NewObject, VerifiedPut
@@ -192,10 +191,7 @@ class Uploader:
         log.error("dead letter", extra=_about(segment, reason=reason))
         note = json.dumps({"reason": reason, "payloads": segment.lines}).encode() + b"\n"
         try:
-            marker = dead_marker(segment.name)
-            self._bucket.put(
-                segment.header.bucket, marker, ObjectBody.of(note), metadata={}, encoding=None
-            )
+            self._bucket.put_note(segment.header.bucket, dead_marker(segment.name), note)
         except StoreError as error:
             log.warning("other machines cannot see this dead letter", extra={"error": str(error)})
 

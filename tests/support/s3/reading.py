@@ -11,6 +11,12 @@ from xml.sax.saxutils import escape
 from tests.support.s3.messages import Answer, Request, S3Error
 from tests.support.s3.objects import StoredObject
 
+ASKED = (
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-storage-class",
+)
+
 
 def check_precondition(headers: Mapping[str, str], present: StoredObject | None) -> None:
     """Apply a PUT's `If-None-Match` and `If-Match`.
@@ -41,6 +47,9 @@ def object_headers(request: Request, stored: StoredObject) -> dict[str, str]:
     if stored.content_encoding:
         headers["Content-Encoding"] = stored.content_encoding
     headers |= {f"x-amz-meta-{name}": value for name, value in stored.metadata.items()}
+    # What a PUT asks for: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    asked = {name: stored.put_headers.get(name, "") for name in ASKED}
+    headers |= {name: value for name, value in asked.items() if value not in {"", "STANDARD"}}
     whole = "range" not in request.headers
     if whole and request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers |= {**stored.checksums, "x-amz-checksum-type": "FULL_OBJECT"}

@@ -54,6 +54,10 @@ def test_a_store_that_ignores_conditions(tmp_path: Path, bucket: DictBucket) -> 
             StoreUnavailable("AccessDenied", reason="denied"),
             ["IAM", "s3:PutObject", "AccessDenied"],
         ),
+        (
+            StoreUnavailable("is not authorized to perform: kms:GenerateDataKey", reason="denied"),
+            ["lack the IAM action kms:GenerateDataKey:"],
+        ),
         (StoreUnavailable("NoSuchBucket", reason="bucket"), ["no such bucket", "region"]),
         (StoreUnavailable("refused", reason="network"), ["AWS_ENDPOINT_URL_S3"]),
         (StoreUnavailable("SlowDown", reason="throttled"), ["SlowDown"]),

@@ -68,6 +68,8 @@ def reason(error: StoreError) -> str | None:
         ("PermanentRedirect", 301, "bucket"),
         ("QuotaExceeded", 403, "bucket"),
         ("RequestTimeTooSkewed", 403, "other"),
+        ("InvalidObjectState", 403, "other"),
+        ("InvalidStorageClass", 400, "other"),
         ("NotImplemented", 501, "other"),
         ("501", 501, "other"),
         ("413", 413, "other"),
