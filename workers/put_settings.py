@@ -34,36 +34,37 @@ TAG_CHARACTERS = "_.:/=+-@"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PutOptions:
-    """What is asked of S3 beside the object itself; None, or no tags, asks for nothing.
+class PutSettings:
+    """What is asked of S3 beside the object itself; None, or no tags, asks for nothing."""
 
-    `tags` are in the form of the header: URL-encoded.
-    """
-
-    sse: str | None = None
-    kms_key_id: str | None = None
-    storage_class: str | None = None
-    tags: str = ""
-    owner: str | None = None
+    s3_sse: str | None = None
+    s3_sse_kms_key_id: str | None = None
+    s3_storage_class: str | None = None
+    s3_tags: str = ""
+    s3_expected_bucket_owner: str | None = None
 
     @property
-    def of_objects(self) -> dict[str, str]:
+    def put_parameters(self) -> dict[str, str]:
         """The parameters of `put_object` for payloads."""
-        return {**self.of_notes, **_given(StorageClass=self.storage_class)}
+        return {**self.note_parameters, **_given(StorageClass=self.s3_storage_class)}
 
     @property
-    def of_notes(self) -> dict[str, str]:
+    def note_parameters(self) -> dict[str, str]:
         """The parameters of `put_object` for notes beside them, such as those of dead letters.
 
         They are small, read by others and written again: storage classes cost more for such, and
         an archive could not be read.
         """
-        return _given(ServerSideEncryption=self.sse, SSEKMSKeyId=self.kms_key_id, Tagging=self.tags)
+        return _given(
+            ServerSideEncryption=self.s3_sse,
+            SSEKMSKeyId=self.s3_sse_kms_key_id,
+            Tagging=encode_tags(self.s3_tags) if self.s3_tags else None,
+        )
 
     @property
-    def of_calls(self) -> dict[str, str]:
+    def call_parameters(self) -> dict[str, str]:
         """The parameters of every call."""
-        return _given(ExpectedBucketOwner=self.owner)
+        return _given(ExpectedBucketOwner=self.s3_expected_bucket_owner)
 
 
 def _given(**parameters: str | None) -> dict[str, str]:
@@ -160,16 +161,3 @@ class PutSchema(Schema):
             faults["s3_storage_class"] = [f"must be one of: {', '.join(STORAGE_CLASSES)}"]
         if faults:
             raise ValidationError(faults)
-
-
-def take_put_options(data: dict[str, Any]) -> PutOptions:
-    """Take the options out of loaded settings."""
-    names = ("sse", "sse_kms_key_id", "storage_class", "tags", "expected_bucket_owner")
-    sse, key, storage_class, tags, owner = (data.pop(f"s3_{name}") for name in names)
-    return PutOptions(
-        sse=sse,
-        kms_key_id=key,
-        storage_class=storage_class,
-        tags=encode_tags(tags) if tags else "",
-        owner=owner,
-    )

@@ -11,7 +11,7 @@ from marshmallow import EXCLUDE, ValidationError, fields, post_load, pre_load, v
 
 from workers import aws_environment
 from workers.errors import SettingsError
-from workers.put_settings import PutOptions, PutSchema, take_put_options
+from workers.put_settings import PutSchema, PutSettings
 from workers.segments.naming import check_template, default_template
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -21,7 +21,7 @@ MAX_SECRET_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(PutSettings):
     """What the operator decided, checked. Seconds and bytes everywhere."""
 
     s3_bucket: str
@@ -45,7 +45,6 @@ class Settings:
     drain_seconds: float
     s3_conditional_put: bool
     s3_read_timeout_seconds: float
-    puts: PutOptions
     aws_region: str | None
     receipt_secret: str
     access_file: Path | None
@@ -218,7 +217,7 @@ class SettingsSchema(PutSchema):
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
         if data["access_file"] is not None:
             data["access_file"] = Path(data["access_file"]).absolute()
-        return Settings(puts=take_put_options(data), **data)
+        return Settings(**data)
 
 
 def default_template_for(compression: str | None) -> str:

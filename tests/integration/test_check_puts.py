@@ -83,7 +83,6 @@ def refuse_header(name: str) -> Callable[[Passing], Refusal | None]:
             "put with S3_SSE alone",
             "lack the IAM action kms:GenerateDataKey:",
         ),
-        ("x-amz-storage-class", "put with S3_STORAGE_CLASS alone", "s3:PutObject"),
         (
             "x-amz-expected-bucket-owner",
             "put with S3_EXPECTED_BUCKET_OWNER alone",

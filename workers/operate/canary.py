@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 
 from workers.errors import BucketBrigadeError
-from workers.put_settings import ARCHIVES, PutOptions
+from workers.put_settings import ARCHIVES, PutSettings
 from workers.segments.naming import Clock, object_key, segment_name
 from workers.settings import Settings
 from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
@@ -26,7 +26,7 @@ class Canary:
     packed: Packed
     metadata: dict[str, str]
     encoding: str | None
-    puts: PutOptions
+    puts: PutSettings
 
     @classmethod
     def make(cls, settings: Settings) -> "Canary":
@@ -49,7 +49,7 @@ class Canary:
                 "stored-size": str(packed.body.length),
             },
             encoding=CONTENT_ENCODINGS[settings.compression],
-            puts=settings.puts,
+            puts=settings,
         )
 
     def put(self, bucket: Bucket, place: str, key: str) -> str | None:
@@ -101,17 +101,17 @@ class Canary:
     def _compare_options(self, found: Stored) -> None:
         """See that a store did what it was asked to: some pass over what they do not know."""
         asked, kept = self.puts, (found.storage_class or "STANDARD")
-        if asked.sse not in {None, found.sse}:
-            raise BucketBrigadeError(f"S3_SSE={asked.sse}, but it is stored with {found.sse}")
-        if asked.storage_class not in {None, kept}:
+        if asked.s3_sse not in {None, found.sse}:
+            raise BucketBrigadeError(f"S3_SSE={asked.s3_sse}, but it is stored with {found.sse}")
+        if asked.s3_storage_class not in {None, kept}:
             raise BucketBrigadeError(
-                f"S3_STORAGE_CLASS={asked.storage_class}, but it is stored as {kept}"
+                f"S3_STORAGE_CLASS={asked.s3_storage_class}, but it is stored as {kept}"
             )
 
     def get(self, bucket: Bucket, place: str) -> str | None:
         """Compare the bytes and the encoding."""
-        if self.puts.storage_class in ARCHIVES:
-            return f"not tried: {self.puts.storage_class} cannot be read before it is restored"
+        if self.puts.s3_storage_class in ARCHIVES:
+            return f"not tried: {self.puts.s3_storage_class} cannot be read before it is restored"
         body, encoding = bucket.get(place, self.key)
         sent = b"".join(self.packed.body.chunks())
         if body != sent:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from workers.errors import (
@@ -15,7 +15,7 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.operate.canary import Canary
-from workers.put_settings import KMS, PutOptions
+from workers.put_settings import KMS, PutSettings
 from workers.settings import Settings
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
@@ -56,22 +56,21 @@ def variants(settings: Settings) -> Variants:
 
 def put_options_alone(settings: Settings) -> Variants:
     """Return ways to put with none of the options that are set, and with each alone."""
-    puts = settings.puts
     alone = {
-        "S3_SSE": PutOptions(sse=puts.sse, kms_key_id=puts.kms_key_id),
-        "S3_STORAGE_CLASS": PutOptions(storage_class=puts.storage_class),
-        "S3_TAGS": PutOptions(tags=puts.tags),
-        "S3_EXPECTED_BUCKET_OWNER": PutOptions(owner=puts.owner),
+        "S3_SSE": PutSettings(s3_sse=settings.s3_sse, s3_sse_kms_key_id=settings.s3_sse_kms_key_id),
+        "S3_STORAGE_CLASS": PutSettings(s3_storage_class=settings.s3_storage_class),
+        "S3_TAGS": PutSettings(s3_tags=settings.s3_tags),
+        "S3_EXPECTED_BUCKET_OWNER": PutSettings(
+            s3_expected_bucket_owner=settings.s3_expected_bucket_owner
+        ),
     }
-    none = PutOptions()
+    none = PutSettings()
     found = {name: options for name, options in alone.items() if options != none}
     if found:
         found = {"": none, **found}
-    return {name: partial(_connect_with, settings, options) for name, options in found.items()}
-
-
-def _connect_with(settings: Settings, options: PutOptions) -> Bucket:
-    return Bucket.connect(replace(settings, puts=options))
+    return {
+        name: partial(Bucket.connect, settings, puts=options) for name, options in found.items()
+    }
 
 
 def run_checks(
@@ -127,7 +126,7 @@ def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
         lambda: canary.replace(bucket, place),
     )
     conditional = settings.s3_conditional_put
-    reading = "s3:GetObject" + (" or kms:Decrypt" if settings.puts.sse in KMS else "")
+    reading = "s3:GetObject" + (" or kms:Decrypt" if settings.s3_sse in KMS else "")
     return [
         (f"put s3://{place}/{key}", _put_actions(settings), lambda: canary.put(bucket, place, key)),
         *([again] if conditional else []),
@@ -145,8 +144,8 @@ def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
 
 def _put_actions(settings: Settings) -> str:
     actions = ["s3:PutObject"]
-    actions += ["s3:PutObjectTagging"] if settings.puts.tags else []
-    actions += ["kms:GenerateDataKey"] if settings.puts.sse in KMS else []
+    actions += ["s3:PutObjectTagging"] if settings.s3_tags else []
+    actions += ["kms:GenerateDataKey"] if settings.s3_sse in KMS else []
     return " or ".join(actions)
 
 
@@ -155,7 +154,7 @@ def _try_option(
 ) -> Result:
     """Put with one option alone. What is wrong with several is seen of each."""
     action = {
-        "S3_SSE": "kms:GenerateDataKey" if settings.puts.sse in KMS else "s3:PutObject",
+        "S3_SSE": "kms:GenerateDataKey" if settings.s3_sse in KMS else "s3:PutObject",
         "S3_TAGS": "s3:PutObjectTagging",
         "S3_EXPECTED_BUCKET_OWNER": "s3:PutObject; or another account owns the bucket",
     }.get(name, "s3:PutObject")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
-from workers.put_settings import PutOptions
+from workers.put_settings import PutSettings
 from workers.settings import Settings
 from workers.upload.body import ObjectBody
 from workers.upload.s3_client import Connection, connect
@@ -58,12 +58,12 @@ class Bucket:
         connection: Connection,
         *,
         conditional: bool = True,
-        puts: PutOptions = PutOptions(),  # noqa: B008 (it cannot change)
+        puts: PutSettings = PutSettings(),  # noqa: B008 (it cannot change)
     ) -> None:
         self._connection = connection
         self._conditional = conditional
-        self._of_objects, self._of_notes = puts.of_objects, puts.of_notes
-        self._of_calls = puts.of_calls
+        self._of_objects, self._of_notes = puts.put_parameters, puts.note_parameters
+        self._of_calls = puts.call_parameters
 
     @classmethod
     def connect(
@@ -72,15 +72,16 @@ class Bucket:
         *,
         conditional: bool | None = None,
         options: dict[str, Any] | None = None,
+        puts: PutSettings | None = None,
     ) -> "Bucket":
         """Make the process's one client. Call it after the fork; opens no connection yet.
 
-        `conditional` and `options`, of botocore's `Config`, take the place of what is set.
+        `conditional`, `puts`, and `options` of botocore's `Config`, take the place of what is set.
         """
         if conditional is None:
             conditional = settings.s3_conditional_put
         connection = connect(settings, options=options or {})
-        return cls(connection, conditional=conditional, puts=settings.puts)
+        return cls(connection, conditional=conditional, puts=puts or settings)
 
     def put(
         self,

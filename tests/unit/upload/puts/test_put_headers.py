@@ -8,13 +8,17 @@ import pytest
 from botocore.config import Config
 from botocore.stub import ANY, Stubber
 
-from workers.put_settings import PutOptions
+from workers.put_settings import PutSettings
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket
 from workers.upload.s3_client import Connection
 
-OPTIONS = PutOptions(
-    sse="aws:kms", kms_key_id="alias/k", storage_class="GLACIER_IR", tags="a=b", owner="0" * 12
+OPTIONS = PutSettings(
+    s3_sse="aws:kms",
+    s3_sse_kms_key_id="alias/k",
+    s3_storage_class="GLACIER_IR",
+    s3_tags="a=b",
+    s3_expected_bucket_owner="0" * 12,
 )
 NOTES = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/k", "Tagging": "a=b"}
 OBJECTS = {**NOTES, "StorageClass": "GLACIER_IR"}

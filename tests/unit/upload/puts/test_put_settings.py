@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import SettingsError
-from workers.put_settings import KMS, TAG_CHARACTERS, PutOptions, encode_tags
+from workers.put_settings import KMS, TAG_CHARACTERS, encode_tags
 from workers.settings import load_settings
 
 BUCKET = {"S3_BUCKET": "bucket"}
@@ -15,9 +15,10 @@ BUCKET = {"S3_BUCKET": "bucket"}
 
 def test_without_them_nothing_is_asked_for() -> None:
     """By default a PUT, and any other call, has no parameter more than before."""
-    puts = load_settings(BUCKET).puts
-    assert puts == PutOptions()
-    assert puts.of_objects == puts.of_notes == puts.of_calls == {}
+    settings = load_settings(BUCKET)
+    assert settings.put_parameters == {}
+    assert settings.note_parameters == {}
+    assert settings.call_parameters == {}
 
 
 @pytest.mark.parametrize("sse", KMS)
@@ -33,15 +34,15 @@ def test_all_of_them(sse: str, key: str) -> None:
         "S3_TAGS": "team=data+@+home&stage=",
         "S3_EXPECTED_BUCKET_OWNER": "012345678901",
     }
-    puts = load_settings({**BUCKET, **chosen}).puts
+    settings = load_settings({**BUCKET, **chosen})
     notes = {
         "ServerSideEncryption": sse,
         "SSEKMSKeyId": key,
         "Tagging": "team=data%20%40%20home&stage=",
     }
-    assert puts.of_notes == notes
-    assert puts.of_objects == {**notes, "StorageClass": "GLACIER"}
-    assert puts.of_calls == {"ExpectedBucketOwner": "012345678901"}
+    assert settings.note_parameters == notes
+    assert settings.put_parameters == {**notes, "StorageClass": "GLACIER"}
+    assert settings.call_parameters == {"ExpectedBucketOwner": "012345678901"}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_mistake_is_named(name: str, value: str, words: str) -> None:
 def test_another_store_has_classes_of_its_own() -> None:
     """Ceph's operators name storage classes: with an endpoint any name is taken."""
     environ = {**BUCKET, "AWS_ENDPOINT_URL": "http://ceph", "S3_STORAGE_CLASS": "Cold-2"}
-    assert load_settings(environ).puts.storage_class == "Cold-2"
+    assert load_settings(environ).s3_storage_class == "Cold-2"
 
 
 TAG_TEXT = st.text(st.characters(categories=("L", "N", "Zs"), include_characters=TAG_CHARACTERS))
