@@ -6,7 +6,7 @@ Everything else in this package can be read, and tested, without a thread.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from workers.dispatch.backlog import Backlog
@@ -20,6 +20,7 @@ from workers.intake.intake import Intake
 from workers.operate.causes import PublishedCauses
 from workers.operate.receipts import Receipts
 from workers.segments.future import Callback, DurabilityFuture
+from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator
 from workers.settings import Settings
 from workers.shutdown import Shutdown
@@ -113,6 +114,12 @@ class Pipeline:
             Refusal: one of its kinds; nothing of the collection was kept.
         """
         return self._intake.take(stream, lines, count=count, callback=callback)
+
+    def take_parts(
+        self, parts: Sequence[Part], *, callback: Callback | None = None
+    ) -> DurabilityFuture:
+        """Take one collection that may go to several partitions, each part to one; as `take`."""
+        return self._intake.take_parts(parts, callback=callback)
 
     @property
     def process_spool(self) -> ProcessSpool:

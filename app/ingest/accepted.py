@@ -27,8 +27,10 @@ class _Form:
         """Return a receipt's id, and the receipt as JSON."""
         first_line, count = run.first_line, run.count
         id = self._issue(first_line, count)
+        more = "" if run.indexes is None else f',"indexes":{_encode(run.indexes).decode()}'
         return id, (
-            f'{{"id":"{id}","object":{self._object},"first_line":{first_line},"count":{count}}}'
+            f'{{"id":"{id}","object":{self._object},"first_line":{first_line},"count":{count}'
+            f"{more}}}"
         )
 
 

@@ -33,6 +33,7 @@ COUNTERS = {
     "payload_bytes_accepted": (Field.ACCEPTED_BYTES, "Bytes of accepted lines, uncompressed."),
     "objects_stored": (Field.STORED_OBJECTS, "Objects put into S3."),
     "object_bytes_stored": (Field.STORED_BYTES, "Bytes of stored objects, compressed."),
+    "early_seals": (Field.EARLY_SEALS, "Segments sealed as MAX_STREAMS were open."),
     "put_conflicts": (Field.CONFLICTS, "PUTs answered 412: the key was taken, usually by us."),
     "commits": (Field.COMMITS, "Group commits to the spool."),
     "log_lines_dropped": (Field.LOG_LINES_DROPPED, "Lines that the log's reader did not take."),

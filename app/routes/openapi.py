@@ -42,12 +42,16 @@ OF_BODIES: Final = (400, 404, 408, 413, 415, 422, 503)
 
 
 class Receipt(msgspec.Struct):
-    """Where payloads of a collection are going to be. Lines count from 1."""
+    """Where payloads of a collection are going to be. Lines count from 1.
+
+    `indexes` has ranges of payloads, counted from 0, where a collection goes to several partitions.
+    """
 
     id: str
     object: str
     first_line: int
     count: int
+    indexes: list[tuple[int, int]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Accepted(msgspec.Struct):

@@ -5,21 +5,18 @@ One lock guards the open segments and every put into the job queue. Blocks only 
 
 import threading
 import time
-from collections.abc import Callable
-from fnmatch import fnmatchcase
-from functools import partial
-from typing import NoReturn
+from collections.abc import Callable, Sequence
 
 from workers.dispatch.jobs import Job, JobQueue
-from workers.errors import Draining, Full, NotDurable, Refusal, TooManyPayloads, UnknownStream
-from workers.intake.placement import Piece, cut, fits, is_void
+from workers.errors import Draining, Full, NotDurable, Refusal
+from workers.intake.placing import Placing
 from workers.intake.sealing import Sealing
-from workers.segments.future import Callback, DurabilityFuture, Run
-from workers.segments.naming import Clock, object_key, segment_name
-from workers.segments.ratios import Estimator, Profile, Sizes
-from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
+from workers.segments.future import Callback, DurabilityFuture
+from workers.segments.partitions import Part
+from workers.segments.ratios import Estimator, Profile
+from workers.segments.segment import SEGMENT_BYTES
 from workers.settings import Settings
-from workers.spool.counters import Counters, Field
+from workers.spool.counters import Counters
 from workers.stores.committer import Journal
 from workers.stores.store import Store
 
@@ -48,18 +45,13 @@ class Intake:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._counters = counters
-        self._max_jobs = jobs.maxsize
-        self._max_lines = settings.object_max_payloads
         self._committer = committer
         self._estimator = estimator
-        self._clock = Clock()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._closed = False
         self._failure = ""
         self._woken = False
-        self._uses = 0
         self._sealing = Sealing(
             settings,
             store=store,
@@ -69,6 +61,15 @@ class Intake:
             is_held_up=is_held_up,
         )
         self._open = self._sealing.open
+        self._placing = Placing(
+            settings,
+            store=store,
+            counters=counters,
+            sealing=self._sealing,
+            estimator=estimator,
+            max_jobs=jobs.maxsize,
+            on_first=self._on_first,
+        )
 
     def take(
         self, stream: str, lines: bytes, *, count: int, callback: Callback | None = None
@@ -86,12 +87,29 @@ class Intake:
             refusal = self._refusal()
             if refusal is not None:
                 raise refusal
-            runs, replaced = self._place(stream, lines, count, profile)
-            future = self._committer.append(runs, callback)
-            # Sealed only now: a segment's seal must not overtake its lines.
-            for segment in replaced:
-                self._sealing.seal(segment)
-            self._sealing.seal_full(runs[-1].segment)
+            run = self._placing.join(stream, lines, count, profile)
+            if run is not None:
+                future = self._committer.append([run], callback)
+                self._sealing.seal_full(run.segment)
+            else:
+                future = self._append([Part(stream, lines, count)], [profile], callback)
+        if self._committer.is_inline:
+            future.set_result()
+        return future
+
+    def take_parts(
+        self, parts: Sequence[Part], *, callback: Callback | None = None
+    ) -> DurabilityFuture:
+        """Take one collection that may go to several partitions, each of `parts` to one of its own.
+
+        All or nothing; else as `take`.
+        """
+        profiles = [self._estimator.profile(part.stream, part.lines) for part in parts]
+        with self._lock:
+            refusal = self._refusal()
+            if refusal is not None:
+                raise refusal
+            future = self._append(parts, profiles, callback)
         if self._committer.is_inline:
             future.set_result()
         return future
@@ -180,95 +198,23 @@ class Intake:
             return Full("the disk is behind")
         return None
 
-    def _place(
-        self, stream: str, lines: bytes, count: int, profile: Profile | None
-    ) -> tuple[list[Run], list[Segment]]:
-        """Reserve room for a whole collection, or raise with nothing reserved.
+    def _on_first(self) -> None:
+        """Let the sealer look when the first segment is old enough."""
+        self._woken = True
+        self._wake.notify_all()
 
-        Returns:
-            The runs it is cut into, and the segments that make way and are to be sealed.
-        """
-        segment = self._open.get(stream)
-        sizes = profile.sizes(0, len(lines)) if profile else None
-        if segment is not None and (
-            fits(segment, len(lines) if sizes is None else 0, count, self._max_lines)
-            and (sizes is None or self._estimator.fits(segment, sizes))
-        ):
-            if not self._store.has_room(len(lines) + RUN_BYTES):
-                self._refuse_budget()
-            return [self._reserve(segment, lines, count, sizes)], []
-        if segment is not None and is_void(segment):
+    def _append(
+        self,
+        parts: Sequence[Part],
+        profiles: Sequence[Profile | None],
+        callback: Callback | None,
+    ) -> DurabilityFuture:
+        runs, replaced = self._placing.place(parts, profiles)
+        future = self._committer.append(runs, callback)
+        # Sealed only now: a segment's seal must not overtake its lines.
+        for segment in replaced:
             self._sealing.seal(segment)
-            segment = None
-        if segment is None:
-            self._check_stream(stream)
-        pieces = self._cut(lines, count, profile)
-        size = len(lines) + len(pieces) * (RUN_BYTES + SEGMENT_BYTES)
-        if not pieces or len(pieces) > self._max_jobs + 1 or size > self._store.max_bytes // 2:
-            raise TooManyPayloads(f"{count} payloads ({len(lines)} bytes) never fit at once")
-        if len(pieces) - (segment is None) > self._sealing.room():
-            raise Full("the queue is full")
-        if not self._store.has_room(size):
-            self._refuse_budget()
-        if segment is None and len(self._open) >= self._settings.max_streams:
-            self._make_way(len(pieces))
-        runs = []
-        start = 0
-        for part, n in pieces:
-            sizes = profile.sizes(start, start + len(part)) if profile else None
-            runs.append(self._reserve(self._open_segment(stream), part, n, sizes))
-            start += len(part)
-        passed = [run.segment for run in runs[:-1]]
-        return runs, [segment, *passed] if segment is not None else passed
-
-    def _check_stream(self, stream: str) -> None:
-        """Refuse a stream that the operator does not allow; one that is open is allowed."""
-        if not any(fnmatchcase(stream, pattern) for pattern in self._settings.streams):
-            raise UnknownStream(f"this service takes no stream {stream}")
-
-    def _make_way(self, pieces: int) -> None:
-        """Seal the segment that was used least lately: one more stream is to be opened."""
-        if pieces > self._sealing.room() or not self._sealing.seal_least_used():
-            raise Full(f"the queue is full and {len(self._open)} streams are open already")
-
-    def _cut(self, lines: bytes, count: int, profile: Profile | None) -> list[Piece]:
-        max_lines = self._settings.object_max_payloads
-        if count > max_lines * (self._max_jobs + 1):
-            return []
-        reach = partial(self._estimator.reach, profile)
-        return cut(lines, count, reach=reach, max_lines=max_lines)
-
-    def _open_segment(self, stream: str) -> Segment:
-        name = segment_name(self._clock.tick())
-        header = Header(
-            name=name,
-            stream=stream,
-            bucket=self._settings.s3_bucket,
-            key=object_key(self._settings.key_template, stream=stream, name=name),
-            compression=self._settings.compression,
-        )
-        segment = self._store.create(header)
-        self._estimator.open(segment)
-        self._open[stream] = segment
-        if len(self._open) == 1:
-            self._woken = True
-            self._wake.notify_all()
-        return segment
-
-    def _reserve(self, segment: Segment, lines: bytes, count: int, sizes: Sizes | None) -> Run:
-        held = len(lines) + RUN_BYTES + (0 if segment.reserved_lines else SEGMENT_BYTES)
-        run = Run(segment, segment.reserved_lines + 1, lines, count)
-        segment.last_use = self._uses = self._uses + 1
-        segment.reserved_lines += count
-        segment.reserved_size += len(lines)
-        if sizes is not None:
-            self._estimator.add(segment, sizes)
-        elif segment.reserved_size >= segment.sample_at:
-            self._estimator.sample(segment, lines)
-        segment.held_bytes += held
-        self._counters.add(Field.HELD_BYTES, held)
-        return run
-
-    def _refuse_budget(self) -> NoReturn:
-        self._sealing.seal_largest()
-        raise Full("the byte budget is used up")
+        for run in runs:
+            if not run.segment.sealed:
+                self._sealing.seal_full(run.segment)
+        return future

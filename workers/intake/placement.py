@@ -1,14 +1,42 @@
 """Placement: how a collection is cut into runs over segments. Pure functions; no lock, no disk."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from workers.segments.segment import Segment
+from workers.segments.partitions import Part
+from workers.segments.ratios import Profile
+from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Segment
 
 # A segment this near to its target is full: within 10 % of it either way, half of that to spare.
 FULL_ENOUGH = 0.95
 
 # Lines, each ended by a newline, and how many they are.
 Piece = tuple[bytes, int]
+
+
+class Plan(NamedTuple):
+    """Where one part of a collection goes.
+
+    `segment` is the one that is open for its partition. With `joins` the part's one piece goes to
+    that; else each piece goes to a new segment, and all but the last are sealed, `segment` too.
+    """
+
+    part: Part
+    profile: Profile | None
+    segment: Segment | None
+    joins: bool
+    pieces: list[Piece]
+
+    @property
+    def jobs(self) -> int:
+        """How many segments are sealed."""
+        return 0 if self.joins else len(self.pieces) - (self.segment is None)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the budget it takes."""
+        each = RUN_BYTES if self.joins else RUN_BYTES + SEGMENT_BYTES
+        return len(self.part.lines) + len(self.pieces) * each
 
 
 def fits(segment: Segment, size: int, count: int, max_lines: int) -> bool:

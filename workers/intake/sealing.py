@@ -5,7 +5,8 @@ room there is and knows that it will not get less. Knows no S3 and no disk.
 """
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from heapq import nsmallest
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.placement import is_full, is_void
@@ -17,7 +18,7 @@ from workers.stores.store import Store
 
 
 class Sealing:
-    """The open segments, one per stream, and the way into the queue.
+    """The open segments, one per partition, and the way into the queue.
 
     Methods are called under the intake's lock unless they say otherwise; none blocks.
     """
@@ -59,8 +60,8 @@ class Sealing:
 
         A void segment is dropped without a job, so that a full disk does not fill the queue.
         """
-        if self.open.get(segment.header.stream) is segment:
-            del self.open[segment.header.stream]
+        if self.open.get(segment.partition) is segment:
+            del self.open[segment.partition]
         segment.sealed = True
         void = is_void(segment)
         self._committer.seal(segment, drop=void)
@@ -112,13 +113,12 @@ class Sealing:
         if self.open and self.room() > self._jobs.maxsize // 2:
             self.seal(max(self.open.values(), key=lambda segment: segment.held_bytes))
 
-    def seal_least_used(self) -> bool:
-        """Make way for another stream. False where the queue has no room for it."""
-        if self.room() <= 0:
-            self.starved = True
-            return False
-        self.seal(min(self.open.values(), key=lambda segment: segment.last_use))
-        return True
+    def seal_least_used(self, number: int, *, kept: Collection[Segment]) -> None:
+        """Make way for other partitions; the queue has room, and none of `kept` is sealed."""
+        others = (segment for segment in self.open.values() if segment not in kept)
+        for segment in nsmallest(number, others, key=lambda segment: segment.last_use):
+            self.seal(segment)
+        self._counters.add(Field.EARLY_SEALS, number)
 
     def wants_backlog(self) -> bool:
         """Whether a job of the backlog may come. Needs no lock.

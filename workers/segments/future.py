@@ -10,21 +10,25 @@ from collections.abc import Callable
 import msgspec
 
 from workers.errors import Refusal
+from workers.segments.partitions import Indexes
 from workers.segments.segment import Receipt, Segment
 
 log = logging.getLogger(__name__)
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive lines of one collection that go to one segment.
+    """Lines of one collection that go to one segment.
 
-    A msgspec.Struct: a frozen dataclass takes five times as long to make.
+    `indexes` says which payloads they are where the collection goes to several partitions; None
+    where the runs have the payloads in their order. A msgspec.Struct: a frozen dataclass takes five
+    times as long to make.
     """
 
     segment: Segment
     first_line: int
     lines: bytes
     count: int
+    indexes: Indexes | None = None
 
 
 # What is called with a future that is done.

@@ -104,6 +104,7 @@ class Segment:
     are what the journal has made safe. `target_size` is what it should come to, in the same bytes,
     and `sample_at` where it is sampled next.
     `held_bytes` is what it takes of the budget. `last_use` grows with each use of any segment.
+    `partition` is what it is open for: its stream, or one of the partitions of that.
     `frozen` is set once nothing can be added any more.
     One with `write_failed` lost lines that it had promised room to, and takes no more.
     """
@@ -117,6 +118,7 @@ class Segment:
         "held_bytes",
         "last_use",
         "lines",
+        "partition",
         "reserved_lines",
         "reserved_size",
         "sample_at",
@@ -128,6 +130,7 @@ class Segment:
 
     def __init__(self, header: Header, body: Body) -> None:
         self.header = header
+        self.partition = header.stream
         self.target_size: float = 0.0
         self.sample_at: float = math.inf
         self.estimate = SizeEstimate()

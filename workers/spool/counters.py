@@ -71,6 +71,7 @@ class Field(IntEnum):
     REQUESTS_401 = auto()
     REQUESTS_403 = auto()
     REQUESTS_429 = auto()
+    EARLY_SEALS = auto()
 
 
 COUNTERS_BYTES = 4096
