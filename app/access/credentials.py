@@ -98,13 +98,14 @@ def check(key: Key | None, *, action: str, stream: str | None, now: float | None
             raise Forbidden("The key has expired.")
     if not key.can(action):
         raise Forbidden(f"The key's scope does not allow this: it needs `{action}`.")
-    if stream is not None and not _may_use(key.streams, stream):
+    if stream is not None and not may_use(key.streams, stream):
         raise Forbidden("The key does not allow this stream.")
     return key
 
 
-def _may_use(streams: StreamPatterns, stream: str) -> bool:
-    return streams.patterns == ("*",) or stream in streams
+def may_use(streams: StreamPatterns, stream: str | None) -> bool:
+    """Whether patterns allow a stream; one that is not known (None) only if they allow all."""
+    return streams.patterns == ("*",) or (stream is not None and stream in streams)
 
 
 def _authorized(value: str) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from app.access.credentials import Header, check, find_key
+from app.access.credentials import Forbidden, Header, check, find_key, may_use
 from app.access.key_usage import Use
 from app.access.limits import Limiter
 from app.access.rules import Key, Rules
@@ -77,6 +77,16 @@ class Gate:
             raise
         usage.shared.own.add(key.name, Use.REQUESTS)
         return key
+
+    def check_receipt(self, key: Key, stream: str | None) -> None:
+        """See that a key may look up a receipt of `stream`; None where that is not known.
+
+        Raises:
+            Forbidden: it may not.
+        """
+        if not may_use(key.streams, stream):
+            self.count_refusal(key, 403)
+            raise Forbidden("The key does not allow this receipt's stream.")
 
     def charge(self, key: Key, size: int, *, expected: int) -> None:
         """Count the bytes of a body, as they were sent; the limits know of those `expected`."""

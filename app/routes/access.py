@@ -1,6 +1,6 @@
 """Who may use the routes beside those that take payloads; preflights; the access file's paths."""
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from app.access.rules import ADMIN, READ, WRITE
 from app.probes import HEALTH, READINESS
@@ -33,7 +33,8 @@ def register_access(app: Flask) -> None:
             return accept()
         if _has_its_own_check():
             return None
-        gate.admit(action=_action(request.path), stream=None, header=head.header, query=head.query)
+        action = _action(request.path)
+        g.key = gate.admit(action=action, stream=None, header=head.header, query=head.query)
         return None
 
 

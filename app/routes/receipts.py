@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, g
 
 from app.http.problems import Problem, Unavailable
 from app.state import state
@@ -58,9 +58,11 @@ _places = Places(PLACES)
 @blueprint.get("/receipts/<id>")
 def show(id: str) -> Response:
     """Tell a receipt's state; the same from every process and machine."""
-    pipeline = state().pipeline()
+    pipeline, gate = state().pipeline(), state().entrance.gate
     try:
         claim = pipeline.receipts.claim(id)
+        if gate is not None:
+            gate.check_receipt(g.key, claim.stream)
         status = pipeline.receipts.local_status(claim)
         if status is None:
             with _places.take():

@@ -1,7 +1,8 @@
 """Receipts: what a 202 returns, and what became of it. Nothing is stored; all of it is derived.
 
 An id holds its object's bucket and key, first line and count, and a MAC over them, so that any
-process on any machine can tell a receipt that was given from one that was made up.
+process on any machine can tell a receipt that was given from one that was made up. With an access
+file it holds the stream, too, which says whose keys may look it up.
 """
 
 import base64
@@ -38,7 +39,7 @@ class UnknownReceipt(BucketBrigadeError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a receipt's id says."""
+    """What a receipt's id says; `stream` is None in one that was issued without an access file."""
 
     id: str
     bucket: str
@@ -46,6 +47,7 @@ class Claim:
     name: str
     first_line: int
     count: int
+    stream: str | None = None
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -99,6 +101,7 @@ class Receipts:
         self._mac = hashlib.blake2b(
             key=hashlib.sha256(secret.encode()).digest(), digest_size=_MAC_BYTES
         )
+        self._names_streams = settings.access_file is not None
         self._bucket = bucket
         self._look = look
         self._decisions = decisions
@@ -109,7 +112,8 @@ class Receipts:
 
     def issuer(self, header: Header) -> "Issuer":
         """Return what issues the receipts of one segment. Does not block."""
-        return Issuer(_pack(header.bucket, header.key), self._mac)
+        stream = header.stream if self._names_streams else None
+        return Issuer(_pack(header.bucket, header.key, stream), self._mac)
 
     def claim(self, id: str) -> Claim:
         """Read an id.
@@ -123,11 +127,12 @@ class Receipts:
             if not hmac.compare_digest(mac.encode(), self._sign(signed.encode()).encode()):
                 raise UnknownReceipt(id)
             decoded = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode()
-            bucket, _, key = decoded.partition("\n")
+            bucket, key, *streams = decoded.split("\n")
             name = NAME.search(key)
             if name is None or self._only_bucket not in (None, bucket):
                 raise UnknownReceipt(id)
-            return Claim(id, bucket, key, name.group(), int(first_line), int(count))
+            stream = streams[0] if streams else None
+            return Claim(id, bucket, key, name.group(), int(first_line), int(count), stream)
         except (ValueError, binascii.Error) as error:
             raise UnknownReceipt(id) from error
 
@@ -226,10 +231,11 @@ def _status(claim: Claim, **more: Any) -> Status:
 
 
 @lru_cache(maxsize=256)
-def _pack(bucket: str, key: str) -> bytes:
+def _pack(bucket: str, key: str, stream: str | None) -> bytes:
     """Write where an object is in letters that are safe in a URL path."""
-    # Neither can hold a newline; an access point's ARN holds a slash.
-    return base64.urlsafe_b64encode(f"{bucket}\n{key}".encode()).rstrip(b"=")
+    # None can hold a newline; an access point's ARN holds a slash.
+    place = "\n".join([bucket, key] if stream is None else [bucket, key, stream])
+    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=")
 
 
 def _holds(stored: Stored, claim: Claim) -> bool:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.acceptance.access.client import ADMIN, LIMITED, PAGE, READER, WRITER, Client
+from tests.acceptance.access.client import ADMIN, LIMITED, METERED, PAGE, READER, WRITER, Client
 
 EVENT = [{"n": 1}]
 
@@ -111,3 +111,17 @@ def test_metrics_by_key(client: Client) -> None:
     assert float(lines['bucket_brigade_key_refusals_total{key="writer",status="403"}']) > 0
     assert float(lines['bucket_brigade_requests_total{status="401"}']) > 0
     assert float(lines["bucket_brigade_access_file_wrong"]) == 0
+
+
+def test_a_key_looks_up_receipts_of_its_streams_only(client: Client) -> None:
+    """Another stream's is a 403, whatever the key's scope; a key of all streams sees it."""
+    other = client.post("/payloads/other", EVENT, METERED).headers["Location"]
+    own = client.post("/payloads/web-1", EVENT, PAGE).headers["Location"]
+    for key in (WRITER, PAGE):
+        refused = client.request("GET", other, Authorization=f"Bearer {key}")
+        assert refused.status == 403
+        assert "stream" in refused.json()["detail"]
+        assert client.request("GET", own, Authorization=f"Bearer {key}").status == 200
+    assert client.request("GET", f"{other}?key={PAGE}").status == 403
+    for key in (READER, ADMIN, METERED):
+        assert client.request("GET", other, Authorization=f"Bearer {key}").status == 200

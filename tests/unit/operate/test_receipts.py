@@ -73,6 +73,16 @@ def test_an_id_says_where(tmp_path: Path, bucket: str, key: str) -> None:
     assert set(id) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
+def test_an_id_names_its_stream_where_keys_may_be_limited_to_some(tmp_path: Path) -> None:
+    """With an access file it does; an id that was issued before is read, and names none."""
+    before = on(tmp_path)
+    after = on(tmp_path, ACCESS_FILE=tmp_path / "access.toml")
+    receipt = Receipt(header(), 7, 3)
+    assert after.claim(after.issue(receipt)).stream == "s"
+    assert after.claim(before.issue(receipt)).stream is None
+    assert before.claim(after.issue(receipt)).key == header().key
+
+
 def test_no_character_of_an_id_can_be_changed(elsewhere: Receipts) -> None:
     """Every change, loss or addition of a character makes an id that was never issued."""
     id = elsewhere.issue(Receipt(header(), 7, 3))
