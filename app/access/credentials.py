@@ -52,16 +52,16 @@ def find_key(rules: Rules, *, header: Header, query: str) -> Key | None:
     if authorization is not None:
         key = rules.seen.get(authorization)
         if key is None:
-            key = _known(rules, _authorized(authorization))
+            key = known_key(rules, _authorized(authorization))
             if len(rules.seen) < MAX_SEEN and len(authorization) <= MAX_CREDENTIAL:
                 rules.seen[authorization] = key
         return key
     api_key = header("x-api-key")
     if api_key is not None:
-        return _known(rules, [api_key])
+        return known_key(rules, [api_key])
     given = _in_query(query)
     if given:
-        key = _known(rules, given[:1])
+        key = known_key(rules, given[:1])
         if not key.url:
             raise Unauthorized("This key may not come in a URL.")
         return key
@@ -126,7 +126,12 @@ def _authorized(value: str) -> list[str]:
     return []
 
 
-def _known(rules: Rules, candidates: list[str]) -> Key:
+def known_key(rules: Rules, candidates: list[str]) -> Key:
+    """Return the first known key among what may be one.
+
+    Raises:
+        Unauthorized: there is none.
+    """
     for candidate in candidates:
         if len(candidate) <= MAX_CREDENTIAL:
             key = rules.keys.get(digest(candidate))

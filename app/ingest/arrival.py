@@ -9,7 +9,7 @@ from hmac import compare_digest
 
 from app.access import cors
 from app.access.cors import Headers
-from app.access.credentials import Forbidden, Unauthorized, digest, find_key, names_key
+from app.access.credentials import Forbidden, Unauthorized, find_key, known_key, names_key
 from app.access.gate import Gate
 from app.access.rules import WRITE, Key, Rules
 from app.http.problems import Problem
@@ -106,9 +106,7 @@ class Arrival:
         key = key_in(body, place)
         if key is None:
             raise Unauthorized(NO_KEY)
-        found = self.gate.rules.keys.get(digest(key))
-        if found is None:
-            raise Unauthorized("The key is not known.")
+        found = known_key(self.gate.rules, [key])
         self.expected = len(body)
         self.key = self.gate.admit_key(
             found, action=WRITE, stream=self.way.stream, size=self.expected
@@ -120,15 +118,16 @@ class Arrival:
         rule = self.way.webhook or self.way.endpoint
         if rule is None or (rule.status == answer.status and rule.body is None):
             return answer
+        headers = [item for item in answer.headers if item[0] != "Content-Type"]
         if rule.status in NO_CONTENT:
-            headers = [item for item in answer.headers if item[0] != "Content-Type"]
             return Answer(rule.status, headers, b"")
         if rule.body is None:
             return answer._replace(status=rule.status)
-        is_json = rule.body.startswith(("{", "["))
-        kind = "application/json" if is_json else "text/plain; charset=utf-8"
-        headers = [item for item in answer.headers if item[0] != "Content-Type"]
-        return Answer(rule.status, [("Content-Type", kind), *headers], rule.body.encode())
+        return Answer(
+            rule.status,
+            [("Content-Type", content_type_of(rule.body)), *headers],
+            rule.body.encode(),
+        )
 
     def finish(self, status: int) -> Headers:
         """Return what a browser needs of a response's headers; count a refusal of a key."""
@@ -197,6 +196,11 @@ class Entrance:
             return
         found = find_key(rules, header=head.header, query=head.query)
         arrival.key = gate.admit_key(found, action=WRITE, stream=way.stream, size=arrival.expected)
+
+
+def content_type_of(body: str) -> str:
+    """Return the media type of a body that the access file has for a response."""
+    return "application/json" if body.startswith(("{", "[")) else "text/plain; charset=utf-8"
 
 
 def verify_challenge(

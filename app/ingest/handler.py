@@ -47,7 +47,7 @@ class IngestHandler:
         self._settings = settings
         self._pipeline = pipeline
         path = settings.payload_schema
-        self._schema = load_payload_schema(path) if path else None
+        self.schema = load_payload_schema(path) if path else None
         self._max_lines_bytes = settings.max_body_bytes * MAX_ENVELOPE_GROWTH
         self._enveloped_bytes = max(MIN_ENVELOPED_BYTES, self._max_lines_bytes)
         self._decoding_large = threading.Lock()
@@ -62,7 +62,7 @@ class IngestHandler:
     @property
     def validates(self) -> bool:
         """Whether every payload is validated by a schema, which takes its time."""
-        return self._schema is not None
+        return self.schema is not None
 
     def accept(self, arrival: Arrival, body: bytes, *, content_encoding: str) -> Answer:
         """Take one body; blocks until it is durable.
@@ -158,7 +158,7 @@ class IngestHandler:
         return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
 
     def _read(self, arrival: Arrival, body: bytes, coding: str) -> Collection | Answer:
-        way, schema = arrival.way, self._schema
+        way, schema = arrival.way, self.schema
         arrival.check_origin()
         if way.webhook is not None:
             return read_webhook(
@@ -182,7 +182,7 @@ class IngestHandler:
 
     def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
         body = self._inflate(body, coding)
-        return self._as_lines(stream, decode(body, content_type=kind, schema=self._schema))
+        return self._as_lines(stream, decode(body, content_type=kind, schema=self.schema))
 
     def _inflate(self, body: bytes, coding: str) -> bytes:
         if not coding and len(body) <= self._settings.max_body_bytes:

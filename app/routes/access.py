@@ -3,9 +3,9 @@
 from flask import Flask, Response, g, request
 
 from app.access.rules import ADMIN, READ, WRITE
+from app.openapi.document import PATH as DOCUMENT
 from app.probes import HEALTH, READINESS
 from app.routes.every_request import FlaskHead, as_flask
-from app.routes.openapi import PATH as DOCUMENT
 from app.routes.payloads import accept
 from app.state import state
 

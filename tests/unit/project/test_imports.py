@@ -25,6 +25,7 @@ MUST_NOT_IMPORT = {
     "app/http": ("workers.pipeline", "app.ingest", "app.routes", "app.servers", "app.cli"),
     "app/access": (*WEB, "app.ingest", "app.routes", "app.servers", "app.cli", "app.state"),
     "app/ingest": (*WEB, "app.routes", "app.servers", "app.cli", "app.state"),
+    "app/openapi": (*WEB, "workers.pipeline", "app.routes", "app.servers", "app.cli", "app.state"),
     "app/routes": ("gunicorn", "granian", "app.servers", "app.cli"),
     "app/servers": ("flask", "app.routes", "app.cli", "app.ingest.formats.decoding"),
     "app/cli": ("gunicorn", "granian", "workers.pipeline", "app.servers", "app.routes"),
