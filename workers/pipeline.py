@@ -3,21 +3,19 @@
 Everything else in this package can be read, and tested, without a thread.
 """
 
-import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.dispatcher import Dispatcher
-from workers.dispatch.jobs import JobQueue, Key, Pool
+from workers.dispatch.jobs import JobQueue, Pool
 from workers.dispatch.rate import DrainRate
 from workers.dispatch.worker import Worker
-from workers.errors import SpoolError
+from workers.figures.collector import Collector
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
-from workers.operate.causes import PublishedCauses
 from workers.operate.receipts import Receipts
 from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.partitions import Part
@@ -73,16 +71,17 @@ class Pipeline:
         )
         self._source = AdoptedJobs(Adoption(self.spool))
         self._decisions = Decisions(self.spool.root)
-        self._causes = PublishedCauses(self.spool.root)
+        self._workers: list[Worker] = []
+        self._collector = self._make_collector()
         self._feeder = Feeder(
             intake=self._intake,
             backlog=self._backlog,
             source=self._source,
             store=self._store,
             jobs=self._jobs,
-            publish=self._publish_causes,
+            publish=self._collector.publish,
         )
-        self._workers = self._make_workers(estimator)
+        self._workers += self._make_workers(estimator)
         self._dispatcher = self._make_dispatcher()
         self.receipts = Receipts(
             settings, bucket=bucket, look=self._look, decisions=self._decisions
@@ -162,7 +161,8 @@ class Pipeline:
                 source=self._source,
                 threads=self._threads,
             ).run(self.settings.drain_seconds)
-            self._publish_causes({})
+            if not self._threads.alive:
+                self._collector.close()
 
     def _adopt(self) -> None:
         """Body of the thread `adopter`: look for jobs of other processes now and then."""
@@ -173,6 +173,16 @@ class Pipeline:
                 log.exception("adopter failed; it goes on")
             self._intake.wake()
             self._stopping.wait(self._source.look_seconds)
+
+    def _make_collector(self) -> Collector:
+        return Collector(
+            self.spool.root,
+            workers=self._workers,
+            intake=self._intake,
+            backlog=self._backlog,
+            jobs=self._jobs,
+            totals=self.totals,
+        )
 
     def _make_dispatcher(self) -> Dispatcher:
         return Dispatcher(
@@ -190,6 +200,7 @@ class Pipeline:
             estimator=estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=self._rate.count,
+            on_stored=self._collector.stored,
         )
         return [
             Worker(
@@ -214,11 +225,6 @@ class Pipeline:
             reason = "the thread committer has ended"
             self._intake.fail(reason)
             self._committer.refuse_all(reason)
-
-    def _publish_causes(self, causes: Mapping[Key, str]) -> None:
-        """Let commands see what this process's jobs fail for."""
-        with contextlib.suppress(SpoolError):
-            self._causes.publish(self.process_spool.path.name, causes)
 
     def _wake(self) -> None:
         self._intake.wake()

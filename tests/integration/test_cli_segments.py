@@ -27,7 +27,8 @@ def settings(tmp_path: Path) -> Settings:
     return settings_for(
         tmp_path / "spool",
         S3_BUCKET="no-such-bucket",
-        OBJECT_MAX_AGE_SECONDS=0.02,
+        # An open segment of a bucket that fails stays open.
+        OBJECT_MAX_PAYLOADS=1,
         DRAIN_SECONDS=2,
         MAX_WORKERS=2,
     )

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from workers.dispatch import backoff
+from workers.dispatch.activity import in_words
 from workers.dispatch.causes import Cause, cause_of, keys_of
 from workers.dispatch.jobs import Job, Key, Parked
 from workers.errors import StoreUnavailable
@@ -79,7 +80,7 @@ class Backlog:
                 self._log_failure(job, reason, error, failures=job.failures)
             elif key not in self._causes:
                 job.failures += 1
-                self._causes[key] = Cause(reason, self._clock() + backoff.delay(1))
+                self._causes[key] = Cause(reason, self._clock() + backoff.delay(1), in_words(error))
                 self._log_failure(job, reason, error, failures=1)
             elif is_probe:
                 self._probe_failed(self._causes[key], job, reason, error)
@@ -177,9 +178,9 @@ class Backlog:
                 counts[cause.reason] += len(cause.waiting)
             return counts
 
-    def causes(self) -> dict[Key, str]:
-        """Return what fails now for all jobs that share it, and the reasons."""
-        return {key: cause.reason for key, cause in list(self._causes.items())}
+    def causes(self) -> dict[Key, Cause]:
+        """Return what fails now for all jobs that share it; the causes are not to be changed."""
+        return self._causes.copy()
 
     @property
     def is_empty(self) -> bool:
@@ -255,7 +256,7 @@ class Backlog:
 
     def _probe_failed(self, cause: Cause, job: Job, reason: str, error: Exception) -> None:
         cause.failures += 1
-        cause.reason = reason
+        cause.reason, cause.error = reason, in_words(error)
         cause.next_try = self._clock() + backoff.delay(cause.failures)
         self._log_failure(job, reason, error, failures=cause.failures)
 
@@ -293,5 +294,5 @@ class Backlog:
     def _log_failure(self, job: Job, reason: str, error: Exception, *, failures: int) -> None:
         header = job.segment.header
         about = {"failures": failures, "reason": reason, "segment": header.name}
-        about |= {"object": f"s3://{header.bucket}/{header.key}", "error": str(error)[:300]}
+        about |= {"object": f"s3://{header.bucket}/{header.key}", "error": in_words(error)}
         log.log(logging.WARNING if failures > 1 else logging.INFO, "put failed", extra=about)

@@ -1,6 +1,8 @@
 """Why a job could not go, and which others could not for the same cause. Data, pure functions."""
 
+import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.dispatch.jobs import Job, Key, Parked
@@ -15,10 +17,15 @@ _OF_BUCKET = frozenset({"throttled", "bucket", "server", "network"})
 
 @dataclass(slots=True)
 class Cause:
-    """A cause that fails now: when to probe it next, and who waits for that."""
+    """A cause that fails now: when to probe it next, and who waits for that.
+
+    `error` is the last one in words, `since` the first one's time, in seconds since 1970.
+    """
 
     reason: str
     next_try: float
+    error: str
+    since: float = field(default_factory=time.time)
     failures: int = 1
     probing: bool = False
     waiting: deque[Parked] = field(default_factory=deque)
@@ -27,6 +34,12 @@ class Cause:
 def keys_of(bucket: str, stream: str, *, is_stored: bool) -> tuple[Key, ...]:
     """Return the shared causes that may hold a job up: once it is stored only the disk can."""
     return ((DISK,),) if is_stored else (("s3", bucket), ("denied", bucket, stream))
+
+
+def attempt_number(job: Job, causes: Mapping[Key, Cause]) -> int:
+    """Return which attempt an admitted job's next is; a probe counts those of its causes."""
+    probed = [causes[key].failures for key in job.probes if key in causes]
+    return max([job.failures, *probed]) + 1
 
 
 def cause_of(job: Job, error: Exception) -> tuple[Key | None, str]:

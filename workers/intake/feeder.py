@@ -5,11 +5,11 @@ The backlog are parked jobs that are due, then those of the job source, oldest f
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.causes import PARKED_REASONS
-from workers.dispatch.jobs import Job, JobQueue, Key
+from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.intake import Intake
 from workers.spool.counters import Field
 from workers.stores.job_source import JobSource
@@ -25,7 +25,7 @@ CHECK_SECONDS = 1.0
 class Feeder:
     """`run` is the body of the thread `sealer`; the rest can be called without a thread.
 
-    `publish` is given every second what jobs fail for.
+    `publish` is called every second, to show how the process is.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Feeder:
         source: JobSource,
         store: Store,
         jobs: JobQueue,
-        publish: Callable[[Mapping[Key, str]], None] = lambda _: None,
+        publish: Callable[[], None] = lambda: None,
     ) -> None:
         self._intake = intake
         self._backlog = backlog
@@ -91,7 +91,7 @@ class Feeder:
         counts = self._backlog.counts()
         for reason in PARKED_REASONS:
             self._store.counters[Field[f"PARKED_{reason.upper()}"]] = counts[reason]
-        self._publish(self._backlog.causes())
+        self._publish()
 
     def end_when_idle(self) -> None:
         """Let `run` return once no job is parked, queued or under way."""

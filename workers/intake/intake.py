@@ -14,7 +14,7 @@ from workers.intake.sealing import Sealing
 from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator, Profile
-from workers.segments.segment import SEGMENT_BYTES
+from workers.segments.segment import SEGMENT_BYTES, Segment
 from workers.settings import Settings
 from workers.spool.counters import Counters
 from workers.stores.committer import Journal
@@ -170,6 +170,14 @@ class Intake:
         """Take note that the backlog has no job to offer now."""
         with self._lock:
             self._sealing.backlog_is_served()
+
+    def open_segments(self) -> list[Segment]:
+        """Return the segments that are open now. Takes no lock: they go on changing."""
+        return list(self._open.values())
+
+    def ended(self) -> dict[str, tuple[int, int]]:
+        """Return the lines and bytes that ended segments took in, by stream. Takes no lock."""
+        return self._sealing.ended.copy()
 
     def close(self) -> None:
         """Refuse everything from now on and end `wait_due`."""

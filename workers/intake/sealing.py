@@ -16,6 +16,9 @@ from workers.spool.counters import Counters, Field
 from workers.stores.committer import Journal
 from workers.stores.store import Store
 
+# Of so many streams it is kept what their ended segments took in: those that ended one last.
+MAX_ENDED = 1024
+
 
 class Sealing:
     """The open segments, one per partition, and the way into the queue.
@@ -36,6 +39,8 @@ class Sealing:
         self.open: dict[str, Segment] = {}
         # A segment or the backlog waits for room in the queue.
         self.starved = False
+        # Lines and bytes that ended segments took in, by stream, for those who look.
+        self.ended: dict[str, tuple[int, int]] = {}
         self._max_lines = settings.object_max_payloads
         self._max_age = settings.object_max_age_seconds
         self._store = store
@@ -63,6 +68,7 @@ class Sealing:
         if self.open.get(segment.partition) is segment:
             del self.open[segment.partition]
         segment.sealed = True
+        self._count_ended(segment)
         void = is_void(segment)
         self._committer.seal(segment, drop=void)
         return None if void else self._store.job(segment)
@@ -150,6 +156,13 @@ class Sealing:
     def show_depth(self) -> None:
         """Publish how many jobs wait. Needs no lock."""
         self._counters[Field.QUEUE_DEPTH] = self._jobs.qsize()
+
+    def _count_ended(self, segment: Segment) -> None:
+        stream = segment.header.stream
+        lines, size = self.ended.pop(stream, (0, 0))
+        self.ended[stream] = lines + segment.reserved_lines, size + segment.reserved_size
+        if len(self.ended) > MAX_ENDED:
+            del self.ended[next(iter(self.ended))]
 
     def _put(self, job: Job) -> None:
         self._jobs.put_nowait(job)

@@ -11,7 +11,7 @@ from pathlib import Path
 from workers.dispatch.causes import keys_of
 from workers.dispatch.jobs import Key
 from workers.errors import BucketBrigadeError
-from workers.operate.causes import PublishedCauses
+from workers.figures.published import read_processes
 from workers.segments.naming import NAME, created_microseconds
 from workers.segments.segment import Header
 from workers.spool.decisions import Decision, Decisions, UnreadableDecision
@@ -58,7 +58,8 @@ class Segments:
     def all(self) -> list[Listed]:
         """Return all segments, oldest first."""
         files = sorted(self._files(), key=lambda file: file.path.name)
-        causes = PublishedCauses(self._spool.root).read()
+        processes = read_processes(self._spool.root)
+        causes = {cause.key: cause.reason for each in processes for cause in each.causes}
         found = [self._listed(file, causes) for file in files]
         return [listed for listed in found if listed is not None]
 

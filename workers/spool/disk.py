@@ -29,6 +29,8 @@ IN_MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Of everything in the spool, independent of the umask: the group may read, others may not.
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
+# A lock to see whether a directory has an owner: those who look at one time do not see each other.
+LOOK = fcntl.LOCK_SH | fcntl.LOCK_NB
 
 
 class Disk:

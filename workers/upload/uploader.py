@@ -57,6 +57,7 @@ class Uploader:
         estimator: Estimator,
         memory_bytes: int,
         on_done: Callable[[], None],
+        on_stored: Callable[[Job, int], None] = lambda _, __: None,
     ) -> None:
         self._bucket = bucket
         self._objects = VerifiedPut(bucket)
@@ -65,6 +66,8 @@ class Uploader:
         self._estimator = estimator
         self._memory_bytes = memory_bytes
         self._on_done = on_done
+        # Called with a job that is finished, and the bytes of its object if it has one.
+        self._on_stored = on_stored
 
     def upload(self, job: Job) -> None:
         """Make one attempt to store the job's payloads, or to make a dead letter of them. Blocks.
@@ -104,6 +107,7 @@ class Uploader:
                 return
         job.outcome = Outcome(stored=segment.lines - dead, dead=dead)
         self._finish(job)
+        self._on_stored(job, packed.body.length)
         log.info("stored", extra=_about(segment, stored_bytes=packed.body.length))
 
     def _is_stored_whole(self, segment: Segment) -> bool:

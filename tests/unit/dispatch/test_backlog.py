@@ -271,5 +271,5 @@ def test_a_put_whose_removal_fails_disproves_its_bucket_s_causes(
     assert backlog.admit(probe)
     probe.outcome = Outcome(stored=1, dead=0)
     backlog.failed(probe, OSError(30, "Read-only file system"), has_put=True)
-    assert backlog.causes() == {("disk",): "disk"}
+    assert {key: cause.reason for key, cause in backlog.causes().items()} == {("disk",): "disk"}
     assert names(backlog) == ["2"]

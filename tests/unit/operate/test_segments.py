@@ -1,7 +1,6 @@
 """What an operator decides about segments: sent elsewhere or buried, exactly once all the same."""
 
 import json
-import os
 import time
 from typing import Any
 
@@ -9,8 +8,9 @@ import pytest
 
 from tests.support.bench import Bench, MakeBench, balance
 from tests.support.doubles import DictBucket
+from tests.support.figures import cause, process
 from workers.errors import StoreUnavailable
-from workers.operate.causes import PublishedCauses
+from workers.figures.published import Published
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.segments import NoSuchSegment, Segments
 from workers.segments.segment import Receipt
@@ -241,21 +241,13 @@ def test_a_decision_that_cannot_be_read_is_not_ignored(bench: Bench, buckets: Bu
 
 
 def test_why_segments_do_not_go(bench: Bench) -> None:
-    """What running processes' jobs fail for is listed; what is old, or damaged, is not."""
+    """What running processes' jobs fail for is listed; what one that ended showed is not."""
     seal(bench, b"{}")
     bench.accept(b"{}", stream="t")
-    published, segments = PublishedCauses(bench.spool.root), Segments(bench.spool)
-    published.publish("process", {("denied", "bucket", "s"): "denied", ("disk",): "disk"})
+    published, segments = Published(bench.spool.root), Segments(bench.spool)
+    published.write(process(cause("denied", "denied", "bucket", "s"), cause("disk", "disk")))
     assert [listed.cause for listed in segments.all()] == ["denied", None]
-    published.publish("process", {("s3", "bucket"): "bucket"})
-    published.publish("process", {("s3", "bucket"): "bucket"})
+    published.write(process(cause("bucket", "s3", "bucket")))
     assert [listed.cause for listed in segments.all()] == ["bucket", "bucket"]
-    [path] = (bench.spool.root / "causes").iterdir()
-    os.utime(path, (0, 0))
+    published.close()
     assert [listed.cause for listed in segments.all()] == [None, None]
-    published.publish("another", {("s3", "b"): "bucket"})
-    assert [left.name for left in path.parent.iterdir()] == ["another.json"]
-    path.write_text('{"causes": [1]}')
-    assert [listed.cause for listed in segments.all()] == [None, None]
-    published.publish("another", {})
-    assert list(path.parent.iterdir()) == [path]

@@ -21,6 +21,7 @@ MUST_NOT_IMPORT = {
     "workers/stores": ("boto3", "botocore", "http", "workers.upload", "workers.operate"),
     "workers/dispatch": (*S3, *FILES, "workers.intake", "workers.operate", "workers.stores"),
     "workers/upload": ("queue", "workers.intake", "workers.operate", "workers.pipeline"),
+    "workers/figures": (*S3, "http", "threading", "workers.operate", "workers.pipeline"),
     "workers/operate": ("http", "queue", "threading", "workers.intake", "workers.pipeline"),
     "app/http": ("workers.pipeline", "app.ingest", "app.routes", "app.servers", "app.cli"),
     "app/access": (*WEB, "app.ingest", "app.routes", "app.servers", "app.cli", "app.state"),

@@ -1,0 +1,186 @@
+"""Collects what a process shows of itself, once a second, in the thread `sealer`.
+
+No request adds to it: what streams took in is summed up from their segments, once a second for
+each thousand that are open, so that many streams cost no more than few.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from workers.dispatch.backlog import Backlog
+from workers.dispatch.jobs import Job, JobQueue
+from workers.dispatch.worker import Worker
+from workers.figures.figures import (
+    CauseFigures,
+    ProcessFigures,
+    StoredFigures,
+    StreamFigures,
+    WorkerFigures,
+)
+from workers.figures.history import History
+from workers.figures.published import MAX_OBJECTS, Published, newest
+from workers.intake.intake import Intake
+from workers.segments.segment import Segment
+from workers.spool.counters import Totals
+
+MAX_STREAMS_SHOWN = 200
+# A summing-up of so many open segments takes about a millisecond.
+SEGMENTS_A_SECOND = 1000
+# A rate follows a change by two thirds within so many seconds.
+RATE_SECONDS = 5.0
+
+
+class StreamRates:
+    """The rates of streams, from what their segments took in until now."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._totals: dict[str, tuple[int, int]] = {}
+        self._rates: dict[str, tuple[float, float]] = {}
+
+    def update(
+        self, open_segments: Sequence[Segment], ended: dict[str, tuple[int, int]]
+    ) -> dict[str, tuple[float, float]]:
+        """Return payloads and bytes per second by stream; those that rest are left out."""
+        now = time.monotonic()
+        seconds, self._at = max(now - self._at, 0.001), now
+        totals = dict(ended)
+        for segment in open_segments:
+            lines, size = totals.get(segment.header.stream, (0, 0))
+            totals[segment.header.stream] = (
+                lines + segment.reserved_lines,
+                size + segment.reserved_size,
+            )
+        weight = min(1.0, seconds / RATE_SECONDS)
+        rates = {}
+        for stream, total in totals.items():
+            before = self._totals.get(stream, (0, 0))
+            if total == before and stream not in self._rates:
+                continue
+            old = self._rates.get(stream, (0.0, 0.0))
+            new = tuple(max(0, a - b) / seconds for a, b in zip(total, before, strict=True))
+            lines_rate, size_rate = (o + (n - o) * weight for o, n in zip(old, new, strict=True))
+            if lines_rate > 0.01:
+                rates[stream] = lines_rate, size_rate
+        self._totals, self._rates = totals, rates
+        return rates
+
+
+class Collector:
+    """What this process shows. `publish` blocks on the disk; one thread calls it."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        workers: Sequence[Worker],
+        intake: Intake,
+        backlog: Backlog,
+        jobs: JobQueue,
+        totals: Callable[[], Totals],
+    ) -> None:
+        self._published, self._history = Published(root), History(root)
+        self._workers = workers
+        self._intake = intake
+        self._backlog = backlog
+        self._jobs = jobs
+        self._totals = totals
+        self._rates = StreamRates()
+        self._streams: list[StreamFigures] = []
+        self._sum_up_at = 0.0
+        self._objects: deque[StoredFigures] = deque(maxlen=MAX_OBJECTS)
+        self._started_at = time.time()
+
+    def stored(self, job: Job, stored_size: int) -> None:
+        """Take note of a job that is finished, and the bytes of its object. Does not block."""
+        if job.outcome is None or not job.outcome.stored:
+            return
+        segment, header = job.segment, job.segment.header
+        self._objects.append(
+            StoredFigures(
+                at=time.time(),
+                stream=header.stream,
+                segment=header.name,
+                bucket=header.bucket,
+                key=header.key,
+                payloads=segment.lines,
+                size=segment.size,
+                stored_size=stored_size,
+            )
+        )
+
+    def publish(self) -> None:
+        """Write what this process shows, and the moment's slot of the history."""
+        self._published.write(self.collect())
+        self._history.note(self._totals)
+
+    def close(self) -> None:
+        """Say that this process ends. No other thread may be in here any more."""
+        if self._published.is_open:
+            self._published.write(self.collect())
+            self._published.close()
+
+    def collect(self) -> ProcessFigures:
+        """Return what this process shows now."""
+        segments = self._intake.open_segments()
+        if time.monotonic() >= self._sum_up_at:
+            self._sum_up_at = time.monotonic() + len(segments) / SEGMENTS_A_SECOND
+            self._streams = self._sum_up(segments)
+        return ProcessFigures(
+            pid=os.getpid(),
+            started_at=self._started_at,
+            written_at=time.time(),
+            refusal=self._intake.refusal(),
+            queued=self._jobs.qsize(),
+            max_queue=self._jobs.maxsize,
+            workers=[
+                WorkerFigures(name=f"worker-{n}", work=each.work, last_failure=each.last_failure)
+                for n, each in enumerate(self._workers, 1)
+            ],
+            streams=self._streams,
+            open_segments=len(segments),
+            parked={reason: n for reason, n in self._backlog.counts().items() if n},
+            causes=list(self._causes()),
+            objects=newest([*self._objects, *self._published.inherited]),
+        )
+
+    def _sum_up(self, segments: Sequence[Segment]) -> list[StreamFigures]:
+        rates = self._rates.update(segments, self._intake.ended())
+        by_stream: dict[str, list[Segment]] = {stream: [] for stream in rates}
+        for segment in segments:
+            by_stream.setdefault(segment.header.stream, []).append(segment)
+        shown = [
+            _stream(stream, each, rates.get(stream, (0.0, 0.0)))
+            for stream, each in by_stream.items()
+        ]
+        shown.sort(key=lambda each: (-each.payloads_per_second, each.stream))
+        return shown[:MAX_STREAMS_SHOWN]
+
+    def _causes(self) -> Iterable[CauseFigures]:
+        now = time.monotonic()
+        for key, cause in self._backlog.causes().items():
+            yield CauseFigures(
+                key=key,
+                reason=cause.reason,
+                since=cause.since,
+                error=cause.error,
+                failures=cause.failures,
+                waiting=len(cause.waiting),
+                next_try_seconds=max(0.0, cause.next_try - now),
+            )
+
+
+def _stream(stream: str, segments: list[Segment], rates: tuple[float, float]) -> StreamFigures:
+    oldest = min((segment.created_at for segment in segments), default=None)
+    return StreamFigures(
+        stream=stream,
+        open_segments=len(segments),
+        open_payloads=sum(segment.reserved_lines for segment in segments),
+        open_size=sum(segment.reserved_size for segment in segments),
+        open_since=None if oldest is None else time.time() - (time.monotonic() - oldest),
+        payloads_per_second=rates[0],
+        bytes_per_second=rates[1],
+    )
