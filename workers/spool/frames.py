@@ -1,18 +1,19 @@
-"""The segment file: a header, a frame per request, a seal. Bytes only; opens no file itself.
+"""The segment file: a header, frames of lines, a seal. Bytes only; opens no file itself.
 
     frame = mark (4) · length of body (u32) · first line (u32) · back (u32) · crc32 (u32) · body
 
-A request is one frame, so a torn tail drops a whole request that had no answer, never half of one.
-The crc is seeded with the segment's name: zeroes, or blocks of an older file, never pass for ours.
-The first line's number keeps receipts right where damage took the lines before it. `back` is how
-many bytes before the frame its group began: groups are synced one after the other, so only a frame
-of a later group proves that damage is rot, and not a write that a power cut tore.
+A frame holds the lines of one request, or of several that were written as one group. So a torn
+tail drops whole requests that had no answer, never half of one. The crc is seeded with the
+segment's name: zeroes, or blocks of an older file, never pass for ours. The first line's number
+keeps receipts right where damage took the lines before it. `back` is how many bytes before the
+frame its group began: groups are synced one after the other, so only a frame of a later group
+proves that damage is rot, and not a write that a power cut tore.
 """
 
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import msgspec
@@ -26,6 +27,8 @@ PREFIX_BYTES = _PREFIX.size
 _SEAL = struct.Struct("<QQ")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 17
+# Bodies of this size and less are joined: larger ones cost more, as malloc maps them one by one.
+MAX_JOINED_BYTES = 1 << 16
 _MARK = re.compile(b"BB[hls]1")
 # Marks of another version. One that changes more than marks has to change the header's.
 _FOREIGN_MARK = re.compile(b"BB[a-z][0-9A-Za-z]")
@@ -84,6 +87,25 @@ def prefix(mark: bytes, body: bytes, crc_seed: int, *, first_line: int = 0, back
 
 def _crc(body: bytes, crc_seed: int, first_line: int, back: int) -> int:
     return int(crc32(body, crc32(_CHECKED.pack(first_line, back), crc_seed)))
+
+
+def join(runs: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Join runs into bodies of `MAX_JOINED_BYTES` at most; a larger run stays by itself.
+
+    A run is its first line's number and its lines; each begins where the one before it ends.
+    """
+    first, size = 0, 0
+    parts: list[bytes] = []
+    for number, lines in runs:
+        if parts and size + len(lines) > MAX_JOINED_BYTES:
+            yield first, b"".join(parts)
+            parts, size = [], 0
+        if not parts:
+            first = number
+        parts.append(lines)
+        size += len(lines)
+    if parts:
+        yield first, b"".join(parts)
 
 
 def seal(lines: int, size: int, crc_seed: int) -> bytes:

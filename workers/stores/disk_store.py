@@ -8,6 +8,7 @@ from workers.errors import NotConfirmed, NotDurable
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
+from workers.spool.frames import join
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
@@ -119,7 +120,7 @@ class DiskStore(LocalStore):
                 runs.setdefault(run.segment, []).append((run.first_line, run.lines))
         try:
             for segment, lines in runs.items():
-                _file(segment).append(segment.header, lines)
+                _file(segment).append(segment.header, list(join(lines)))
         except OSError as error:
             reason = f"the spool took no more: {error.strerror}"
             about = {"reason": reason, "collections": len(group)}

@@ -37,12 +37,13 @@ class PowerCut:
                 node.states, node.lies = [self._content_left(node.states)], False
 
     def _content_left(self, states: list[bytes]) -> bytes:
-        synced, last = states[0], states[-1]
+        synced = states[0]
         kind = self._rng.random()
         if len(states) == 1 or kind < 0.1:
             return synced
-        if kind < 0.2:
-            return last
+        if kind < 0.35:
+            # As it was when the kernel wrote it back; what was undone since is there again.
+            return self._rng.choice(states)
         low, *lengths, high = sorted(map(len, states))
         length = self._rng.choice((low, *lengths, high, high, self._rng.randint(low, high)))
         # What no write since the sync has touched is safe.

@@ -143,18 +143,22 @@ class Trial:
         process.commit()
 
     def _overflow(self, process: Process) -> None:
-        """Accept more than there is room for; the end comes right after, or on the way."""
+        """Accept more than there is room for; the end comes right after, or on the way.
+
+        For two segments: the frame of one may be whole when there is no room for the other's.
+        """
         self._disk.room = None
         while process.upload():
             pass
         process.seal()
-        self._send(process, stream="a", count=1)
+        for stream in "ab":
+            self._send(process, stream=stream, count=1)
         process.commit()
-        self._disk.room = self._rng.randrange(50, 1000)
+        for _ in range(self._rng.randint(2, 10)):
+            self._send(process, stream=self._rng.choice("ab"), count=1)
+        self._disk.room = self._rng.randint(0, process.committer.waiting_bytes)
         if self._rng.random() < 0.3:
             self._fuse.left = self._rng.randrange(1, 15)
-        for _ in range(self._rng.randint(2, 10)):
-            self._send(process, stream="a", count=1)
         process.commit()
 
     def _stop(self, process: Process) -> None:
