@@ -2,13 +2,16 @@
 
 PYTHON ?= python3
 VENV := .venv
+# What a release and the tests of deploy/ need besides.
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
 # `make test ARGS="-k spool"`, `make flask ARGS="check"`
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run show flask test test-tools chaos bench bench-tools lint types format check clean
+.PHONY: help run show flask test test-tools chaos bench bench-tools lint types format check \
+  lock sbom release clean
 
 help: ## list what can be made (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,31 +66,74 @@ format: $(VENV)/installed ## format the code and mend what ruff can
 
 check: lint types test ## lint, types and test
 
+lock: $(TOOLS)/installed ## lock the lists of packages with hashes, after a change of one
+	@for list in requirements requirements-dev requirements-tools; do \
+	  $(UV_COMPILE) --universal --python-version 3.11 --generate-hashes \
+	    --custom-compile-command "make lock" --output-file $$list.lock $$list.txt || exit; \
+	done
+	@for python in 3.11 3.12 3.13 3.14; do for machine in x86_64 aarch64; do \
+	  $(UV_COMPILE) --only-binary :all: --python-version $$python \
+	    --python-platform $$machine-unknown-linux-gnu requirements.txt >/dev/null || exit; \
+	done; done
+	@echo "requirements*.lock are made, with wheels for Python 3.11 to 3.14 on x86_64 and aarch64."
+
+UV_COMPILE = $(TOOLS)/bin/uv pip compile --quiet --no-deps --no-annotate --no-strip-extras
+
+VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' app/version.py)
+RELEASE = build/bucket-brigade-$(VERSION)
+SBOM = build/.sbom
+
+# From an environment with what the image has, and nothing else.
+sbom: $(TOOLS)/installed ## list the service's packages as CycloneDX, in build/
+	@rm -rf $(SBOM) && mkdir -p $(SBOM)
+	@$(PYTHON) -m venv --without-pip $(SBOM)/venv
+	@$(TOOLS)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/venv/bin/python \
+	  install --quiet --no-compile $(LOCKED) -r requirements.lock
+	@sed 's/^name = .*/&\nversion = "$(VERSION)"/' pyproject.toml >$(SBOM)/pyproject.toml
+	@PYTHONWARNINGS=ignore $(TOOLS)/bin/cyclonedx-py environment $(SBOM)/venv/bin/python \
+	  --pyproject $(SBOM)/pyproject.toml --output-reproducible -o $(RELEASE).cdx.json
+	@rm -rf $(SBOM)
+	@echo $(RELEASE).cdx.json
+
+release: sbom ## make the archive of HEAD, its SBOM and their checksums, in build/
+	git archive --prefix=bucket-brigade-$(VERSION)/ -o $(RELEASE).tar.gz HEAD
+	cd build && sha256sum bucket-brigade-$(VERSION).tar.gz bucket-brigade-$(VERSION).cdx.json \
+	  >bucket-brigade-$(VERSION).sha256
+
 # The spool stays: payloads may be in it that no bucket has yet.
-clean: ## remove the virtual environment and all caches, never the spool
-	rm -rf $(VENV) $(NODE)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the virtual environments and all caches, never the spool
+	rm -rf $(VENV) $(TOOLS) $(NODE)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment is made anew when its Python or pip is missing or old. `--no-deps` installs what
-# the lists say and nothing else; `pip check` then says if they forgot something.
-$(VENV)/installed: requirements.txt requirements-dev.txt
-	@$(BIN)/python -c 'import pip; $(IS_NEW)' 2>/dev/null || { $(MAKE_VENV); }
-	@echo "Installing requirements-dev.txt into $(VENV), half a minute to two minutes the first time ..."
-	@$(PIP) install --quiet --no-deps -r requirements-dev.txt
-	@$(PIP) check
-	@touch $@
+# An environment is made anew when its Python or pip is missing or old. The locks are complete: with
+# `--no-deps` nothing else comes, each file has one of their hashes, and `pip check` then says if
+# they forgot a package. Without `--no-compile` pip would compile much that is never imported.
+LOCKED = --no-deps --require-hashes
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+$(VENV)/installed: requirements-dev.lock
+	@echo "Installing $< into $(@D), half a minute to two minutes the first time ..."
+	@$(INSTALL)
+
+$(TOOLS)/installed: requirements-tools.lock
+	@echo "Installing $< into $(@D) ..."
+	@$(INSTALL)
+
+define INSTALL
+$(@D)/bin/python -c 'import pip; $(IS_NEW)' 2>/dev/null || { $(MAKE_VENV); }; \
+  $(PIP) install --quiet --no-compile $(LOCKED) -r $< && $(PIP) check && touch $@
+endef
+
+PIP = $(@D)/bin/python -m pip --disable-pip-version-check
 IS_NEW := import sys; sys.exit(sys.version_info < (3, 11))
 
 define MAKE_VENV
 $(PYTHON) -c '$(IS_NEW)' || { \
     echo "$(PYTHON) is missing or older than Python 3.11. Name another: make PYTHON=python3.12"; \
     exit 1; }; \
-  rm -rf $(VENV); \
-  $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
-  $(PYTHON) -m virtualenv --quiet $(VENV) 2>/dev/null || { \
-    rm -rf $(VENV); \
+  rm -rf $(@D); \
+  $(PYTHON) -m venv $(@D) >/dev/null 2>&1 || \
+  $(PYTHON) -m virtualenv --quiet $(@D) 2>/dev/null || { \
+    rm -rf $(@D); \
     echo "$(PYTHON) makes no virtual environment. On Debian and Ubuntu: apt install python3-venv"; \
     exit 1; }
 endef
