@@ -10,13 +10,14 @@ from functools import partial
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.dispatcher import Dispatcher
-from workers.dispatch.jobs import JobQueue, Pool
+from workers.dispatch.jobs import Job, JobQueue, Pool
 from workers.dispatch.rate import DrainRate
 from workers.dispatch.worker import Worker
 from workers.figures.collector import Collector
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
+from workers.segments.finish import DurableAndFinished, Finish, Finishes
 from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator
@@ -41,6 +42,10 @@ from workers.upload.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
+# Requests that wait for S3; more are answered without. One takes about 2 KiB, and its client may
+# be gone.
+MAX_WAITS = 8192
+
 
 class Pipeline:
     """One process's pipeline: construct, `start` after the fork, `stop` once.
@@ -50,15 +55,14 @@ class Pipeline:
     """
 
     def __init__(self, settings: Settings, *, bucket: Bucket) -> None:
-        self.settings = settings
-        self.bucket = bucket
+        self.settings, self.bucket = settings, bucket
         self.spool = Spool(settings.spool_dir)
         self._store, self._committer = _choose(settings, self.spool)
         self.counters = self._store.counters
         self._jobs = JobQueue(maxsize=settings.max_queue)
-        self._idle = Pool()
-        self._rate = DrainRate()
+        self._idle, self._rate = Pool(), DrainRate()
         estimator = _estimator(settings, self._store)
+        self._finishes = Finishes(limit=MAX_WAITS)
         self._backlog = Backlog(park=self._store.park, on_change=self._wake)
         self._intake = Intake(
             settings,
@@ -67,6 +71,7 @@ class Pipeline:
             jobs=self._jobs,
             committer=self._committer,
             estimator=estimator,
+            finishes=self._finishes,
             is_held_up=self._backlog.is_held_up,
         )
         self._source = AdoptedJobs(Adoption(self.spool))
@@ -97,6 +102,7 @@ class Pipeline:
             "dispatcher": self._dispatcher.run,
             "sealer": self._feeder.run,
             "adopter": self._adopt,
+            "timer": self._finishes.run,
         }
         if isinstance(self._committer, Committer):
             bodies["committer"] = self._committer.run
@@ -119,6 +125,29 @@ class Pipeline:
     ) -> DurabilityFuture:
         """Take one collection that may go to several partitions, each part to one; as `take`."""
         return self._intake.take_parts(parts, callback=callback)
+
+    def take_and_wait(
+        self,
+        parts: Sequence[Part],
+        *,
+        seconds: float,
+        callback: Callable[[DurabilityFuture, Finish], None],
+    ) -> None:
+        """Take one collection, and wait until all of it is stored, for some seconds; no blocking.
+
+        `callback` is called once, when it is durable and the wait has ended, or when it turns out
+        not to be durable; now or in another thread: it must be quick. Its segments are sealed after
+        `stored_max_wait_seconds`, if the queue has room.
+
+        Raises:
+            Refusal: as for `take`.
+        """
+        joined = DurableAndFinished(self._finishes, seconds=seconds, callback=callback)
+        self._intake.take_parts(parts, callback=joined.on_durable, wait=joined.wait)
+
+    def end_waits(self) -> None:
+        """Let no response wait for S3 from now on, as a stop has come. Does not block."""
+        self._finishes.close()
 
     @property
     def process_spool(self) -> ProcessSpool:
@@ -151,6 +180,7 @@ class Pipeline:
                 return
             self._threads.let_end()
             self._stopping.set()
+            self._finishes.end()
             Shutdown(
                 intake=self._intake,
                 committer=self._committer,
@@ -199,7 +229,7 @@ class Pipeline:
             bucket_for=Decided(self.bucket, self._decisions).bucket_for,
             estimator=estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
-            on_done=self._rate.count,
+            on_done=self._on_done,
             on_stored=self._collector.stored,
         )
         return [
@@ -212,6 +242,11 @@ class Pipeline:
             )
             for _ in range(self.settings.max_workers)
         ]
+
+    def _on_done(self, job: Job) -> None:
+        self._rate.count()
+        outcome = job.outcome
+        self._finishes.finish(job.segment.name, stored=outcome is not None and not outcome.dead)
 
     def _on_settled(self) -> None:
         self._jobs.task_done()

@@ -33,6 +33,7 @@ class Settings(PutSettings):
     object_max_payloads: int
     object_target_bytes: int
     object_max_age_seconds: float
+    stored_max_wait_seconds: float
     compression: str
     line_format: str
     payload_schema: str | None
@@ -126,6 +127,9 @@ class SettingsSchema(PutSchema):
     )
     object_max_age_seconds = _number(
         fields.Float, 10.0, 0.01, 86_400, "Age at which a part-full segment is sealed."
+    )
+    stored_max_wait_seconds = _number(
+        fields.Float, 0.25, 0.01, 60, "Age at which a segment is sealed that a request waits for."
     )
     key_template = fields.String(
         load_default="",

@@ -14,6 +14,7 @@ from workers.errors import Abandoned, StoreUnavailable
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
+from workers.segments.finish import Finishes
 from workers.segments.future import Callback, DurabilityFuture, Run
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt, Segment
@@ -100,6 +101,7 @@ class Bench:
         self.now = 0.0
         self.backlog = Backlog(park=self.store.park, on_change=lambda: None, clock=lambda: self.now)
         self.done: list[int] = []
+        self.finishes = Finishes(limit=100, clock=lambda: self.now)
         self.intake = Intake(
             self.settings,
             store=self.store,
@@ -107,6 +109,7 @@ class Bench:
             jobs=self.jobs,
             committer=self.committer,
             estimator=self.estimator,
+            finishes=self.finishes,
             is_held_up=self.backlog.is_held_up,
         )
         self.receipts = Receipts(
@@ -133,8 +136,12 @@ class Bench:
             bucket_for=self.decided.bucket_for,
             estimator=self.estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
-            on_done=lambda: self.done.append(1),
+            on_done=self._on_done,
         )
+
+    def _on_done(self, job: Job) -> None:
+        self.done.append(1)
+        self.finishes.finish(job.segment.name, stored=not (job.outcome and job.outcome.dead))
 
     def accept(self, *payloads: bytes, stream: str = "s") -> list[Receipt]:
         """Accept payloads as one collection."""

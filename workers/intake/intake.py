@@ -11,7 +11,8 @@ from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Draining, Full, NotDurable, Refusal
 from workers.intake.placing import Placing
 from workers.intake.sealing import Sealing
-from workers.segments.future import Callback, DurabilityFuture
+from workers.segments.finish import Finish, Finishes, Wait
+from workers.segments.future import Callback, DurabilityFuture, Run
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator, Profile
 from workers.segments.segment import SEGMENT_BYTES, Segment
@@ -41,12 +42,14 @@ class Intake:
         jobs: JobQueue,
         committer: Journal,
         estimator: Estimator,
+        finishes: Finishes,
         is_held_up: Callable[[str, str], bool] = _never,
     ) -> None:
         self._settings = settings
         self._store = store
         self._committer = committer
         self._estimator = estimator
+        self._finishes = finishes
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._closed = False
@@ -68,7 +71,7 @@ class Intake:
             sealing=self._sealing,
             estimator=estimator,
             max_jobs=jobs.maxsize,
-            on_first=self._on_first,
+            on_first=self._wake_sealer,
         )
 
     def take(
@@ -98,18 +101,25 @@ class Intake:
         return future
 
     def take_parts(
-        self, parts: Sequence[Part], *, callback: Callback | None = None
+        self,
+        parts: Sequence[Part],
+        *,
+        callback: Callback | None = None,
+        wait: Wait | None = None,
     ) -> DurabilityFuture:
         """Take one collection that may go to several partitions, each of `parts` to one of its own.
 
-        All or nothing; else as `take`.
+        All or nothing; else as `take`. `wait` ends when all of it is stored, or before; its
+        segments are sealed soon.
         """
         profiles = [self._estimator.profile(part.stream, part.lines) for part in parts]
         with self._lock:
             refusal = self._refusal()
             if refusal is not None:
                 raise refusal
-            future = self._append(parts, profiles, callback)
+            future = self._append(parts, profiles, callback, wait)
+        if wait is not None and not wait.deadline:
+            wait.end(Finish.NOT_AWAITED)
         if self._committer.is_inline:
             future.set_result()
         return future
@@ -206,8 +216,8 @@ class Intake:
             return Full("the disk is behind")
         return None
 
-    def _on_first(self) -> None:
-        """Let the sealer look when the first segment is old enough."""
+    def _wake_sealer(self) -> None:
+        """Let the sealer look when the next segment is old enough; the lock is held."""
         self._woken = True
         self._wake.notify_all()
 
@@ -216,8 +226,12 @@ class Intake:
         parts: Sequence[Part],
         profiles: Sequence[Profile | None],
         callback: Callback | None,
+        wait: Wait | None = None,
     ) -> DurabilityFuture:
         runs, replaced = self._placing.place(parts, profiles)
+        if wait is not None:
+            # Before the lines are on their way: none of the segments can be finished yet.
+            self._begin_wait(wait, runs)
         future = self._committer.append(runs, callback)
         # Sealed only now: a segment's seal must not overtake its lines.
         for segment in replaced:
@@ -226,3 +240,10 @@ class Intake:
             if not run.segment.sealed:
                 self._sealing.seal_full(run.segment)
         return future
+
+    def _begin_wait(self, wait: Wait, runs: Sequence[Run]) -> None:
+        if self._finishes.add(wait, [run.segment.name for run in runs]):
+            now = time.monotonic()
+            hastened = [self._sealing.hasten(run.segment, now) for run in runs]
+            if any(hastened):
+                self._wake_sealer()

@@ -43,6 +43,7 @@ class Sealing:
         self.ended: dict[str, tuple[int, int]] = {}
         self._max_lines = settings.object_max_payloads
         self._max_age = settings.object_max_age_seconds
+        self._max_wait = settings.stored_max_wait_seconds
         self._store = store
         self._jobs = jobs
         self._committer = committer
@@ -102,9 +103,9 @@ class Sealing:
         for segment in sorted(self.open.values(), key=lambda segment: segment.created_at):
             header = segment.header
             if not self.is_full(segment):
-                left = segment.created_at + self._max_age - now
+                left = min(segment.created_at + self._max_age, segment.seal_by) - now
                 if left > 0:
-                    next_due = left if next_due is None else next_due
+                    next_due = left if next_due is None else min(next_due, left)
                     continue
                 if self._is_held_up(header.bucket, header.stream):
                     continue
@@ -113,6 +114,17 @@ class Sealing:
             else:
                 self.starved = True
         return next_due
+
+    def hasten(self, segment: Segment, now: float) -> bool:
+        """Have a segment sealed soon, as a request waits for its object.
+
+        Returns:
+            Whether this is the first such request: the others share the object.
+        """
+        if segment.sealed or segment.seal_by < now + self._max_wait:
+            return False
+        segment.seal_by = now + self._max_wait
+        return True
 
     def seal_largest(self) -> None:
         """Make room in the budget: waiting for age would only refuse for longer."""

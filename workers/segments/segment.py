@@ -104,6 +104,7 @@ class Segment:
     are what the journal has made safe. `target_size` is what it should come to, in the same bytes,
     and `sample_at` where it is sampled next.
     `held_bytes` is what it takes of the budget. `last_use` grows with each use of any segment.
+    `seal_by` is when it is to be sealed, however young, as requests wait for its object.
     `partition` is what it is open for: its stream, or one of the partitions of that.
     `frozen` is set once nothing can be added any more.
     One with `write_failed` lost lines that it had promised room to, and takes no more.
@@ -122,6 +123,7 @@ class Segment:
         "reserved_lines",
         "reserved_size",
         "sample_at",
+        "seal_by",
         "sealed",
         "size",
         "target_size",
@@ -136,6 +138,7 @@ class Segment:
         self.estimate = SizeEstimate()
         self.body = body
         self.created_at = time.monotonic()
+        self.seal_by = math.inf
         self.reserved_lines = 0
         self.reserved_size = 0
         self.held_bytes = 0

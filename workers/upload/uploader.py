@@ -56,7 +56,7 @@ class Uploader:
         bucket_for: Callable[[Header], str | None],
         estimator: Estimator,
         memory_bytes: int,
-        on_done: Callable[[], None],
+        on_done: Callable[[Job], None],
         on_stored: Callable[[Job, int], None] = lambda _, __: None,
     ) -> None:
         self._bucket = bucket
@@ -131,7 +131,7 @@ class Uploader:
         assert outcome is not None
         self._store.finish(job, stored=outcome.stored, dead=outcome.dead)
         if job.segment.lines:
-            self._on_done()
+            self._on_done(job)
 
     def _pack(self, job: Job) -> tuple[Packed, Lost]:
         """Compress the lines. Those that damage took are empty, so that all keep their numbers."""

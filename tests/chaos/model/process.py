@@ -12,6 +12,7 @@ from workers.dispatch.jobs import Pool
 from workers.dispatch.worker import Worker
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
+from workers.segments.finish import Finishes
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt
@@ -91,6 +92,7 @@ class Process:
             jobs=self.jobs,
             committer=self.committer,
             estimator=estimator,
+            finishes=Finishes(limit=0),
         )
         self.adoption = Adoption(spool)
         self.feeder = Feeder(
@@ -111,7 +113,7 @@ class Process:
             estimator=estimator,
             # Now and then no body fits into memory, and all are made again for each send.
             memory_bytes=self._spool.chance((0, 1 << 20)),
-            on_done=lambda: None,
+            on_done=lambda _: None,
         )
         return Worker(
             idle=Pool(),

@@ -62,7 +62,7 @@ def main(root: str, mebibytes: str, frame: str) -> None:
         bucket_for=lambda header: header.bucket,
         estimator=Estimator(settings, max_size=1, compressed_size=len),
         memory_bytes=settings.object_target_bytes * 3 // 2,
-        on_done=lambda: None,
+        on_done=lambda _: None,
     )
     # proc(5): resets the peak, VmHWM, to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")

@@ -32,7 +32,7 @@ def test_threads_alive_are_threads_owned(
     """Those that the pipeline names are all there are, and after the stop there are none."""
     pipeline = start(DURABILITY=durability)
     workers = {"worker-1", "worker-2", "worker-3"}
-    assert ours() == workers | {"dispatcher", "sealer", "adopter"} | committer
+    assert ours() == workers | {"dispatcher", "sealer", "adopter", "timer"} | committer
     assert ours() == set(pipeline._threads.alive)
     until(lambda: pipeline.totals()[Field.IDLE_WORKERS] == 3, "idle workers")
     pipeline.stop()
