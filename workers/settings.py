@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
 KEEPALIVE_LINGER_SECONDS = 2.0
 MAX_SECRET_BYTES = 1 << 16
+# A variable's name as they are usually written; a secret has no underscores between capitals.
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,8 +256,9 @@ def read_secret(reference: str) -> str:
     else:
         raise ValueError("Must be env:NAME or file:/path, never the secret itself.")
     if not value.strip():
-        # Without its name: it may be the secret itself, put there by mistake.
-        raise ValueError("It names a secret that is empty or not set.")
+        # A name that does not look like one may be the secret itself, put there by mistake.
+        shown = kind == "file" or _VARIABLE.fullmatch(name)
+        raise ValueError(f"{name if shown else 'It names a secret that'} is empty or not set.")
     return value
 
 

@@ -77,10 +77,13 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 def list_dead() -> None:
     """List the dead letters, oldest first, with their reasons."""
-    for dead_letter in _dead_letters().all():
+    found = list(_dead_letters().all())
+    for dead_letter in found:
         click.echo(
             f"{dead_letter['name']}  {dead_letter['payloads']} payloads  {dead_letter['reason']}"
         )
+    if not found:
+        click.echo("no dead letters", err=True)
 
 
 @dead_letters.command("show")
@@ -116,6 +119,8 @@ def check() -> None:
     for result in run_checks(settings, bucket, spool, others=others, alone=alone):
         failed |= result.fault is not None
         mark = "ok  " if result.fault is None else "FAIL"
+        if not result.tried:
+            mark = "skip"
         more = result.fault or result.note
         click.echo(f"{mark} {result.what}" + (f": {more}" if more else ""))
     sys.exit(1 if failed else 0)

@@ -33,7 +33,12 @@ def segments() -> None:
 def list_segments() -> None:
     """List the segments in the spool, oldest first; why some cannot go, on stderr."""
     spool = Spool(state().settings.spool_dir)
-    for listed in Segments(spool).all():
+    found = list(Segments(spool).all())
+    if not found:
+        # There may be no spool yet.
+        click.echo("no segments: nothing waits in the spool", err=True)
+        return
+    for listed in found:
         click.echo(_line(listed))
     totals = spool.totals()
     parked = {

@@ -28,11 +28,15 @@ _ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One thing that was tried; `fault` says what is missing, `note` what is only worth knowing."""
+    """One thing that was tried; `fault` says what is missing, `note` what is only worth knowing.
+
+    What was not tried, as something before it failed, is one result, and its `note` lists it.
+    """
 
     what: str
     fault: str | None = None
     note: str | None = None
+    tried: bool = True
 
 
 # What is tried, the IAM action that it needs, and the function that tries it; it returns a note.
@@ -96,8 +100,11 @@ def run_checks(
     if put.fault is not None:
         for name, connect in (alone or {}).items():
             yield _try_option(settings, canary, name, connect)
+        skipped = "; ".join(what for what, _, _ in rest)
+        yield Result("not tried without an object", note=skipped, tried=False)
+        return
     for step in rest:
-        yield _try(*step) if put.fault is None else Result(step[0], "not tried without an object")
+        yield _try(*step)
 
 
 def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:

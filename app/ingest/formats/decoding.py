@@ -76,6 +76,8 @@ def _read(reader: Reader, body: bytes) -> Collection:
     except RecursionError:
         raise NotJson("The body is nested too deeply.") from None
     except msgspec.DecodeError as error:
+        if not body.strip():
+            raise NotJson("The body is empty.") from None
         # the message holds a byte offset where there is one, and nothing of the body
         raise NotJson(f"{error}.") from error
     if not collection.count:

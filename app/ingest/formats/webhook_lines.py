@@ -59,6 +59,8 @@ def read_payloads(body: bytes, *, content_type: str) -> list[bytes]:
         raise UnsupportedType(f"Send a form as {FORM}, or JSON.")
     if media_type == FORM:
         body = _read_form(body)
+    if not body.strip():
+        raise NotJson("The body is empty.")
     try:
         value = compact(body.strip())
     except RecursionError:

@@ -69,9 +69,10 @@ def test_what_is_missing_is_named(
 ) -> None:
     """The first fault says what an operator has to mend; what depends on it is not tried."""
     bucket.trouble.extend([error] * 2)
-    fault, *rest = faults(check(tmp_path, bucket))
+    said = check(tmp_path, bucket)
+    [fault] = faults(said)
     assert all(word in fault for word in words)
-    assert all("not tried" in line for line in rest)
+    assert said.count("not tried") == 1
     assert bucket.puts == 1
 
 
