@@ -226,9 +226,10 @@ class SimDisk(Disk):
         self._find(path).states = [content]
 
     def _place(self, path: Path) -> tuple[Directory, str]:
-        return self._directory(path.parent), path.name
+        above, _, name = str(path).rpartition("/")
+        return self._directory(above), name
 
-    def _directory(self, path: Path) -> Directory:
+    def _directory(self, path: Path | str) -> Directory:
         node: Node | None = self._top
         for name in str(path)[self._skip :].split("/"):
             if name and isinstance(node, Directory):

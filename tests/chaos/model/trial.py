@@ -102,7 +102,7 @@ class Trial:
         settings = self._rng.choice(SETTINGS)
         process = Process(self._spool, bucket=self._bucket, settings=settings)
         self._processes.append(process)
-        check_ledger(process)
+        check_ledger(process, self._disk)
 
     def _act(self, process: Process) -> None:
         """Let one process do one thing, and then its ledgers balance."""
@@ -118,7 +118,7 @@ class Trial:
         (act,) = self._rng.choices([act for _, act in acts], [weight for weight, _ in acts])
         act(process)
         self._collect_answers()
-        check_ledger(process)
+        check_ledger(process, self._disk)
 
     def _accept(self, process: Process) -> None:
         """Take some collections, which are then one group, and mostly commit them."""
@@ -239,7 +239,7 @@ class Trial:
             last.seal()
             while last.upload():
                 pass
-            check_ledger(last)
+            check_ledger(last, self._disk)
             if (
                 self._disk.names(ROOT) == [last.process_spool.path.name]
                 and last.process_spool.empty
