@@ -12,8 +12,9 @@ from marshmallow import EXCLUDE, ValidationError, fields, post_load, pre_load, v
 
 from workers import aws_environment
 from workers.errors import SettingsError
+from workers.key_settings import KeySchema
 from workers.put_settings import PutSchema, PutSettings
-from workers.segments.naming import check_template, default_template
+from workers.segments.naming import default_template
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
@@ -33,6 +34,7 @@ class Settings(PutSettings):
     max_streams: int
     streams: tuple[str, ...]
     key_template: str
+    event_time: str | None
     object_max_payloads: int
     object_target_bytes: int
     object_max_age_seconds: float
@@ -66,13 +68,6 @@ class Settings(PutSettings):
         return KEEPALIVE_LINGER_SECONDS + self.request_seconds + self.drain_seconds
 
 
-def _key_template(value: str) -> None:
-    try:
-        check_template(value)
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
-
-
 def _number(kind: type[fields.Field[Any]], default: Any, low: Any, high: Any, text: str) -> Any:
     return kind(load_default=default, validate=validate.Range(low, high), metadata={"help": text})
 
@@ -86,7 +81,7 @@ def _choice(default: str, choices: list[str], text: str) -> fields.String:
 _PATTERN = r"[a-z0-9_*?\[\]!-]{1,64}"
 
 
-class SettingsSchema(PutSchema):
+class SettingsSchema(KeySchema, PutSchema):
     """The settings table of the README, as marshmallow fields; names are upper case outside."""
 
     class Meta:
@@ -112,7 +107,11 @@ class SettingsSchema(PutSchema):
         fields.Integer, 1000, 1, 1_000_000, "Jobs (sealed segments) that may wait, per process."
     )
     max_streams = _number(
-        fields.Integer, 256, 1, 10_000, "Streams with an open segment at one time, per process."
+        fields.Integer,
+        256,
+        1,
+        10_000,
+        "Streams, or partitions of them, with an open segment at one time, per process.",
     )
     streams = fields.String(
         load_default="*",
@@ -133,11 +132,6 @@ class SettingsSchema(PutSchema):
     )
     stored_max_wait_seconds = _number(
         fields.Float, 0.25, 0.01, 60, "Age at which a segment is sealed that a request waits for."
-    )
-    key_template = fields.String(
-        load_default="",
-        validate=_key_template,
-        metadata={"help": "Object key from `{stream}`, `{date}`, `{hour}`, `{segment}` (UTC)."},
     )
     compression = _choice("gzip", ["gzip", "zstd", "none"], "Compression of objects.")
     line_format = _choice(

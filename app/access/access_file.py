@@ -160,7 +160,10 @@ def _webhooks(data: Any, mistakes: _Mistakes, *, secret: Secret) -> dict[str, We
     for source, table in _tables(data, mistakes, place="webhooks").items():
         place = f"webhooks.{source}"
         if not STREAM.fullmatch(source):
-            mistakes.add(place, "A source's name is 1 to 64 of a-z 0-9 _ -.")
+            mistakes.add(
+                place,
+                "A source's name is 1 to 64 of a-z 0-9 _ -, and neither _dead nor _watermark.",
+            )
         found = mistakes.load(WebhookSchema(), table, place=place)
         if found is None:
             continue

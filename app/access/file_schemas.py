@@ -49,6 +49,9 @@ def _patterns() -> Any:
     return fields.List(each, load_default=["*"], validate=validate.Length(min=1))
 
 
+NO_STREAM = "Must be a stream's name, 1 to 64 of a-z 0-9 _ -, and neither _dead nor _watermark."
+
+
 def _matching(pattern: re.Pattern[str], error: str, **options: Any) -> Any:
     return fields.String(validate=validate.Regexp(pattern.pattern + r"\Z", error=error), **options)
 
@@ -104,7 +107,7 @@ class WebhookSchema(Schema):
 
     scheme = fields.String(required=True, validate=validate.OneOf([*SCHEMES, "none"]))
     secrets = fields.List(fields.String(), load_default=list)
-    stream = _matching(STREAM, "Must be a stream's name.", load_default=None)
+    stream = _matching(STREAM, NO_STREAM, load_default=None)
     headers = fields.List(
         _matching(_HEADER, "Must be the name of a header."), load_default=list,
         validate=validate.Length(max=32),
@@ -157,7 +160,7 @@ def _is_member(value: str) -> None:
 class EndpointSchema(Schema):
     """`[endpoints."/path"]`."""
 
-    stream = _matching(STREAM, "Must be a stream's name.", required=True)
+    stream = _matching(STREAM, NO_STREAM, required=True)
     payloads = fields.String(load_default="", validate=_is_pointer)
     key = fields.String(load_default=None, validate=_is_member)
     envelope = fields.Boolean(load_default=False)

@@ -26,6 +26,7 @@ from workers import errors
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
 from workers.segments.future import Callback, DurabilityFuture
+from workers.segments.partitioner import Partitioner
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class IngestHandler:
         self.schema = load_payload_schema(path) if path else None
         self._max_lines_bytes = settings.max_body_bytes * MAX_ENVELOPE_GROWTH
         self._enveloped_bytes = max(MIN_ENVELOPED_BYTES, self._max_lines_bytes)
+        self._partitioner = Partitioner.of(settings)
         self._decoding_large = threading.Lock()
         self._accepted = AcceptedAnswers(
             durability=settings.durability,
@@ -136,14 +138,19 @@ class IngestHandler:
     def _hand_over(
         self, stream: str, collection: Collection, callback: Callback | None
     ) -> DurabilityFuture:
+        lines, count = collection.lines, collection.count
         try:
-            future = self._pipeline().take(
-                stream, collection.lines, count=collection.count, callback=callback
-            )
+            if self._partitioner is None:
+                future = self._pipeline().take(stream, lines, count=count, callback=callback)
+            else:
+                parts = self._partitioner.split(
+                    stream, lines, count=count, wrapped=collection.wrapped
+                )
+                future = self._pipeline().take_parts(parts, callback=callback)
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
+            log.debug("accepted", extra={"stream": stream, "payloads": count})
         return future
 
     def problem(self, refusal: Refusal) -> Problem:
@@ -192,7 +199,8 @@ class IngestHandler:
     def _as_lines(self, stream: str, collection: Collection) -> Collection:
         if self._settings.line_format == "payload":
             return collection
-        return msgspec.structs.replace(collection, lines=self._envelopes(stream, collection))
+        lines, wrapped = self._envelopes(stream, collection), collection.wrapped + 1
+        return msgspec.structs.replace(collection, lines=lines, wrapped=wrapped)
 
     def _envelopes(self, stream: str, collection: Collection) -> bytes:
         envelope = {

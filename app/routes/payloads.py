@@ -34,7 +34,10 @@ def accept(**_: str) -> Response:
             )
         if request.path.startswith("/webhooks/"):
             raise Problem("There is no such webhook.", status=404)
-        raise Problem("A stream's name is 1 to 64 of a-z 0-9 _ -.", status=404)
+        raise Problem(
+            "A stream's name is 1 to 64 of a-z 0-9 _ -, and neither _dead nor _watermark.",
+            status=404,
+        )
     g.arrival = arrival
     if arrival.problem is not None:
         raise arrival.problem

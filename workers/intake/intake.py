@@ -75,27 +75,28 @@ class Intake:
         )
 
     def take(
-        self, stream: str, lines: bytes, *, count: int, callback: Callback | None = None
+        self, partition: str, lines: bytes, *, count: int, callback: Callback | None = None
     ) -> DurabilityFuture:
         """Take one collection, all or nothing. Its future is done once it is safe.
 
-        `lines` are `count` payloads, each ended by a newline. Does not block. `callback` is called
-        then, now or in the committer's thread; no lock is held.
+        `partition` is the stream's name where the key template has no field of a payload. `lines`
+        are `count` payloads, each ended by a newline. Does not block. `callback` is called then,
+        now or in the committer's thread; no lock is held.
 
         Raises:
             TooManyPayloads, UnknownStream, Full, Draining, NotDurable: nothing of it was kept.
         """
-        profile = self._estimator.profile(stream, lines)
+        profile = self._estimator.profile(partition, lines)
         with self._lock:
             refusal = self._refusal()
             if refusal is not None:
                 raise refusal
-            run = self._placing.join(stream, lines, count, profile)
+            run = self._placing.join(partition, lines, count, profile)
             if run is not None:
                 future = self._committer.append([run], callback)
                 self._sealing.seal_full(run.segment)
             else:
-                future = self._append([Part(stream, lines, count)], [profile], callback)
+                future = self._append([Part(partition, lines, count)], [profile], callback)
         if self._committer.is_inline:
             future.set_result()
         return future
@@ -112,7 +113,10 @@ class Intake:
         All or nothing; else as `take`. `wait` ends when all of it is stored, or before; its
         segments are sealed soon.
         """
-        profiles = [self._estimator.profile(part.stream, part.lines) for part in parts]
+        if wait is None and len(parts) == 1 and parts[0].indexes is None:
+            part = parts[0]
+            return self.take(part.partition, part.lines, count=part.count, callback=callback)
+        profiles = [self._estimator.profile(part.partition, part.lines) for part in parts]
         with self._lock:
             refusal = self._refusal()
             if refusal is not None:

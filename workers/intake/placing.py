@@ -12,7 +12,8 @@ from workers.errors import Full, TooManyPayloads, UnknownStream
 from workers.intake.placement import Plan, cut, fits, is_void
 from workers.intake.sealing import Sealing
 from workers.segments.future import Run
-from workers.segments.naming import Clock, object_key, segment_name
+from workers.segments.key_template import KeyTemplate
+from workers.segments.naming import Clock, segment_name
 from workers.segments.partitions import Indexes, Part, stream_of, take_indexes
 from workers.segments.ratios import Estimator, Profile, Sizes
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
@@ -47,12 +48,13 @@ class Placing:
         self._max_lines = settings.object_max_payloads
         self._on_first = on_first
         self._open = sealing.open
+        self._template = KeyTemplate.parse(settings.key_template)
         self._clock = Clock()
         self._uses = 0
 
-    def join(self, stream: str, lines: bytes, count: int, profile: Profile | None) -> Run | None:
-        """Reserve room in the stream's open segment; None where there is none, or no room."""
-        segment = self._open.get(stream)
+    def join(self, partition: str, lines: bytes, count: int, profile: Profile | None) -> Run | None:
+        """Reserve room in the partition's open segment; None where there is none, or no room."""
+        segment = self._open.get(partition)
         sizes = profile.sizes(0, len(lines)) if profile else None
         if segment is None or not self._fits(segment, lines, count, sizes):
             return None
@@ -80,10 +82,8 @@ class Placing:
         if most > self._max_jobs or size > self._store.max_bytes // 2:
             raise self._too_many(parts)
         if len(plans) > self._settings.max_streams:
-            raise TooManyPayloads(
-                f"payloads of {len(plans)} partitions never fit at once, only of "
-                f"{self._settings.max_streams}"
-            )
+            most = self._settings.max_streams
+            raise TooManyPayloads(f"payloads of more than {most} partitions never fit at once")
         if jobs > self._sealing.room():
             raise Full("the queue is full")
         if not self._store.has_room(size):
@@ -150,12 +150,12 @@ class Placing:
         self._sealing.seal_least_used(excess, kept={plan.segment for plan in plans if plan.segment})
 
     def _open_segment(self, partition: str) -> Segment:
-        stream, name = stream_of(partition), segment_name(self._clock.tick())
+        name = segment_name(self._clock.tick())
         header = Header(
             name=name,
-            stream=stream,
+            stream=stream_of(partition),
             bucket=self._settings.s3_bucket,
-            key=object_key(self._settings.key_template, stream=stream, name=name),
+            key=self._template.key(partition, name),
             compression=self._settings.compression,
         )
         segment = self._store.create(header)

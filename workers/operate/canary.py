@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from workers.errors import BucketBrigadeError
 from workers.put_settings import ARCHIVES, PutSettings
-from workers.segments.naming import Clock, object_key, segment_name
+from workers.segments.key_template import KeyTemplate
+from workers.segments.naming import Clock, segment_name
+from workers.segments.values import NO_VALUE
 from workers.settings import Settings
 from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
 from workers.upload.reading import UnreadableObject, decompress
@@ -37,9 +39,11 @@ class Canary:
         packed = pack(lambda: [lines], compression=settings.compression, memory_bytes=2 * size)
         clock = Clock()
         name, other = segment_name(clock.tick()), segment_name(clock.tick())
+        template = KeyTemplate.parse(settings.key_template)
+        partition = "/".join(["check", *([NO_VALUE] * len(template.fields))])
         return cls(
-            key=object_key(settings.key_template, stream="check", name=name),
-            absent=object_key(settings.key_template, stream="check", name=other),
+            key=template.key(partition, name),
+            absent=template.key(partition, other),
             packed=packed,
             metadata={
                 "segment": name,

@@ -113,7 +113,10 @@ class Receipts:
     def issuer(self, header: Header) -> "Issuer":
         """Return what issues the receipts of one segment. Does not block."""
         stream = header.stream if self._names_streams else None
-        return Issuer(_pack(header.bucket, header.key, stream), self._mac)
+        # A payload's value in the key may look like a name.
+        found = NAME.search(header.key)
+        name = None if found and found.group() == header.name else header.name
+        return Issuer(_pack(header.bucket, header.key, stream, name), self._mac)
 
     def claim(self, id: str) -> Claim:
         """Read an id.
@@ -127,11 +130,11 @@ class Receipts:
             if not hmac.compare_digest(mac.encode(), self._sign(signed.encode()).encode()):
                 raise UnknownReceipt(id)
             decoded = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode()
-            bucket, key, *streams = decoded.split("\n")
-            name = NAME.search(key)
+            bucket, key, *more = decoded.split("\n")
+            name = NAME.search(more[1] if len(more) > 1 else key)
             if name is None or self._only_bucket not in (None, bucket):
                 raise UnknownReceipt(id)
-            stream = streams[0] if streams else None
+            stream = more[0] if more and more[0] else None
             return Claim(id, bucket, key, name.group(), int(first_line), int(count), stream)
         except (ValueError, binascii.Error) as error:
             raise UnknownReceipt(id) from error
@@ -231,10 +234,11 @@ def _status(claim: Claim, **more: Any) -> Status:
 
 
 @lru_cache(maxsize=256)
-def _pack(bucket: str, key: str, stream: str | None) -> bytes:
+def _pack(bucket: str, key: str, stream: str | None, name: str | None) -> bytes:
     """Write where an object is in letters that are safe in a URL path."""
     # None can hold a newline; an access point's ARN holds a slash.
-    place = "\n".join([bucket, key] if stream is None else [bucket, key, stream])
+    more = [] if name is None and stream is None else [stream or ""]
+    place = "\n".join([bucket, key, *more, *([] if name is None else [name])])
     return base64.urlsafe_b64encode(place.encode()).rstrip(b"=")
 
 

@@ -7,18 +7,19 @@ cannot be guessed from another.
 
 import os
 import re
-import string
 import time
 from datetime import UTC, datetime
 
-FIELDS = frozenset({"stream", "date", "hour", "segment"})
-STREAM = re.compile(r"[a-z0-9_-]{1,64}")
+# Prefixes in the bucket that are the service's own, and so the names of no stream. Athena, Hive and
+# Spark pass over names that begin with an underscore.
+DEAD, WATERMARK = "_dead", "_watermark"
+RESERVED = frozenset({DEAD, WATERMARK})
+STREAM = re.compile(rf"(?!(?:{DEAD}|{WATERMARK})$)[a-z0-9_-]{{1,64}}")
 NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{16}")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: at most 1,024 bytes
 MAX_KEY_BYTES = 1024
 EXTENSIONS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
-# Hidden from Hive, Athena and Spark, which pass over names that begin with an underscore.
-DEAD_PREFIX = "_dead/"
+DEAD_PREFIX = f"{DEAD}/"
 # A clock this little behind is being adjusted; one further behind was set back.
 ADJUSTED_MICROSECONDS = 1_000_000
 
@@ -56,36 +57,10 @@ def created_microseconds(name: str) -> int:
     return int(moment.timestamp()) * 1_000_000 + int(name[15:21])
 
 
-def object_key(template: str, *, stream: str, name: str) -> str:
-    """Fill in a key template. Date and hour (UTC) are those in the name, so they never move."""
-    day, hour = name[:8], name[9:11]
-    date = f"{day[:4]}-{day[4:6]}-{day[6:]}"
-    return template.format(stream=stream, date=date, hour=hour, segment=name)
-
-
 def default_template(compression: str) -> str:
     """Return the Hive-style default key template, its extension after the compression."""
     extension = EXTENSIONS[compression]
     return "{stream}/dt={date}/hour={hour}/{segment}.ndjson" + extension
-
-
-def check_template(template: str) -> None:
-    """Check a key template; blocks on nothing.
-
-    Raises:
-        ValueError: it names an unknown field, lacks `{segment}` or makes a key S3 would refuse.
-    """
-    parts = list(string.Formatter().parse(template))
-    names = {name for _, name, _, _ in parts if name is not None}
-    if unknown := names - FIELDS:
-        raise ValueError(f"unknown field {sorted(unknown)}; there are {sorted(FIELDS)}")
-    if any(spec or conversion for _, _, spec, conversion in parts):
-        raise ValueError("fields take no format or conversion, only {name}")
-    if "segment" not in names:
-        raise ValueError("it needs {segment}, or one object would overwrite another")
-    key = object_key(template, stream="s" * 64, name=segment_name(0))
-    if len(key.encode()) > MAX_KEY_BYTES or template.startswith("/"):
-        raise ValueError(f"keys are at most {MAX_KEY_BYTES} bytes and do not begin with '/'")
 
 
 def dead_marker(name: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from workers.segments.partitions import stream_of
 from workers.segments.segment import Segment, SizeEstimate
 from workers.settings import Settings
 
@@ -100,11 +101,11 @@ class Estimator:
         segment.estimate.exponent = self.exponent(segment.header.stream)
         self._set_bounds(segment)
 
-    def profile(self, stream: str, lines: bytes) -> Profile | None:
+    def profile(self, partition: str, lines: bytes) -> Profile | None:
         """Sample a collection if it is large. Takes about 50 µs for each 1/8 of the target."""
         if not self._compresses or len(lines) <= self._large:
             return None
-        exponent = self.exponent(stream)
+        exponent = self.exponent(stream_of(partition))
         found = []
         for start in range(0, len(lines), self._stride):
             end = min(start + self._stride, len(lines))

@@ -19,7 +19,8 @@ class Collection(msgspec.Struct, frozen=True, gc=False):
     """What one POST carried; a msgspec.Struct, as a frozen dataclass takes five times as long.
 
     `lines` holds each payload followed by a newline, and no other newline; `count` says how many.
-    `at` is the JSON pointer to the client's array, for faults that are found later.
+    `at` is the JSON pointer to the client's array, for faults that are found later. `wrapped` says
+    in how many envelopes, each with the rest as its `payload`, a payload is in its line.
     """
 
     lines: bytes
@@ -27,6 +28,7 @@ class Collection(msgspec.Struct, frozen=True, gc=False):
     at: str = ""
     version: str | None = None
     token: str | None = None
+    wrapped: int = 0
 
 
 # A format: takes a body of valid UTF-8. May also raise msgspec.DecodeError, or RecursionError.

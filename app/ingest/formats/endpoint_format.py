@@ -79,7 +79,7 @@ def read_endpoint(
         check_growth(sum(map(len, items)) + len(items) * (len(opening) + 2), limit=limit)
         items = [opening + item + b"}" for item in items]
     lines = b"".join([item + b"\n" for item in items])
-    return Collection(lines, len(items), payloads)
+    return Collection(lines, len(items), payloads, wrapped=int(envelope))
 
 
 def _at(value: bytes, path: list[str]) -> bytes | None:

@@ -139,4 +139,5 @@ def to_lines(
     )
     opening = _encode(envelope)[: -len("}")]
     check_growth(sum(map(len, payloads)) + len(payloads) * (len(opening) + 2), limit=limit)
-    return Collection(b"".join([opening + each + b"}\n" for each in payloads]), len(payloads))
+    lines = b"".join([opening + each + b"}\n" for each in payloads])
+    return Collection(lines, len(payloads), wrapped=1)
