@@ -11,7 +11,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run show flask test test-tools chaos bench bench-tools lint types format check \
-  lock sbom release clean
+  lock sbom release clean debian-tools
 
 help: ## list what can be made (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,15 +30,19 @@ test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pyte
 
 NODE := tests/acceptance/clients/node
 # Each command, and the package that has it where that has another name.
-TEST_TOOLS := chromium curl openssl node:nodejs npm
+TEST_TOOLS := chromium curl openssl node:nodejs npm promtool:prometheus nginx:nginx-light \
+  systemd-analyze:systemd
 
-test-tools: ## install what tests use beside Python, on Debian and Ubuntu, as root
+# `make -j` installs from the three registries at once; npm itself comes from the first.
+test-tools: debian-tools $(TOOLS)/installed ## install what tests use besides, on Debian and Ubuntu, as root
+	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
+
+debian-tools:
 	@missing=; for tool in $(TEST_TOOLS); do \
 	  command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
 	done; \
 	[ -z "$$missing" ] || { apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; }
-	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
 
 # npm's own record of what it has installed.
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.acceptance.access.client import Client, sha256
-from tests.acceptance.clients.tools import needed
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK, ROOT
+from tests.support.tools import needed
 
 PAGE = (ROOT / "docs/clients.md").read_text()
 KEY = "clients-key"

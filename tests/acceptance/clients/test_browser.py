@@ -10,10 +10,10 @@ from tests.acceptance.clients import chromium
 from tests.acceptance.clients.chromium import Chromium, Page
 from tests.acceptance.clients.examples import PAGE_KEY, PLACE, Counted, blocks
 from tests.acceptance.clients.pages import Pages
-from tests.acceptance.clients.tools import needed
 from tests.acceptance.service import SERVERS
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK
+from tests.support.tools import needed
 
 FETCH = """
 try {

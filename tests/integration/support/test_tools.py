@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.clients.tools import needed
+from tests.support.tools import needed
 
 
 def test_a_missing_tool_is_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
