@@ -5,6 +5,7 @@ Everything else in this package can be read, and tested, without a thread.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -17,6 +18,7 @@ from workers.figures.collector import Collector
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
+from workers.operate.watermark import Watermark
 from workers.segments.finish import DurableAndFinished, Finish, Finishes
 from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.partitions import Part
@@ -35,7 +37,7 @@ from workers.stores.job_source import AdoptedJobs
 from workers.stores.local_store import LocalStore
 from workers.stores.memory_store import MemoryStore
 from workers.threads import Threads
-from workers.upload.compression import compressed_size
+from workers.upload.compression import estimator_for
 from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
@@ -61,7 +63,7 @@ class Pipeline:
         self.counters = self._store.counters
         self._jobs = JobQueue(maxsize=settings.max_queue)
         self._idle, self._rate = Pool(), DrainRate()
-        estimator = _estimator(settings, self._store)
+        estimator = estimator_for(settings, max_bytes=self._store.max_bytes)
         self._finishes = Finishes(limit=MAX_WAITS)
         self._backlog = Backlog(park=self._store.park, on_change=self._wake)
         self._intake = Intake(
@@ -74,7 +76,8 @@ class Pipeline:
             finishes=self._finishes,
             is_held_up=self._backlog.is_held_up,
         )
-        self._source = AdoptedJobs(Adoption(self.spool))
+        adoption = Adoption(self.spool)
+        self._source, self._watermark = AdoptedJobs(adoption), self._make_watermark(adoption)
         self._decisions = Decisions(self.spool.root)
         self._workers: list[Worker] = []
         self._collector = self._make_collector()
@@ -88,9 +91,7 @@ class Pipeline:
         )
         self._workers += self._make_workers(estimator)
         self._dispatcher = self._make_dispatcher()
-        self.receipts = Receipts(
-            settings, bucket=bucket, look=self._look, decisions=self._decisions
-        )
+        self.receipts = self._make_receipts()
         self._threads = Threads(on_fault=self._on_fault)
         self._stopping = threading.Event()
         self._stopped = threading.Lock()
@@ -106,6 +107,8 @@ class Pipeline:
         }
         if isinstance(self._committer, Committer):
             bodies["committer"] = self._committer.run
+        if self.settings.watermark_seconds:
+            bodies["watermark"] = partial(self._watermark.run, self._stopping.wait)
         self._threads.start(bodies)
 
     def take(
@@ -181,6 +184,7 @@ class Pipeline:
             self._threads.let_end()
             self._stopping.set()
             self._finishes.end()
+            deadline = time.monotonic() + self.settings.drain_seconds
             Shutdown(
                 intake=self._intake,
                 committer=self._committer,
@@ -193,6 +197,9 @@ class Pipeline:
             ).run(self.settings.drain_seconds)
             if not self._threads.alive:
                 self._collector.close()
+                if self.settings.watermark_seconds:
+                    self._threads.start({"last-watermark": self._watermark.finish})
+                    self._threads.join("last-watermark", deadline=deadline)
 
     def _adopt(self) -> None:
         """Body of the thread `adopter`: look for jobs of other processes now and then."""
@@ -203,6 +210,21 @@ class Pipeline:
                 log.exception("adopter failed; it goes on")
             self._intake.wake()
             self._stopping.wait(self._source.look_seconds)
+
+    def _make_watermark(self, adoption: Adoption) -> Watermark:
+        return Watermark(
+            self.spool,
+            settings=self.settings,
+            bucket=self.bucket,
+            own=lambda: self._store.own,
+            adoption=adoption,
+            opened_from=self._intake.opened_from,
+        )
+
+    def _make_receipts(self) -> Receipts:
+        return Receipts(
+            self.settings, bucket=self.bucket, look=self._look, decisions=self._decisions
+        )
 
     def _make_collector(self) -> Collector:
         return Collector(
@@ -267,15 +289,6 @@ class Pipeline:
     def _look(self, name: str) -> Found | None:
         adopted = self._source.find(name)
         return self._store.look(name) if adopted is None else found_in_memory(adopted)
-
-
-def _estimator(settings: Settings, store: LocalStore) -> Estimator:
-    return Estimator(
-        settings,
-        # A quarter of the budget, so that one segment fills while others are on their way.
-        max_size=max(1, store.max_bytes // 4),
-        compressed_size=partial(compressed_size, compression=settings.compression),
-    )
 
 
 def _choose(settings: Settings, spool: Spool) -> tuple[LocalStore, Journal]:

@@ -1,4 +1,4 @@
-"""What every object is put with: encryption, storage class, tags, the bucket's owner.
+"""How objects are put: encryption, storage class, tags, the bucket's owner, conditions, region.
 
 Settings, checked as far as they show without asking S3. Knows no client.
 """
@@ -42,6 +42,8 @@ class PutSettings:
     s3_storage_class: str | None = None
     s3_tags: str = ""
     s3_expected_bucket_owner: str | None = None
+    s3_conditional_put: bool = True
+    aws_region: str | None = None
 
     @property
     def put_parameters(self) -> dict[str, str]:
@@ -145,6 +147,15 @@ class PutSchema(Schema):
     )
     s3_expected_bucket_owner = _text(
         "is no AWS account: 12 digits", r"[0-9]{12}", "AWS account that has to own the bucket."
+    )
+
+    s3_conditional_put = fields.Boolean(
+        load_default=True,
+        metadata={"help": "`If-None-Match: *` on PUT; off for stores that lack it."},
+    )
+    aws_region = fields.String(
+        load_default=None,
+        metadata={"help": "Region of the bucket; boto3's AWS_DEFAULT_REGION and profiles do too."},
     )
 
     @validates_schema(pass_original=True)

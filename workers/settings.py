@@ -49,9 +49,8 @@ class Settings(PutSettings):
     max_body_bytes: int
     request_seconds: float
     drain_seconds: float
-    s3_conditional_put: bool
+    watermark_seconds: float
     s3_read_timeout_seconds: float
-    aws_region: str | None
     receipt_secret: str
     access_file: Path | None
     log_level: str
@@ -162,16 +161,11 @@ class SettingsSchema(KeySchema, PutSchema):
     drain_seconds = _number(
         fields.Float, 15.0, 0.5, 3600, "Time to upload what is left at a stop; the rest is kept."
     )
-    s3_conditional_put = fields.Boolean(
-        load_default=True,
-        metadata={"help": "`If-None-Match: *` on PUT; off for stores that lack it."},
+    watermark_seconds = _number(
+        fields.Float, 0.0, 0, 86_400, "Time between two watermarks in the bucket; 0 = none."
     )
     s3_read_timeout_seconds = _number(
         fields.Float, 15.0, 1, 60, "Time that S3 has for an answer; then it is tried again."
-    )
-    aws_region = fields.String(
-        load_default=None,
-        metadata={"help": "Region of the bucket; boto3's AWS_DEFAULT_REGION and profiles do too."},
     )
     receipt_secret = fields.String(
         load_default="",

@@ -53,6 +53,15 @@ class DictBucket(Bucket):
         del bucket
         self._begin_put()
         self.objects[key] = content, {}, None
+        if self.puts in self.lost_answers:
+            raise StoreUnavailable("reset", reason="network")
+
+    def swap_note(self, bucket: str, key: str, content: bytes, *, etag: str | None) -> str | None:
+        found = self.head(bucket, key).etag if key in self.objects else None
+        if self._conditional and found != etag:
+            raise ObjectExists(key)
+        self.put_note(bucket, key, content)
+        return str(hash(content))
 
     def replace(
         self,

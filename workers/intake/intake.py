@@ -13,6 +13,7 @@ from workers.intake.placing import Placing
 from workers.intake.sealing import Sealing
 from workers.segments.finish import Finish, Finishes, Wait
 from workers.segments.future import Callback, DurabilityFuture, Run
+from workers.segments.naming import named_from
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator, Profile
 from workers.segments.segment import SEGMENT_BYTES, Segment
@@ -192,6 +193,14 @@ class Intake:
     def ended(self) -> dict[str, tuple[int, int]]:
         """Return the lines and bytes that ended segments took in, by stream. Takes no lock."""
         return self._sealing.ended.copy()
+
+    def opened_from(self) -> int:
+        """Return a time before which no segment is created any more, in microseconds since 1970.
+
+        A segment is named and held under the lock: what was named before is held by now.
+        """
+        with self._lock:
+            return named_from()
 
     def close(self) -> None:
         """Refuse everything from now on and end `wait_due`."""

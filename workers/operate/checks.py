@@ -110,11 +110,6 @@ def run_checks(
 def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
     place, key = settings.s3_bucket, canary.key
 
-    def put_again() -> None:
-        with contextlib.suppress(ObjectExists):
-            canary.put(bucket, place, key)
-            raise BucketBrigadeError("it ignores `If-None-Match: *`; set S3_CONDITIONAL_PUT=off")
-
     def absent() -> str | None:
         try:
             bucket.head(place, canary.absent)
@@ -126,8 +121,12 @@ def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
             return "a 403 without s3:ListBucket: receipts of other machines' payloads get a 503"
         raise BucketBrigadeError("it answers for an object that is not there")
 
-    again: Step = ("put it again: refused", "s3:PutObject", put_again)
-    replace: Step = (
+    again: Step = (
+        "put it again: refused",
+        "s3:PutObject",
+        partial(_put_again, canary, bucket, place),
+    )
+    change: Step = (
         "replace it, if unchanged",
         "s3:PutObject",
         lambda: canary.replace(bucket, place),
@@ -138,8 +137,9 @@ def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
         (f"put s3://{place}/{key}", _put_actions(settings), lambda: canary.put(bucket, place, key)),
         *([again] if conditional else []),
         ("head", reading, lambda: canary.head(bucket, place)),
-        *([replace] if conditional else []),
+        *([change] if conditional else []),
         ("get", reading, lambda: canary.get(bucket, place)),
+        *([_watermark_step(bucket, place)] if settings.watermark_seconds else []),
         ("head of what is not there", "s3:ListBucket", absent),
         (
             "delete",
@@ -147,6 +147,23 @@ def _steps(settings: Settings, bucket: Bucket, canary: Canary) -> list[Step]:
             lambda: bucket.delete(place, key),
         ),
     ]
+
+
+def _put_again(canary: Canary, bucket: Bucket, place: str) -> None:
+    with contextlib.suppress(ObjectExists):
+        canary.put(bucket, place, canary.key)
+        raise BucketBrigadeError("it ignores `If-None-Match: *`; set S3_CONDITIONAL_PUT=off")
+
+
+def _watermark_step(bucket: Bucket, place: str) -> Step:
+    def put() -> None:
+        # A reader takes only keys that end in `.json`.
+        key = f"_watermark/check-{os.getpid()}"
+        bucket.put_note(place, key, b"{}\n")
+        with contextlib.suppress(StoreError):
+            bucket.delete(place, key)
+
+    return "put under _watermark/", "s3:PutObject", put
 
 
 def _put_actions(settings: Settings) -> str:

@@ -43,6 +43,14 @@ class Clock:
         return self._last
 
 
+def named_from() -> int:
+    """Return a time, in microseconds since 1970, that no name given from now on lies before.
+
+    Unless the clock is set back: further than it is when it is adjusted.
+    """
+    return time.time_ns() // 1000 - ADJUSTED_MICROSECONDS
+
+
 def segment_name(created: int) -> str:
     """Name a segment created at `created` microseconds since 1970 (UTC)."""
     moment = datetime.fromtimestamp(created // 1_000_000, UTC)

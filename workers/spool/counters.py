@@ -72,6 +72,8 @@ class Field(IntEnum):
     REQUESTS_403 = auto()
     REQUESTS_429 = auto()
     EARLY_SEALS = auto()
+    # A gauge: all that its process created before this is stored or dead.
+    WATERMARK_MICROSECONDS = auto()
 
 
 COUNTERS_BYTES = 4096

@@ -199,7 +199,11 @@ class DirectoryLock:
         self._descriptors = []
 
 
-def lock_directory(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> DirectoryLock | None:
+# A lock that may be waited for, and one that is had at once or not.
+WAIT, NO_WAIT = fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB
+
+
+def lock_directory(path: Path, kind: int = NO_WAIT) -> DirectoryLock | None:
     """Lock a directory for this process; `kind` is flock(2)'s.
 
     The lock is on the directory itself: a file in it may be removed by a program that cleans up.

@@ -19,7 +19,12 @@ RUNNING = (
     Field.IDLE_WORKERS,
     *(field for field in Field if field.name.startswith("PARKED_")),
 )
-GAUGES = (*RUNNING, Field.OLDEST_MICROSECONDS, Field.HELD_BYTES)
+GAUGES = (
+    *RUNNING,
+    Field.OLDEST_MICROSECONDS,
+    Field.HELD_BYTES,
+    Field.WATERMARK_MICROSECONDS,
+)
 
 
 class ProcessSpool:
@@ -169,6 +174,20 @@ class ProcessSpool:
         """Zero what only a running process has."""
         for field in RUNNING:
             self.counters[field] = 0
+
+    def publish_watermark(self, opened_from: int) -> None:
+        """Write up to when all that was created here is stored or dead to the counters.
+
+        `opened_from`: nothing that is created from now on is older; microseconds since 1970. Goes
+        through all that waits here.
+        """
+        with self._lock:
+            names = list(self._held)
+            files = [*self.backlog, *self.unread, *self.unknown]
+        # Names sort by time. With a clock that was set back the first held is not the oldest.
+        oldest = min([*names, *(file.path.stem for file in files)], default=None)
+        created = opened_from if oldest is None else created_microseconds(oldest)
+        self.counters[Field.WATERMARK_MICROSECONDS] = min(opened_from, created)
 
     def publish_oldest(self) -> None:
         """Write the creation of the oldest unstored segment to the counters.

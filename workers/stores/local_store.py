@@ -13,6 +13,7 @@ import msgspec
 from workers.dispatch.jobs import Job, Parked
 from workers.errors import SpoolError
 from workers.segments.future import DurabilityFuture
+from workers.segments.naming import named_from
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Counters, Field, Totals
 from workers.spool.decisions import Decisions
@@ -69,6 +70,7 @@ class LocalStore(ABC):
             self.refusal = why
             return False
         directory.counters[Field.DURABLE] = self.durable
+        directory.counters[Field.WATERMARK_MICROSECONDS] = named_from()
         directory.counters.flush()
         self.counters.move_into(directory.counters)
         directory.counters = self.counters

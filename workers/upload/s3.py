@@ -104,8 +104,26 @@ class Bucket:
 
     def put_note(self, bucket: str, key: str, content: bytes) -> None:
         """Store a small object beside those with payloads, in place of the one before."""
-        body = ObjectBody.of(content)
-        self._put(bucket, key, body, metadata={}, encoding=None, condition={}, is_note=True)
+        self._put_note(bucket, key, content, condition={})
+
+    def swap_note(self, bucket: str, key: str, content: bytes, *, etag: str | None) -> str | None:
+        """Store a note in place of the one that has `etag`; None: only if there is none.
+
+        Returns:
+            Its ETag. A store that knows no conditions puts it in any case.
+
+        Raises:
+            ObjectExists: another one is there.
+        """
+        if not self._conditional:
+            return self._put_note(bucket, key, content, condition={})
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        try:
+            return self._put_note(bucket, key, content, condition=condition)
+        except StoreUnavailable as error:
+            if not is_not_implemented(error.__cause__):
+                raise
+            return self._put_note(bucket, key, content, condition={})
 
     def replace(
         self,
@@ -195,6 +213,20 @@ class Bucket:
     def close(self) -> None:
         """Close the client's connections."""
         self._connection.close()
+
+    def _put_note(
+        self, bucket: str, key: str, content: bytes, *, condition: dict[str, str]
+    ) -> str | None:
+        answer = self._put(
+            bucket,
+            key,
+            ObjectBody.of(content),
+            metadata={},
+            encoding=None,
+            condition=condition,
+            is_note=True,
+        )
+        return answer.etag or None
 
     def _put(
         self,

@@ -131,6 +131,11 @@ class FakeS3:
         """Fetch a bucket whole, past all faults."""
         return unpack(self._call(f"objects?bucket={quote(bucket or self.bucket)}"))
 
+    def all_keys(self) -> list[str]:
+        """Fetch the keys of all objects, past all faults."""
+        keys: list[str] = json.loads(self._call(f"keys?bucket={quote(self.bucket)}"))
+        return keys
+
     def lines(self, bucket: str | None = None) -> list[tuple[str, int, bytes]]:
         """Return every line of every object, decompressed: key, line number from 1, the line.
 

@@ -104,6 +104,8 @@ class Server:
                 self._store.buckets.setdefault(query["name"], Bucket())
             case "objects":
                 return pack(self._store.buckets[query["bucket"]].objects)
+            case "keys":
+                return json.dumps(list(self._store.buckets[query["bucket"]].objects)).encode()
             case "counts":
                 return json.dumps(asdict(self._counts())).encode()
         return b""

@@ -36,6 +36,14 @@ def test_all_is_well(tmp_path: Path, bucket: DictBucket) -> None:
     assert sorted(os.listdir(tmp_path)) == ["dead", "lock", "quarantine"]
 
 
+def test_watermarks_are_tried_where_they_are_wanted(tmp_path: Path, bucket: DictBucket) -> None:
+    """A policy may allow the prefix of the objects alone; nothing is left that a reader takes."""
+    assert "under _watermark" not in check(tmp_path, bucket)
+    said = check(tmp_path, bucket, WATERMARK_SECONDS="60")
+    assert "put under _watermark/: ok" in said
+    assert bucket.objects == {}
+
+
 def test_a_store_that_ignores_conditions(tmp_path: Path, bucket: DictBucket) -> None:
     """The message names the setting that makes the service right there, and with it all is well."""
     careless = DictBucket(conditional=False)
