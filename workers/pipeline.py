@@ -135,7 +135,7 @@ class Pipeline:
         *,
         seconds: float,
         callback: Callable[[DurabilityFuture, Finish], None],
-    ) -> None:
+    ) -> DurabilityFuture:
         """Take one collection, and wait until all of it is stored, for some seconds; no blocking.
 
         `callback` is called once, when it is durable and the wait has ended, or when it turns out
@@ -146,7 +146,7 @@ class Pipeline:
             Refusal: as for `take`.
         """
         joined = DurableAndFinished(self._finishes, seconds=seconds, callback=callback)
-        self._intake.take_parts(parts, callback=joined.on_durable, wait=joined.wait)
+        return self._intake.take_parts(parts, callback=joined.on_durable, wait=joined.wait)
 
     def end_waits(self) -> None:
         """Let no response wait for S3 from now on, as a stop has come. Does not block."""

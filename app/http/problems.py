@@ -79,11 +79,16 @@ class Problem(Exception):
             "detail": self.detail,
         }
         if self.errors:
-            document["errors"] = [
-                {"pointer": _cut(e.pointer, MAX_POINTER), "detail": _cut(e.detail, MAX_DETAIL)}
-                for e in self.errors
-            ]
+            document["errors"] = list(map(listed, self.errors))
         return json.dumps(document).encode()
+
+
+def listed(fault: Fault) -> dict[str, str]:
+    """Return a fault as it is in a response."""
+    return {
+        "pointer": _cut(fault.pointer, MAX_POINTER),
+        "detail": _cut(fault.detail, MAX_DETAIL),
+    }
 
 
 def _summary(total: int) -> str:

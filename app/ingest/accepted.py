@@ -6,7 +6,9 @@ from typing import Final
 
 import msgspec
 
+from app.http.problems import listed
 from app.http.responses import JSON, Answer
+from app.ingest.preferences import Preferences
 from workers.operate.receipts import Issuer
 from workers.segments.future import Run
 from workers.segments.segment import Header
@@ -53,3 +55,18 @@ class AcceptedAnswers:
             f'{{"accepted":{accepted},"durability":"{self._durability}","receipts":[{receipts}]}}'
         )
         return Answer(202, [JSON, ("Location", f"/receipts/{id}")], body.encode())
+
+    def preferred(self, runs: Sequence[Run], preferences: Preferences) -> Answer:
+        """Return the 201 or 202 for a collection of a request that had preferences."""
+        stored = preferences.is_stored
+        filled = [self._form(run.segment.header).fill(run) for run in runs]
+        state = ',"state":"stored"}' if stored else "}"
+        body = {
+            "accepted": sum(run.count for run in runs),
+            "durability": "stored" if stored else self._durability,
+            "receipts": [msgspec.Raw((text[:-1] + state).encode()) for _, text in filled],
+        }
+        if preferences.is_lenient:
+            body["rejected"] = list(map(listed, preferences.rejected))
+        headers = [JSON, ("Location", f"/receipts/{filled[0][0]}"), *preferences.applied()]
+        return Answer(201 if stored else 202, headers, _encode(body))

@@ -11,7 +11,7 @@ from app.access import cors
 from app.access.cors import Headers
 from app.access.credentials import Forbidden, Unauthorized, find_key, known_key, names_key
 from app.access.gate import Gate
-from app.access.rules import WRITE, Key, Rules
+from app.access.rules import WRITE, Endpoint, Key, Rules, Webhook
 from app.http.problems import Problem
 from app.http.responses import Answer, fault
 from app.ingest.formats.endpoint_format import key_in
@@ -19,6 +19,8 @@ from app.ingest.ways import RequestHead, Way, way_of
 
 # A key that is in the body is looked for only in a body of this size, and without an encoding.
 MAX_KEYED_BODY = 256 << 10
+# The status of payloads that are taken, unless the access file or the client wants another.
+ACCEPTED = 202
 # A response with one of these statuses has no body (RFC 9110 sections 15.3.5 and 15.3.6): what
 # followed would be read as the next response.
 NO_CONTENT = (204, 205)
@@ -115,8 +117,8 @@ class Arrival:
 
     def accepted(self, answer: Answer) -> Answer:
         """Return the response to payloads that are durable, as this way's clients expect it."""
-        rule = self.way.webhook or self.way.endpoint
-        if rule is None or (rule.status == answer.status and rule.body is None):
+        rule = self.way.rule
+        if rule is None or not has_own_answer(rule):
             return answer
         headers = [item for item in answer.headers if item[0] != "Content-Type"]
         if rule.status in NO_CONTENT:
@@ -196,6 +198,11 @@ class Entrance:
             return
         found = find_key(rules, header=head.header, query=head.query)
         arrival.key = gate.admit_key(found, action=WRITE, stream=way.stream, size=arrival.expected)
+
+
+def has_own_answer(rule: Webhook | Endpoint | None) -> bool:
+    """Whether the access file says how payloads are answered, whatever a client prefers."""
+    return rule is not None and (rule.status != ACCEPTED or rule.body is not None)
 
 
 def content_type_of(body: str) -> str:

@@ -6,8 +6,9 @@ Knows no Flask: every HTTP layer answers the same bytes.
 import contextlib
 import json
 import logging
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,17 +17,20 @@ from app.http.content_encoding import inflate
 from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
 from app.http.responses import Answer
 from app.ingest.accepted import AcceptedAnswers
-from app.ingest.arrival import Arrival
+from app.ingest.arrival import Arrival, has_own_answer
 from app.ingest.formats.collection import Collection, check_growth
 from app.ingest.formats.decoding import decode
 from app.ingest.formats.schemas import load_payload_schema
+from app.ingest.preferences import MAX_WAIT_SECONDS, Preferences
 from app.ingest.readers import read_endpoint_body, read_events, read_webhook
 from app.logs import request_id
 from workers import errors
 from workers.errors import Refusal, TooManyPayloads
 from workers.pipeline import Pipeline
+from workers.segments.finish import Finish
 from workers.segments.future import Callback, DurabilityFuture
 from workers.segments.partitioner import Partitioner
+from workers.segments.partitions import Part
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,6 +62,8 @@ class IngestHandler:
             # The pipeline may be started later.
             issuer=lambda header: pipeline().receipts.issuer(header),  # noqa: PLW0108
         )
+        # Other servers' threads may be cut off some time after the body is to have come.
+        self._max_blocking_wait = min(MAX_WAIT_SECONDS, int(settings.request_seconds * 0.9))
         # Decoded here and now if it stays as small as this.
         self.small_bytes = min(SMALL_BODY_BYTES, settings.max_body_bytes)
 
@@ -66,19 +72,40 @@ class IngestHandler:
         """Whether every payload is validated by a schema, which takes its time."""
         return self.schema is not None
 
-    def accept(self, arrival: Arrival, body: bytes, *, content_encoding: str) -> Answer:
-        """Take one body; blocks until it is durable.
+    def accept(
+        self, arrival: Arrival, body: bytes, *, content_encoding: str, prefer: str = ""
+    ) -> Answer:
+        """Take one body; blocks until it is durable, and longer where the header `prefer` says so.
 
         Raises:
             Problem: the response instead. Nothing was kept.
         """
-        taken = self.take_arrival(arrival, body, content_encoding=content_encoding)
+        preferences = self.preferences(arrival, prefer, max_wait=self._max_blocking_wait)
+        done: queue.SimpleQueue[DurabilityFuture] = queue.SimpleQueue()
+        taken = self.take_arrival(
+            arrival,
+            body,
+            content_encoding=content_encoding,
+            callback=done.put if preferences is not None else None,
+            preferences=preferences,
+        )
         if isinstance(taken, Answer):
             return taken
-        # Its exception is in the answer.
-        with contextlib.suppress(Refusal):
-            taken.result()
-        return arrival.accepted(self.answer(taken))
+        if preferences is not None:
+            done.get()
+        else:
+            # Its exception is in the answer.
+            with contextlib.suppress(Refusal):
+                taken.result()
+        return arrival.accepted(self.answer(taken, preferences))
+
+    def preferences(
+        self, arrival: Arrival | None, prefer: str, *, max_wait: int = MAX_WAIT_SECONDS
+    ) -> Preferences | None:
+        """Read the header `prefer` of a request; None where there is nothing to do about it."""
+        if not prefer or (arrival is not None and has_own_answer(arrival.way.rule)):
+            return None
+        return Preferences.of(prefer, max_wait=max_wait)
 
     def take(
         self,
@@ -88,6 +115,7 @@ class IngestHandler:
         content_type: str,
         content_encoding: str = "",
         callback: Callback | None = None,
+        preferences: Preferences | None = None,
     ) -> DurabilityFuture:
         """Take one body for a stream of a valid name; it has its `answer` once its future is done.
 
@@ -101,7 +129,7 @@ class IngestHandler:
                 collection = self._decode(stream, body, content_type, content_encoding)
         else:
             collection = self._decode(stream, body, content_type)
-        return self._hand_over(stream, collection, callback)
+        return self._hand_over(stream, collection, callback, preferences)
 
     def take_arrival(
         self,
@@ -110,6 +138,7 @@ class IngestHandler:
         *,
         content_encoding: str = "",
         callback: Callback | None = None,
+        preferences: Preferences | None = None,
     ) -> DurabilityFuture | Answer:
         """Take one body that arrived in any of the ways; an `Answer` instead is no acceptance.
 
@@ -123,9 +152,9 @@ class IngestHandler:
             collection = self._read(arrival, body, content_encoding)
         if isinstance(collection, Answer):
             return collection
-        return self._hand_over(arrival.way.stream, collection, callback)
+        return self._hand_over(arrival.way.stream, collection, callback, preferences)
 
-    def answer(self, future: DurabilityFuture) -> Answer:
+    def answer(self, future: DurabilityFuture, preferences: Preferences | None = None) -> Answer:
         """Return the response to a collection whose future is done.
 
         Raises:
@@ -133,25 +162,49 @@ class IngestHandler:
         """
         if future.exception is not None:
             raise self.problem(future.exception) from future.exception
+        if preferences is not None:
+            return self._accepted.preferred(future.runs, preferences)
         return self._accepted.answer(future.runs)
 
     def _hand_over(
-        self, stream: str, collection: Collection, callback: Callback | None
+        self,
+        stream: str,
+        collection: Collection,
+        callback: Callback | None,
+        preferences: Preferences | None = None,
     ) -> DurabilityFuture:
         lines, count = collection.lines, collection.count
         try:
-            if self._partitioner is None:
+            if preferences is not None and preferences.wait is not None and callback is not None:
+                parts = self._parts(stream, collection)
+                future = self._take_and_wait(parts, callback, preferences)
+            elif self._partitioner is None:
                 future = self._pipeline().take(stream, lines, count=count, callback=callback)
             else:
-                parts = self._partitioner.split(
-                    stream, lines, count=count, wrapped=collection.wrapped
-                )
+                parts = self._parts(stream, collection)
                 future = self._pipeline().take_parts(parts, callback=callback)
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
             log.debug("accepted", extra={"stream": stream, "payloads": count})
         return future
+
+    def _parts(self, stream: str, collection: Collection) -> Sequence[Part]:
+        lines, count = collection.lines, collection.count
+        if self._partitioner is None:
+            return [Part(stream, lines, count)]
+        return self._partitioner.split(stream, lines, count=count, wrapped=collection.wrapped)
+
+    def _take_and_wait(
+        self, parts: Sequence[Part], callback: Callback, preferences: Preferences
+    ) -> DurabilityFuture:
+        def settled(future: DurabilityFuture, finish: Finish) -> None:
+            preferences.finish = finish
+            callback(future)
+
+        return self._pipeline().take_and_wait(
+            parts, seconds=preferences.wait or 0, callback=settled
+        )
 
     def problem(self, refusal: Refusal) -> Problem:
         """Return the response to a collection that the pipeline refused."""

@@ -12,6 +12,7 @@ from app.http.problems import Problem, TooLarge
 from app.http.responses import Answer, Finisher, failure, fault, refusal
 from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
+from app.ingest.preferences import Preferences
 from app.logs import request_id, take_request_id
 from workers.segments.future import Callback, DurabilityFuture
 
@@ -26,6 +27,8 @@ class Post(Protocol):
     stream: str
     content_type: str
     content_encoding: str
+    # The `Prefer` header, "" where there is none.
+    prefer: str
     # None for the plain way to /payloads, where everything is open.
     arrival: Arrival | None
 
@@ -118,12 +121,13 @@ class Posts:
 
     def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
         chosen = take_request_id(post.sent_id)
+        preferences = self._handler.preferences(post.arrival, post.prefer) if post.prefer else None
 
         def settled(future: DurabilityFuture) -> None:
-            self._finish(self._answer(post, future, chosen), chosen, post)
+            self._finish(self._answer(post, future, chosen, preferences), chosen, post)
 
         try:
-            answer = self._take(post, body, content_encoding, settled)
+            answer = self._take(post, body, content_encoding, settled, preferences)
         except Problem as problem:
             answer = refusal(problem)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
@@ -134,7 +138,12 @@ class Posts:
         request_id.set(None)
 
     def _take(
-        self, post: Post, body: bytes, content_encoding: str, callback: Callback
+        self,
+        post: Post,
+        body: bytes,
+        content_encoding: str,
+        callback: Callback,
+        preferences: Preferences | None,
     ) -> Answer | None:
         """Take a body; return its response if that is not a matter of durability."""
         if post.arrival is None:
@@ -144,17 +153,24 @@ class Posts:
                 content_type=post.content_type,
                 content_encoding=content_encoding,
                 callback=callback,
+                preferences=preferences,
             )
             return None
         taken = self._handler.take_arrival(
-            post.arrival, body, content_encoding=content_encoding, callback=callback
+            post.arrival,
+            body,
+            content_encoding=content_encoding,
+            callback=callback,
+            preferences=preferences,
         )
         return taken if isinstance(taken, Answer) else None
 
-    def _answer(self, post: Post, future: DurabilityFuture, chosen: str) -> Answer:
+    def _answer(
+        self, post: Post, future: DurabilityFuture, chosen: str, preferences: Preferences | None
+    ) -> Answer:
         """Return the response to a collection that is durable, or turned out not to be."""
         try:
-            answer = self._handler.answer(future)
+            answer = self._handler.answer(future, preferences)
             return answer if post.arrival is None else post.arrival.accepted(answer)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             request_id.set(chosen)

@@ -36,6 +36,11 @@ class Way(NamedTuple):
     endpoint: Endpoint | None = None
 
     @property
+    def rule(self) -> Webhook | Endpoint | None:
+        """The access file's rule of this way, if there is one."""
+        return self.webhook or self.endpoint
+
+    @property
     def has_cors(self) -> bool:
         """Whether pages of other origins may post this way, where the access file allows them."""
         return self.webhook is None

@@ -4,7 +4,7 @@ Schemas come from the types that make the responses, limits and patterns from wh
 enforced, endpoints from the access file. `docs/http.md` says more than a schema can.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from marshmallow import Schema
@@ -45,6 +45,7 @@ class Receipt(msgspec.Struct):
     """Where payloads of a collection are going to be. Lines count from 1.
 
     `indexes` has ranges of payloads, counted from 0, where a collection goes to several partitions.
+    `state` is in a 201.
     """
 
     id: str
@@ -52,10 +53,11 @@ class Receipt(msgspec.Struct):
     first_line: int
     count: int
     indexes: list[tuple[int, int]] | msgspec.UnsetType = msgspec.UNSET
+    state: Literal["stored"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Accepted(msgspec.Struct):
-    """The body of a 202."""
+    """The body of a 202, and of a 201."""
 
     accepted: int
     durability: str
@@ -127,7 +129,7 @@ def _paths(refused: tuple[int, ...]) -> Json:
               "application/x-ndjson": ref("Lines")}  # fmt: skip
     webhook = {JSON: {}, FORM: {"type": "object", "minProperties": 1}}
     webhooks = post("Take a webhook", webhook, refused)
-    webhooks["parameters"] = [in_path("source", STREAM.pattern)]
+    webhooks["parameters"].append(in_path("source", STREAM.pattern))
     webhooks["responses"]["200"] = {"description": "What the access file says, or a challenge."}
     text = {"type": "string"}
     verify = get("Answer Meta's question", "text/plain", text, (403, 404, *refused))

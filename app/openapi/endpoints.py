@@ -1,7 +1,7 @@
 """The access file's endpoints in the OpenAPI document: the shape that each one's clients send."""
 
 from app.access.rules import Endpoint, Rules
-from app.ingest.arrival import NO_CONTENT, content_type_of
+from app.ingest.arrival import NO_CONTENT, content_type_of, has_own_answer
 from app.ingest.formats.endpoint_format import tokens
 from app.openapi.parts import JSON, Json, post, ref
 
@@ -13,17 +13,23 @@ def endpoint_paths(rules: Rules, refused: tuple[int, ...]) -> Json:
 
 def _post(endpoint: Endpoint, refused: tuple[int, ...]) -> Json:
     made = post(f"Take payloads for {endpoint.stream}", {JSON: _body(endpoint)}, refused)
-    accepted = made["responses"].pop("202")
-    if endpoint.body is not None:
-        kind = content_type_of(endpoint.body)
-        accepted["content"] = {kind: {"example": endpoint.body}}
-    if endpoint.status in NO_CONTENT:
-        del accepted["content"]
-    made["responses"][str(endpoint.status)] = accepted
+    if has_own_answer(endpoint):
+        del made["parameters"], made["responses"]["201"]
+        made["responses"][str(endpoint.status)] = _own(endpoint, made["responses"].pop("202"))
     if endpoint.key is not None:
         # Where no header has a key it is in the body.
         made["security"] = [{}]
     return made
+
+
+def _own(endpoint: Endpoint, accepted: Json) -> Json:
+    """Return the response that the access file says."""
+    found = dict(accepted)
+    if endpoint.status in NO_CONTENT:
+        del found["content"]
+    elif endpoint.body is not None:
+        found["content"] = {content_type_of(endpoint.body): {"example": endpoint.body}}
+    return found
 
 
 def _body(endpoint: Endpoint) -> Json:

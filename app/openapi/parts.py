@@ -23,29 +23,44 @@ REFUSALS: Final = {
 }  # fmt: skip
 OF_KEYS: Final = (401, 403, 429)
 OF_BODIES: Final = (400, 404, 408, 413, 415, 422, 503)
+PREFER: Final[Json] = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "RFC 7240: `wait=10`, to be answered when the payloads are in S3.",
+    "schema": {"type": "string"},
+}
 
 
 def to_stream(summary: str, content: Json, refused: tuple[int, ...]) -> Json:
     """Return a POST for a stream that the path names."""
     made = post(summary, content, refused)
-    made["parameters"] = [in_path("stream", STREAM.pattern)]
+    made["parameters"].append(in_path("stream", STREAM.pattern))
     return made
 
 
 def post(summary: str, content: Json, refused: tuple[int, ...]) -> Json:
     """Return a POST of payloads, with the responses that it may have."""
+    text = {"type": "string"}
     accepted = {
-        "description": f"Durable. Content-Encoding may be one of {ACCEPT_ENCODING}.",
-        "headers": {"Location": {"description": "A receipt.", "schema": {"type": "string"}}},
+        "headers": {
+            "Location": {"description": "A receipt.", "required": True, "schema": text},
+            "Preference-Applied": {"description": "What `Prefer` led to.", "schema": text},
+        },
         "content": {JSON: {"schema": ref("Accepted")}},
     }  # fmt: skip
+    durable = f"Durable. Content-Encoding may be one of {ACCEPT_ENCODING}."
     return {
         "summary": summary,
+        "parameters": [PREFER],
         "requestBody": {
             "required": True,
             "content": {kind: {"schema": schema} for kind, schema in content.items()},
         },
-        "responses": {"202": accepted, **refusals((*OF_BODIES, *refused))},
+        "responses": {
+            "201": {"description": "In S3, as `Prefer: wait` asked for.", **accepted},
+            "202": {"description": durable, **accepted},
+            **refusals((*OF_BODIES, *refused)),
+        },
     }
 
 

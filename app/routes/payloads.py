@@ -45,7 +45,13 @@ def accept(**_: str) -> Response:
     with reading_body(
         request.environ, limit=limit, memory=here.body_memory, arrived=arrival.body_arrived
     ) as body:
-        return as_flask(here.handler.accept(arrival, body, content_encoding=encoding))
+        answer = here.handler.accept(
+            arrival,
+            body,
+            content_encoding=encoding,
+            prefer=request.headers.get("Prefer", ""),
+        )
+    return as_flask(answer)
 
 
 @blueprint.get("/webhooks/<source>")

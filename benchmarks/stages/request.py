@@ -72,7 +72,7 @@ def write_answer(lab: Lab, size: int) -> Call:
 class _Post:
     """A request whose response goes nowhere."""
 
-    stream, content_type, content_encoding = "s", CONTENT_TYPE, ""
+    stream, content_type, content_encoding, prefer = "s", CONTENT_TYPE, "", ""
     sent_id: str | None = None
     arrival: Any = None
 

@@ -74,6 +74,8 @@ class Field(IntEnum):
     EARLY_SEALS = auto()
     # A gauge: all that its process created before this is stored or dead.
     WATERMARK_MICROSECONDS = auto()
+    # A counter.
+    REQUESTS_201 = auto()
 
 
 COUNTERS_BYTES = 4096

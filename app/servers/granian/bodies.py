@@ -168,7 +168,7 @@ class Body:
 class KeptBody(Body):
     """The body of a POST of payloads for a stream, kept whole."""
 
-    __slots__ = ("_buffer", "arrival", "content_encoding", "content_type", "stream")
+    __slots__ = ("_buffer", "arrival", "content_encoding", "content_type", "prefer", "stream")
 
     def __init__(
         self, receiver: Receiver, proto: Any, scope: Any, *, length: int | None, stream: str
@@ -182,6 +182,7 @@ class KeptBody(Body):
         self.content_encoding = (
             _joined(headers, "content-encoding") if "content-encoding" in headers else ""
         )
+        self.prefer = _joined(headers, "prefer") if "prefer" in headers else ""
         self._buffer: Buffer | None = None
 
     def release(self) -> None:

@@ -42,6 +42,7 @@ class Serving:
         self._worker = worker
         self._is_forced = is_forced
         here = state_of(worker.wsgi)
+        self._pipeline = here.pipeline
         self._request_timeout = timeout = here.settings.request_seconds
         self._tasks = tasks = {
             name: TaskQueue(
@@ -80,6 +81,7 @@ class Serving:
             self._heartbeat(HEARTBEAT_SECONDS)
         for engine in self._engines:
             engine.stop()
+        self._pipeline().end_waits()
         # A client that comes now is refused at once, and does not wait in a queue without a server.
         for listener in worker.sockets:
             listener.close()

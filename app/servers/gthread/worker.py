@@ -168,6 +168,12 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
 
         return state_of(self.wsgi).settings.request_seconds
 
+    def _end_waits(self) -> None:
+        """Let no response wait for S3 any more."""
+        from app.state import state_of  # noqa: PLC0415 (Flask is not for gunicorn's master)
+
+        state_of(self.wsgi).pipeline().end_waits()
+
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGINT or SIGQUIT as on SIGTERM: Ctrl-C brings two of them at once.
 
@@ -210,6 +216,7 @@ class DeadlineThreadWorker(SignalSafeWorker, ThreadWorker):  # type: ignore[misc
         """
         for listener in self.sockets:
             listener.close()
+        self._end_waits()
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)

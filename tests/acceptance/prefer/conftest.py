@@ -1,0 +1,38 @@
+"""Services that requests with preferences are sent to, on each server and durability."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.prefer.samples import Waiting
+from tests.acceptance.service import SERVER_MODES, ServiceFactory
+from tests.support.s3 import FakeS3
+
+
+@pytest.fixture(scope="package", params=SERVER_MODES)
+def server_mode(request: pytest.FixtureRequest) -> str:
+    """Say which way requests take: everything here holds on each."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="package", params=["disk", "memory"])
+def running(
+    request: pytest.FixtureRequest, server_mode: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Waiting]:
+    """Run one service for the folder, whose segments are sealed late but for those that wait."""
+    with (
+        FakeS3() as s3,
+        ServiceFactory(
+            tmp_path_factory.mktemp("prefer"), s3, server_mode=server_mode
+        ) as service_factory,
+    ):
+        service_factory.expect_errors("dead letter")
+        service = service_factory.start(DURABILITY=request.param, OBJECT_MAX_AGE_SECONDS=600)
+        yield Waiting(service, s3)
+
+
+@pytest.fixture
+def waiting(running: Waiting) -> Iterator[Waiting]:
+    """Hand the folder's service out, with an S3 that answers."""
+    yield running
+    running.s3.clear()

@@ -1,0 +1,122 @@
+"""`Prefer: wait`: a 201 says that the payloads are in the bucket; a 202 comes in time."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.acceptance.prefer.samples import Waiting, applied
+from tests.acceptance.wire import JSON, Wire, post
+from tests.support.s3 import Fault
+
+HANG = Fault(kind="hang")
+REFUSED = Fault(kind="error", status=400, code="EntityTooLarge")
+# More than S3 takes, and no more than the server without the engine waits.
+LONG = 9
+
+
+def test_a_201_says_that_the_payloads_are_in_the_bucket(waiting: Waiting) -> None:
+    """When it arrives they are there, on the lines that its receipts name, as is their state."""
+    answer = waiting.post("stored", [{"n": 1}, {"n": 2}], f"wait={LONG}")
+    assert sorted(waiting.lines("stored")) == [b'{"n": 1}', b'{"n": 2}']
+    assert answer.status == 201
+    assert applied(answer) == f"wait={LONG}"
+    said = answer.json()
+    assert (said["accepted"], said["durability"]) == (2, "stored")
+    [receipt] = said["receipts"]
+    assert (receipt["state"], receipt["first_line"], receipt["count"]) == ("stored", 1, 2)
+    assert answer.headers["Location"] == f"/receipts/{receipt['id']}"
+    found = waiting.service.get(answer.headers["Location"]).json()
+    assert found["state"] == "stored"
+    assert found.items() >= receipt.items()
+
+
+@pytest.mark.parametrize("path", ["/payloads", "/events"])
+@pytest.mark.parametrize("body", [b'[{"n":1}]', b'[{"pad":"%s"}]' % (b"x" * 300_000)])
+def test_every_way_and_size_waits(waiting: Waiting, path: str, body: bytes) -> None:
+    """Small bodies and large ones, with an envelope and without."""
+    assert waiting.post("ways", body, f'foo; a="b,c", WAIT = "{LONG}"', path).status == 201
+
+
+def test_clients_that_wait_share_objects(waiting: Waiting) -> None:
+    """Two hundred requests over twenty connections at a time make few objects, not one each."""
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(
+            pool.map(lambda n: waiting.post("shared", [{"n": n}], f"wait={LONG}"), range(200))
+        )
+    assert {answer.status for answer in answers} == {201}
+    assert len(waiting.lines("shared")) == 200
+    assert waiting.objects("shared") <= 50
+
+
+def test_s3_that_is_slow_is_a_202_in_time(waiting: Waiting) -> None:
+    """After the seconds that the client gave, and not before; the payloads are stored later."""
+    waiting.s3.faults(HANG)
+    answer, seconds = waiting.timed("slow", "wait=1")
+    assert answer.status == 202
+    assert applied(answer) == "wait=1"
+    assert 0.99 < seconds < LONG
+    assert "state" not in answer.json()["receipts"][0]
+    assert waiting.service.get(answer.headers["Location"]).json()["state"] == "uploading"
+
+
+def test_s3_that_is_away_is_a_202_in_time(waiting: Waiting) -> None:
+    """A connection that is refused is tried again as long as the client waits, and no longer."""
+    waiting.s3.stop_listening()
+    try:
+        answer, seconds = waiting.timed("away", "wait=1")
+    finally:
+        waiting.s3.listen_again()
+    assert (answer.status, applied(answer)) == (202, "wait=1")
+    assert 0.99 < seconds < LONG
+
+
+def test_a_dead_letter_is_a_202_at_once(waiting: Waiting) -> None:
+    """What S3 refuses for good is not waited for; the receipt says so."""
+    waiting.s3.faults(REFUSED)
+    answer, _ = waiting.timed("dead", f"wait={LONG}")
+    assert answer.status == 202
+    assert waiting.service.get(answer.headers["Location"]).json()["state"] == "dead"
+
+
+def test_without_a_wait_nothing_is_different(waiting: Waiting) -> None:
+    """No time, an unknown preference and a value that is none are answered as ever."""
+    for prefer in ("wait=0", "wait", "wait=-1", "wait=soon", "respond-async", "x" * 5000):
+        answer = waiting.post("ever", [{}], prefer)
+        assert answer.status == 202
+        assert applied(answer) is None
+    assert waiting.post("ever", b"{", f"wait={LONG}").status == 400
+
+
+def test_a_client_that_leaves_leaves_nothing(waiting: Waiting) -> None:
+    """Its payloads are stored all the same, and those that stay get their answers."""
+    waiting.s3.faults(HANG)
+    with Wire(waiting.service.port) as gone, Wire(waiting.service.port) as here:
+        request = post(b"[{}]", "/payloads/left", {**JSON, "Prefer": f"wait={LONG}"})
+        gone.send(request)
+        here.send(request)
+        waiting.s3.wait_until(lambda counts: counts.faults.get("hang", 0) > 0, what="a PUT")
+        gone.close()
+        waiting.s3.clear()
+        assert here.answer().status == 201
+    assert len(waiting.lines("left")) == 2
+    assert waiting.service.get("/readyz").status == 200
+
+
+def test_waiting_requests_hold_no_threads(waiting: Waiting) -> None:
+    """On the engine a hundred that wait are answered together, and others meanwhile."""
+    if waiting.service.settings["ENGINE"] != "granian":
+        pytest.skip("other servers hold a thread for each")
+    waiting.s3.faults(HANG)
+    before = waiting.service.stats()["accepted"]
+
+    def ask(n: int) -> int:
+        return waiting.post("held", [{"n": n}], f"wait={LONG}").status
+
+    with ThreadPoolExecutor(100) as pool:
+        futures = [pool.submit(ask, n) for n in range(100)]
+        waiting.service.wait_stats(lambda stats: stats["accepted"] == before + 100)
+        assert not any(future.done() for future in futures)
+        assert waiting.service.post("/payloads/other", [{}]).status == 202
+        assert waiting.service.get("/stats").status == 200
+        waiting.s3.clear()
+        assert {future.result() for future in futures} == {201}
