@@ -18,7 +18,7 @@ from app.logs import logging_config
 from app.servers.listening import addresses, is_exposed
 from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
-from app.servers.tuning import raise_descriptor_limit, tune_process
+from app.servers.tuning import end_start, raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
 from workers.settings import check_boto3_files, process_settings, read_secret
 
@@ -121,6 +121,7 @@ def post_worker_init(worker: Any) -> None:
     from wsgi import pipelines
 
     pipelines.get()
+    end_start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
