@@ -4,7 +4,7 @@ Also the rules that hold for all of them: no thread survives its test, no packet
 machine, and a unit test neither starts a thread, nor sleeps, nor connects.
 """
 
-import itertools
+import os
 import socket
 import threading
 import time
@@ -23,6 +23,11 @@ from workers.upload.s3 import Bucket
 # moto's server, like every socketserver, has a thread for each connection that is still open.
 NOT_OURS = "process_request_thread"
 UNIT_TESTS = Path(__file__).parent / "unit"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes share the tests (`-n auto`): while one waits, another computes."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(autouse=True)
@@ -107,16 +112,10 @@ def real_bucket(_s3_server: FakeS3, tmp_path_factory: pytest.TempPathFactory) ->
     bucket.close()
 
 
-_numbers = itertools.count(1)
-
-
 @pytest.fixture
 def s3(_s3_server: FakeS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
     """Point boto3 at a faultless fake S3 with an empty bucket; the server is shared by the run."""
-    _s3_server.listen_again()
-    _s3_server.clear()
-    _s3_server.bucket = f"bucket-{next(_numbers)}"
-    _s3_server.create_bucket(_s3_server.bucket)
+    _s3_server.renew()
     for name, value in _s3_server.environ().items():
         monkeypatch.setenv(name, value)
     yield _s3_server

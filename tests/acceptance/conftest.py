@@ -10,10 +10,10 @@ from tests.support.s3 import FakeS3
 
 
 @pytest.fixture
-def s3() -> Iterator[FakeS3]:
-    """Run an S3 with one empty bucket."""
-    with FakeS3() as running:
-        yield running
+def s3(_s3_server: FakeS3) -> FakeS3:
+    """Empty the run's fake S3, and let it work without a fault."""
+    _s3_server.renew()
+    return _s3_server
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -155,7 +155,9 @@ def test_the_default_key_is_hive_style(service_factory: ServiceFactory, s3: Fake
     before = datetime.now(UTC)
     answers = [service.post("/payloads/clicks", [{}]).json() for _ in range(5)]
     settle(service)
-    keys = [answer["receipts"][0]["object"].removeprefix("s3://bucket/") for answer in answers]
+    keys = [
+        answer["receipts"][0]["object"].removeprefix(f"s3://{s3.bucket}/") for answer in answers
+    ]
     assert keys == sorted(keys) == sorted(s3.objects())
     pattern = (
         r"clicks/dt=(\d{4}-\d\d-\d\d)/hour=(\d\d)/(\d{8}T\d{6})\d{6}Z-[0-9a-f]{16}\.ndjson\.gz"

@@ -274,7 +274,7 @@ def test_the_object_of_somebody_else_is_left_alone(
         DURABILITY=durability, KEY_TEMPLATE=template, OBJECT_MAX_AGE_SECONDS=60
     )
     answer = service.post("/payloads/theirs", b'[{"mine":1}]')
-    key = answer.json()["receipts"][0]["object"].removeprefix("s3://bucket/")
+    key = answer.json()["receipts"][0]["object"].removeprefix(f"s3://{s3.bucket}/")
     put(s3, key, b"theirs\n")
     service.terminate()
     assert service.wait(30) == 0

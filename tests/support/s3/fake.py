@@ -1,6 +1,7 @@
 """A test's handle on the server process."""
 
 import http.client
+import itertools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.support.s3.server import LOOPBACK
 ROOT = Path(__file__).resolve().parents[3]
 # About as long as S3 waits for a client that has stopped in the middle of its body.
 BODY_SECONDS = 20.0
+_numbers = itertools.count(1)
 
 
 class FakeS3:
@@ -108,6 +110,14 @@ class FakeS3:
     def listen_again(self) -> None:
         """Come back up on the same port."""
         self._call("up")
+
+    def renew(self) -> None:
+        """Be as after the start, with one empty bucket of another name; the port stays.
+
+        A server for each test would cost as much as most of what they do with it.
+        """
+        self.bucket = f"bucket-{next(_numbers)}"
+        self._call(f"renew?name={self.bucket}")
 
     def create_bucket(self, name: str) -> None:
         """Create one more bucket, past all faults."""

@@ -55,6 +55,7 @@ class Faults:
     """The rules in force. Chance is drawn from a seed, so that a run can be had again."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.hits: Counter[str] = Counter()
         self.replaced = asyncio.Event()
         self._chance = random.Random(seed)

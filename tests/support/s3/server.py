@@ -100,6 +100,8 @@ class Server:
                 await self.listen()
             case "faults":
                 self._faults.replace([Fault(**rule) for rule in json.loads(body)])
+            case "renew":
+                await self._renew(query["name"])
             case "bucket":
                 self._store.buckets.setdefault(query["name"], Bucket())
             case "objects":
@@ -109,6 +111,15 @@ class Server:
             case "counts":
                 return json.dumps(asdict(self._counts())).encode()
         return b""
+
+    async def _renew(self, bucket: str) -> None:
+        """Become a new server with one empty bucket; what is late is for a bucket that is gone."""
+        self._faults.replace([])
+        self._faults = Faults(self._faults.seed)
+        self._store = Store([bucket])
+        self._requests.clear()
+        self._half_bodies = 0
+        await self.listen()
 
     def _counts(self) -> Counts:
         return Counts(
