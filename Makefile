@@ -25,8 +25,9 @@ show: $(VENV)/installed ## print the newest objects of what `make run` serves
 flask: $(VENV)/installed ## run a command of the service: make flask ARGS="receipt <id>"
 	@$(BIN)/python deploy/local.py flask $(ARGS)
 
+# Each process starts in half the time where it finds what another has compiled.
 test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pytest
-	$(BIN)/python -m pytest -n 3 $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 NODE := tests/acceptance/clients/node
 # Each command, and the package that has it where that has another name.
