@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from tests.acceptance.service import SERVER_MODES, SERVERS
+from tests.acceptance.wire import Wire, post
 from tests.support.s3 import ROOT, FakeS3
 from tests.support.service import Service
+
+# The log repeats the request's id.
+REFUSED = post(b"[", headers={"X-Request-ID": "x" * 128})
 
 
 class UnreadService(Service):
@@ -51,6 +55,15 @@ def metric(service: Service, name: str) -> float:
     return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
 
+def fill_the_log(service: Service) -> None:
+    """Send what is refused, a line each, until lines are dropped."""
+    with Wire(service.port) as wire:
+        while not metric(service, "bucket_brigade_log_lines_dropped_total"):
+            for _ in range(20):
+                wire.send(REFUSED * 25)
+                assert {wire.answer().status for _ in range(25)} == {400}
+
+
 def dropped_and_reported(readable: int) -> Iterator[dict[str, Any]]:
     """Yield the log's events, as they are read."""
     with os.fdopen(os.dup(readable), "rb") as log:
@@ -60,9 +73,7 @@ def dropped_and_reported(readable: int) -> Iterator[dict[str, Any]]:
 
 def test_a_full_pipe_stops_nothing(service: UnreadService) -> None:
     """Every refusal is a line: many more than fit into a pipe and the queue."""
-    while not metric(service, "bucket_brigade_log_lines_dropped_total"):
-        for _ in range(500):
-            assert service.post("/payloads", b"[").status == 400
+    fill_the_log(service)
     assert service.post("/payloads", [{}]).status == 202
     assert service.get("/healthz").status == service.get("/readyz").status == 200
     events = dropped_and_reported(service.readable)
@@ -72,8 +83,6 @@ def test_a_full_pipe_stops_nothing(service: UnreadService) -> None:
 
 def test_a_full_pipe_does_not_delay_the_stop(service: UnreadService) -> None:
     """What the log does not take is given up after a second."""
-    while not metric(service, "bucket_brigade_log_lines_dropped_total"):
-        for _ in range(500):
-            service.post("/payloads", b"[")
+    fill_the_log(service)
     service.terminate()
     assert service.wait(20) == 0

@@ -26,6 +26,10 @@ def end(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
 
 
 def start_again(service: Service) -> None:
-    """Start a service that has ended, on the same spool and port."""
+    """Start a service that has ended, on the same spool and port.
+
+    One process is enough for what was left; in tests/chaos several take it over at once.
+    """
+    service.settings["WEB_CONCURRENCY"] = "1"
     service.start()
     service.wait_ready()

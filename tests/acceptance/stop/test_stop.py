@@ -132,7 +132,7 @@ def test_ctrl_c_reaches_every_process_and_loses_nothing(
 def test_a_stop_during_the_start_is_heard(service_factory: ServiceFactory) -> None:
     """SIGTERM at any moment of a start ends the service soon: no process boots on regardless."""
     rng = random.Random(1)
-    service = service_factory.make(WEB_CONCURRENCY=3)
+    service = service_factory.make(WEB_CONCURRENCY=2)
     for begun in range(1, 6):
         service.start()
         wait_until(
