@@ -56,7 +56,8 @@ def run(settings: Settings) -> Run:
     def no_pipeline() -> Pipeline:
         raise AssertionError("a command started a pipeline")
 
-    flask = FlaskGroup(create_app=lambda: create_app(settings, pipeline=no_pipeline))
+    app = create_app(settings, pipeline=no_pipeline)
+    flask = FlaskGroup(create_app=lambda: app)
     return lambda *words: CliRunner().invoke(flask, ["segments", *words])
 
 
@@ -69,7 +70,12 @@ def accept(pipeline: Pipeline, payload: bytes, *, stream: str) -> str:
 def until(pipeline: Pipeline, field: Field, figure: int) -> None:
     """Wait for a figure."""
     reached = lambda: pipeline.totals()[field] == figure  # noqa: E731
-    wait_until(reached, timeout=15, what=f"{field.name} to be {figure}")
+    wait_until(reached, timeout=50, what=f"{field.name} to be {figure}")
+
+
+def until_said(command: Callable[[], str], said: Callable[[str], bool], what: str) -> None:
+    """Wait for what a command prints: a file goes after it is counted, a cause after its job."""
+    wait_until(lambda: said(command()), timeout=50, what=what)
 
 
 def test_segments_of_a_misspelt_bucket(run: Run, pipeline: Pipeline, s3: FakeS3) -> None:
@@ -78,14 +84,17 @@ def test_segments_of_a_misspelt_bucket(run: Run, pipeline: Pipeline, s3: FakeS3)
     listed = run("list")
     assert [line.split("  ")[0] for line in listed.stdout.splitlines()] == sorted(names)
     assert "s3://no-such-bucket/s1/" in listed.stdout
-    why = lambda: run("list").stdout.count("ready; bucket") == 3  # noqa: E731
-    wait_until(why, timeout=15, what="the cause of all three")
+    until_said(
+        lambda: run("list").stdout,
+        lambda said: said.count("ready; bucket") == 3,
+        "the cause of all three",
+    )
     assert run("show", names[1]).stdout == '{"n":1}\n'
     result = run("reroute", "--all-of", "no-such-bucket", "--bucket", s3.bucket)
     assert result.stdout.startswith(f"3 segments go to {s3.bucket}")
     until(pipeline, Field.STORED, 3)
     assert sorted(line for _, _, line in s3.lines()) == [b'{"n":%d}' % n for n in range(3)]
-    assert run("list").stdout == ""
+    until_said(lambda: run("list").stdout, lambda said: not said, "the end of their files")
 
 
 def test_a_segment_is_buried(run: Run, pipeline: Pipeline) -> None:
@@ -93,7 +102,11 @@ def test_a_segment_is_buried(run: Run, pipeline: Pipeline) -> None:
     name = accept(pipeline, b"{}", stream="s")
     assert run("bury", name).stdout.startswith("1 segments become dead letters")
     until(pipeline, Field.DEAD, 1)
-    assert run("show", name).stderr.startswith(f"Error: {name} is a dead letter")
+    until_said(
+        lambda: run("show", name).stderr,
+        lambda said: said.startswith(f"Error: {name} is a dead letter"),
+        "the end of its file",
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from tests.chaos.harness.figures import Figures, Terms
 from tests.chaos.harness.ledger import LedgerWatch
@@ -43,6 +43,11 @@ RECEIPTS_ASKED = 50
 HOUR = 3600.0
 # Objects that hold no payloads, and are written again and again.
 NOTES = "_watermark/"
+
+
+def is_settled(stats: dict[str, Any]) -> bool:
+    """Tell whether all is stored; a segment is counted before its file goes, and is the oldest."""
+    return bool(stats["pending"] == stats["oldest_unstored_seconds"] == 0)
 
 
 class Experiment:
@@ -160,7 +165,7 @@ class Experiment:
             if not service.processes():
                 service.restart()
             try:
-                service.wait_stats(lambda stats: stats["pending"] == 0, timeout=SETTLE_SECONDS)
+                service.wait_stats(is_settled, timeout=SETTLE_SECONDS)
             except AssertionError as error:
                 yield str(error)
 

@@ -28,7 +28,7 @@ def accept(pipeline: Pipeline, *payloads: bytes, stream: str = "s") -> list[Rece
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for what other threads do."""
-    wait_until(condition, timeout=SECONDS, what=what)
+    wait_until(condition, timeout=50, what=what)
 
 
 def until_stored(pipeline: Pipeline, count: int) -> None:

@@ -14,6 +14,7 @@ from tests.integration.pipeline.samples import (
     hang,
     ours,
     stored,
+    until,
     until_stored,
 )
 from tests.support import wait_until
@@ -86,7 +87,8 @@ def test_with_s3_away_the_rest_is_kept(
     found = {(key, number) for key, number, _ in s3.lines()}
     assert found == {(receipt.header.key, receipt.first_line) for receipt in receipts}
     assert balance(successor.totals()) == (11, 11, 0, 0)
-    assert successor.totals().oldest_microseconds == 0
+    # The last segment is counted before its file is removed and the oldest is another.
+    until(lambda: successor.totals().oldest_microseconds == 0, "nothing unstored")
 
 
 def test_a_put_that_hangs_does_not_hold_up_the_stop(start: Start, s3: FakeS3) -> None:
