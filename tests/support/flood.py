@@ -36,6 +36,8 @@ class Plan:
     form: Literal["envelope", "bare", "ndjson"] = "envelope"
     gzip: bool = False
     pad_bytes: int = 100
+    # If set, payloads have a member `part` of so many values in turn.
+    parts: int = 0
     # If set, so many payloads in turn are padded with noise, and with one letter only.
     shift_every: int = 0
     # Each thread rests so long after each request.
@@ -171,7 +173,12 @@ class Flood:
         pad = self._noise[at : at + self.plan.pad_bytes]
         if self.plan.shift_every and (number // self.plan.shift_every) % 2 == 0:
             pad = "a" * self.plan.pad_bytes
-        return f'{{"id":"{self.name(number)}","n":{number},"pad":"{pad}"}}'.encode()
+        part = "" if self.part(number) is None else f'"part":"{self.part(number)}",'
+        return f'{{"id":"{self.name(number)}","n":{number},{part}"pad":"{pad}"}}'.encode()
+
+    def part(self, number: int) -> str | None:
+        """Return which partition a payload belongs to, if the plan has any."""
+        return f"p{number % self.plan.parts}" if self.plan.parts else None
 
     def _ids(self, verdict: str) -> set[str]:
         outcomes = [outcome for outcome in self.outcomes if outcome.verdict == verdict]

@@ -130,12 +130,11 @@ def _payload(line: bytes) -> dict[str, Any] | None:
 
 
 def _misplaced(flood: Flood, outcome: Outcome, places: dict[str, list[Place]]) -> Iterator[str]:
-    promised = [
-        Place(receipt.object, receipt.first_line + offset)
-        for receipt in outcome.receipts
-        for offset in range(receipt.count)
-    ]
-    for index, name in enumerate(map(flood.name, outcome.numbers)):
-        where = promised[index] if index < len(promised) else None
+    promised = outcome.promised()
+    for index, number in enumerate(outcome.numbers):
+        name, where = flood.name(number), promised.get(index)
         if name in places and where not in places[name]:
             yield f"{name} is at {places[name]}, not at {where}"
+        part = flood.part(number)
+        if part is not None and where is not None and f"/part={part}/" not in where[0]:
+            yield f"{name} is not in its partition {part}, but at {where}"

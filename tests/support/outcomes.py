@@ -4,19 +4,35 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import ACCEPTED, SERVICE_UNAVAILABLE, HTTPResponse
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 NO_RETRY_AFTER = "a 503 without Retry-After"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where a 202 says that payloads are: `count` lines of an object; the first line is 1."""
+    """Where a 202 says that payloads are: `count` lines of an object; the first line is 1.
+
+    `indexes` are ranges of payloads of the request, None where the receipts have them in order.
+    """
 
     id: str
     object: str
     first_line: int
     count: int
+    indexes: Sequence[tuple[int, int]] | None = None
+
+    @classmethod
+    def of(cls, said: Any) -> Self:
+        """Read one in an answer."""
+        indexes = said.get("indexes")
+        return cls(
+            str(said["id"]),
+            str(said["object"]),
+            int(said["first_line"]),
+            int(said["count"]),
+            None if indexes is None else [(int(first), int(last)) for first, last in indexes],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,18 @@ class Outcome:
         """The numbers of its payloads, in the order they were sent."""
         return range(self.first, self.first + self.count)
 
+    def promised(self) -> dict[int, tuple[str, int]]:
+        """Return for each index of a payload the object and the line that its receipt names."""
+        places: dict[int, tuple[str, int]] = {}
+        for receipt in self.receipts:
+            ranges = receipt.indexes or [(len(places), len(places) + receipt.count - 1)]
+            indexes = [index for first, last in ranges for index in range(first, last + 1)]
+            lines = range(receipt.first_line, receipt.first_line + receipt.count)
+            places |= {
+                index: (receipt.object, line) for index, line in zip(indexes, lines, strict=False)
+            }
+        return places
+
 
 def read_answer(
     response: HTTPResponse, body: bytes, count: int
@@ -54,10 +82,7 @@ def read_answer(
         return (), []
     try:
         said: Any = json.loads(body)
-        receipts = tuple(
-            Receipt(str(r["id"]), str(r["object"]), int(r["first_line"]), int(r["count"]))
-            for r in said["receipts"]
-        )
+        receipts = tuple(map(Receipt.of, said["receipts"]))
     except (ValueError, KeyError, TypeError) as error:
         return (), [f"a 202 without receipts ({error!r}): {body[:200]!r}"]
     if said.get("accepted") != count or sum(receipt.count for receipt in receipts) != count:

@@ -1,6 +1,8 @@
 """Runs that kill processes: one at a time, all at once, and those of two services on one spool."""
 
-from tests.chaos.harness.experiment import FAULTY, Experiment
+from dataclasses import replace
+
+from tests.chaos.harness.experiment import FAULTY, LOADS, Experiment
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
 
 
@@ -26,10 +28,19 @@ def killed_group(terms: Terms) -> Figures:
         return experiment.figures()
 
 
+class Partitioned(Experiment):
+    """Each collection goes to several partitions, of which few have open segments at a time."""
+
+    loads = tuple(replace(load, parts=5) for load in LOADS)
+
+
 @chaos_run("two-services")
 def two_services(terms: Terms) -> Figures:
     """Run two services on one spool, each killed and started again at random."""
-    with Experiment("two services, one spool", terms) as experiment:
+    template = "{stream}/part={payload.part}/{segment}.gz"
+    with Partitioned(
+        "two services, one spool", terms, KEY_TEMPLATE=template, MAX_STREAMS=8
+    ) as experiment:
         experiment.s3.faults(*FAULTY)
         experiment.add_service()
         for _ in experiment.rounds(0.0, 0.5):

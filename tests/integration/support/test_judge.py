@@ -8,6 +8,7 @@ from tests.integration.support.simple_service import simple_service
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
 from tests.support.oracle import judge
+from tests.support.outcomes import Outcome, Receipt
 from tests.support.processes import free_port
 from tests.support.s3 import FakeS3
 
@@ -53,6 +54,16 @@ def test_a_receipt_for_another_bucket_is_misplaced(s3: FakeS3, client: Any) -> N
     for key, stored in s3.objects().items():
         client.put_object(Bucket="other", Key=key, Body=stored.body)
     assert list(judge(flood, s3, "other").faults) == ["misplaced"]
+
+
+def test_a_payload_in_another_partition_is_misplaced(s3: FakeS3, client: Any) -> None:
+    """A flood with partitions wants each payload under its own, and goes by the indexes."""
+    with simple_service(s3, client) as service:
+        flood = Flood(service.server_port, Plan(requests=3, parts=2)).run()
+    assert list(judge(flood, s3).faults) == ["misplaced"]
+    receipts = [Receipt("", "a", 7, 3, [(0, 1), (4, 4)]), Receipt("", "b", 1, 2, [(2, 3)])]
+    promised = Outcome(0, 5, 202, receipts).promised()
+    assert promised == {0: ("a", 7), 1: ("a", 8), 4: ("a", 9), 2: ("b", 1), 3: ("b", 2)}
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
