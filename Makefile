@@ -10,17 +10,20 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run show flask test test-tools chaos bench bench-tools lint types format check \
-  lock sbom release clean debian-tools
+.PHONY: help run show s3-off s3-on flask test test-tools chaos bench bench-tools lint types format \
+  check lock sbom release clean debian-tools
 
 help: ## list what can be made (this)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/installed ## serve here; without S3_BUCKET an embedded S3 comes with it
 	@$(BIN)/python deploy/local.py
 
 show: $(VENV)/installed ## print the newest objects of what `make run` serves
 	@$(BIN)/python deploy/local.py flask objects $(ARGS)
+
+s3-off s3-on: $(VENV)/installed ## let the S3 of `make run` be away, and be back
+	@$(BIN)/python deploy/embedded_s3.py $(@:s3-%=%) $(or $(S3_PORT),9000)
 
 flask: $(VENV)/installed ## run a command of the service: make flask ARGS="receipt <id>"
 	@$(BIN)/python deploy/local.py flask $(ARGS)

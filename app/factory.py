@@ -13,7 +13,7 @@ from app.http.responses import Finisher
 from app.ingest.arrival import Entrance
 from app.ingest.handler import IngestHandler
 from app.probes import Probes
-from app.routes import metrics, openapi, payloads, receipts, status
+from app.routes import console, metrics, openapi, payloads, receipts, status
 from app.routes.access import register_access
 from app.routes.every_request import register_errors, register_request_ids
 from app.state import KEY, State
@@ -51,7 +51,7 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     register_request_ids(app)
     register_errors(app)
     register_access(app)
-    for route in (payloads, receipts, status, metrics, openapi):
+    for route in (payloads, receipts, status, metrics, openapi, console):
         app.register_blueprint(route.blueprint)
     for command in cli.COMMANDS:
         app.cli.add_command(command)

@@ -1,24 +1,23 @@
 """Run the service on this machine: behind `make run`, `make show` and `make flask`.
 
-With S3_BUCKET set this only executes gunicorn. Without it, it starts an embedded S3 (moto's
-server, in memory) before the service and stops it after the service. It knows the service by its
-command line, its environment and its HTTP contract, and imports none of it.
+With S3_BUCKET set this only executes gunicorn. Without it, it starts an embedded S3
+(`deploy/embedded_s3.py`) before the service and stops it after the service. It knows the service by
+its command line, its environment and its HTTP contract, and imports none of it.
 """
 
 import contextlib
 import http.client
-import logging
 import os
 import queue
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED_S3 = ROOT / "deploy" / "embedded_s3.py"
 LOOPBACK = "127.0.0.1"
 BUCKET = "bucket-brigade"
 DEFAULT_S3_PORT = "9000"
@@ -35,15 +34,13 @@ READY_POLL_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the command line and return the exit code; `s3 FD` is how this module calls itself."""
+    """Run the command line and return the exit code."""
     os.chdir(ROOT)
     match arguments:
         case []:
             return run(environ)
         case ["flask", *rest]:
             return flask(environ, rest)
-        case ["s3", descriptor]:
-            return hold_s3(int(descriptor))
         case _:
             sys.exit("usage: local.py [flask COMMAND ...]")
 
@@ -169,7 +166,7 @@ def embedded_s3(listener: socket.socket) -> Iterator[tuple[subprocess.Popen[byte
     """
     end_of_input, pipe = os.pipe()
     s3 = subprocess.Popen(
-        [sys.executable, __file__, "s3", str(listener.fileno())],
+        [sys.executable, str(EMBEDDED_S3), "serve", str(listener.fileno())],
         stdin=end_of_input,
         pass_fds=[listener.fileno()],
         start_new_session=True,
@@ -182,26 +179,6 @@ def embedded_s3(listener: socket.socket) -> Iterator[tuple[subprocess.Popen[byte
     finally:
         os.close(pipe)
         s3.wait()
-
-
-def hold_s3(descriptor: int) -> int:
-    """Serve an S3 in memory on a listening socket until standard input ends."""
-    # Only this child needs moto, which is slow to import and not a part of the service.
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
-    from werkzeug.serving import make_server  # noqa: PLC0415
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = DomainDispatcherApplication(create_backend_app)
-    server = make_server(
-        LOOPBACK, 0, application, threaded=True, request_handler=MotoRequestHandler, fd=descriptor
-    )
-    threading.Thread(target=server.serve_forever, name="embedded-s3", daemon=True).start()
-    sys.stdin.buffer.read()
-    return 0
 
 
 def serve(
@@ -284,15 +261,17 @@ def ask(method: str, path: str, *, port: str, seconds: float) -> int:
 
 
 def greeting(environment: Mapping[str, str]) -> str:
-    """Return five lines: what runs where, a command that posts, one that shows the objects."""
+    """Return what runs where, a command that posts, one that shows the objects, the console."""
     base_url, s3_port = f"http://{LOOPBACK}:{environment['PORT']}", environment["S3_PORT"]
-    show = "make show" if s3_port == DEFAULT_S3_PORT else f"make show S3_PORT={s3_port}"
+    at_port = "" if s3_port == DEFAULT_S3_PORT else f" S3_PORT={s3_port}"
     json = "-H 'Content-Type: application/json'"
     return f"""\
 Bucket Brigade is at {base_url}, its spool in {ROOT / environment["SPOOL_DIR"]}
 S3 is at http://{LOOPBACK}:{s3_port}, bucket {BUCKET}, in memory: its objects end with it
 Post:  curl {base_url}/payloads {json} -d '{{"payloads": [{{"hello": "world"}}]}}'
-Look:  {show}  (in another terminal, a second later)
+Look:  make show{at_port}  (in another terminal, a second later)
+Watch: {base_url}/console in a browser, or make flask ARGS=top
+Try:   make s3-off{at_port}, then make s3-on{at_port}: an outage comes and goes
 Stop:  Ctrl-C stops the service, which uploads what it has, and then S3"""
 
 

@@ -30,6 +30,7 @@ from workers.spool.counters import Field, Totals
 from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.stores.adopter import Adopter
 from workers.stores.committer import Committer, InlineCommitter, Journal
 from workers.stores.disk_store import DiskStore
 from workers.stores.found import Found, found_in_memory
@@ -78,6 +79,7 @@ class Pipeline:
         )
         adoption = Adoption(self.spool)
         self._source, self._watermark = AdoptedJobs(adoption), self._make_watermark(adoption)
+        self._adopter = Adopter(self._source, on_look=self._wake)
         self._decisions = Decisions(self.spool.root)
         self._workers: list[Worker] = []
         self._collector = self._make_collector()
@@ -102,7 +104,7 @@ class Pipeline:
             **{f"worker-{n}": worker.run for n, worker in enumerate(self._workers, 1)},
             "dispatcher": self._dispatcher.run,
             "sealer": self._feeder.run,
-            "adopter": self._adopt,
+            "adopter": self._adopter.run,
             "timer": self._finishes.run,
         }
         if isinstance(self._committer, Committer):
@@ -173,6 +175,10 @@ class Pipeline:
         """Return the sums of all processes. Blocks on the disk, briefly."""
         return self._store.totals()
 
+    def adopt_now(self) -> None:
+        """Look for jobs of other processes soon, and not only when the time comes. No blocking."""
+        self._adopter.look_now()
+
     def stop(self) -> None:
         """Stop in order, within `drain_seconds`. A second call waits for the first, and returns.
 
@@ -185,6 +191,7 @@ class Pipeline:
             self._stopping.set()
             self._finishes.end()
             deadline = time.monotonic() + self.settings.drain_seconds
+            self._adopter.end()
             Shutdown(
                 intake=self._intake,
                 committer=self._committer,
@@ -200,16 +207,6 @@ class Pipeline:
                 if self.settings.watermark_seconds:
                     self._threads.start({"last-watermark": self._watermark.finish})
                     self._threads.join("last-watermark", deadline=deadline)
-
-    def _adopt(self) -> None:
-        """Body of the thread `adopter`: look for jobs of other processes now and then."""
-        while not self._stopping.is_set():
-            try:
-                self._source.look(stopping=self._stopping.is_set)
-            except Exception:
-                log.exception("adopter failed; it goes on")
-            self._intake.wake()
-            self._stopping.wait(self._source.look_seconds)
 
     def _make_watermark(self, adoption: Adoption) -> Watermark:
         return Watermark(

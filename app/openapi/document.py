@@ -13,6 +13,7 @@ from app.access.rules import Rules
 from app.ingest.formats.decoding import ACCEPT
 from app.ingest.formats.schemas import MAX_TOKEN, MAX_VERSION
 from app.ingest.formats.webhook_lines import FORM
+from app.openapi.console import CONSOLE, console_paths
 from app.openapi.endpoints import endpoint_paths
 from app.openapi.parts import (
     JSON,
@@ -99,7 +100,7 @@ def document(*, rules: Rules | None, schema: Schema | None) -> Json:
     """Return the document of a service with these access rules and this schema of payloads."""
     refused = (500,) if rules is None else (*OF_KEYS, 500)
     _, components = msgspec.json.schema_components(
-        [Accepted, Status, Problem, Stats], ref_template="#/components/schemas/{name}"
+        [Accepted, Status, Problem, Stats, *CONSOLE], ref_template="#/components/schemas/{name}"
     )
     components.update(_request_schemas())
     components.update(payload_schemas(schema))
@@ -150,6 +151,7 @@ def _paths(refused: tuple[int, ...]) -> Json:
         "/stats": {"get": stats},
         "/metrics": {"get": metrics},
         PATH: {"get": get("This document", JSON, {"type": "object"}, refused)},
+        **console_paths(refused),
     }
 
 

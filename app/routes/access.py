@@ -2,9 +2,11 @@
 
 from flask import Flask, Response, g, request
 
+from app.access.credentials import Unauthorized
 from app.access.rules import ADMIN, READ, WRITE
 from app.openapi.document import PATH as DOCUMENT
 from app.probes import HEALTH, READINESS
+from app.routes.console import blueprint as console
 from app.routes.every_request import FlaskHead, as_flask
 from app.routes.payloads import accept
 from app.state import state
@@ -12,6 +14,9 @@ from app.state import state
 OPEN = frozenset({HEALTH, READINESS})
 # These look at the key themselves: it may be a signature, or in the body.
 _CHECKED = frozenset({("POST", "payloads.accept"), ("GET", "payloads.verify")})
+CONSOLE = console.name
+# By this a browser asks its user for the key (RFC 7617).
+BROWSER = 'Basic realm="Bucket Brigade: a key as password", charset="UTF-8"'
 _TAKING = ("/payloads", "/events", "/webhooks")
 
 
@@ -34,7 +39,12 @@ def register_access(app: Flask) -> None:
         if _has_its_own_check():
             return None
         action = _action(request.path)
-        g.key = gate.admit(action=action, stream=None, header=head.header, query=head.query)
+        try:
+            g.key = gate.admit(action=action, stream=None, header=head.header, query=head.query)
+        except Unauthorized as refusal:
+            if request.blueprint == CONSOLE:
+                refusal.headers["WWW-Authenticate"] = BROWSER
+            raise
         return None
 
 

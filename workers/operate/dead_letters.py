@@ -17,6 +17,7 @@ from workers.segments.naming import NAME, dead_marker
 from workers.segments.segment import Header
 from workers.spool.counters import Field
 from workers.spool.decisions import Decisions
+from workers.spool.disk import WAIT, lock_directory
 from workers.spool.spool import DEAD, Spool
 from workers.upload.s3 import Bucket
 
@@ -74,11 +75,21 @@ class DeadLetters:
     def replay(self, name: str) -> int:
         """Turn a dead letter back into a segment on its way to S3; return its number of payloads.
 
-        Safe to repeat: a replay cut short and done again stores the same object once.
+        Safe to repeat: a replay cut short and done again stores the same object once. One at a
+        time: another one, in any process, waits for this one.
 
         Raises:
             NoSuchDeadLetter, UnreadableDeadLetter: see there.
         """
+        lock = lock_directory(self._directory, WAIT)
+        if lock is None:
+            raise NoSuchDeadLetter(f"no dead letter {name}")
+        try:
+            return self._replay(name)
+        finally:
+            lock.release()
+
+    def _replay(self, name: str) -> int:
         dead_letter = self.read(name)
         payloads: int = dead_letter.note["payloads"]
         under_way = self._spool.find(name)

@@ -19,7 +19,7 @@ from workers.settings import Settings
 from workers.spool.counters import Field, Totals
 from workers.spool.spool import Spool
 
-RATE_SECONDS, TREND_SECONDS = 10.0, 60.0
+RATE_SECONDS, TREND_SECONDS = 10.0, 20.0
 MAX_STREAMS = 200
 
 
@@ -34,7 +34,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 class Space(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of payloads that are not in S3, and their bound.
 
-    `full_in_seconds` is by how they grew in the last minute; None where they do not grow.
+    `full_in_seconds` is by how they grew in the last 20 seconds; None where they do not grow.
     """
 
     held_bytes: int

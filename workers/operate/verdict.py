@@ -53,7 +53,7 @@ def judge(
     oldest = totals.oldest_microseconds / 1e6 or None
     late_after = settings.object_max_age_seconds + settings.s3_read_timeout_seconds + GRACE_SECONDS
     is_late = oldest is not None and now - oldest > late_after
-    state, text = _first_line(totals, processes, causes, is_late=is_late)
+    state, text = _first_line(totals, processes, causes, is_late=is_late, letters=letters)
     why = causes[0].error if causes else _last_error(processes, since=oldest)
     return Verdict(
         state=state,
@@ -70,6 +70,7 @@ def _first_line(
     causes: Sequence[CauseFigures],
     *,
     is_late: bool,
+    letters: int,
 ) -> tuple[State, str]:
     refusals = [each.refusal for each in processes if each.refusal]
     if not processes:
@@ -84,9 +85,12 @@ def _first_line(
     if is_late:
         return "late", f"{_are(totals.pending)} not in S3, longer than usual."
     if totals.pending:
-        return "ok", f"{_are(totals.pending)} on the way to S3. All before is there."
+        return "ok", f"Nothing is late: {_are(totals.pending)} on the way to S3."
     if totals[Field.ACCEPTED]:
-        return "ok", "Everything is in S3."
+        return (
+            "ok",
+            "Everything is in S3, but for dead letters." if letters else "Everything is in S3.",
+        )
     return "ok", "Nothing has been accepted yet."
 
 

@@ -31,6 +31,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
 # A lock to see whether a directory has an owner: those who look at one time do not see each other.
 LOOK = fcntl.LOCK_SH | fcntl.LOCK_NB
+# A lock that is waited for.
+WAIT = fcntl.LOCK_EX
 
 
 class Disk:

@@ -17,6 +17,7 @@ PIECE_BYTES = 1 << 17
 # isal's types are not complete.
 _BROKEN: Any = (OSError, EOFError, isal_zlib.error, zstandard.ZstdError)
 _gzip_file: Any = igzip.IGzipFile
+_inflate: Any = isal_zlib.decompressobj
 # RFC 1952, section 2.3.1; RFC 8878, section 3.1.1
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -78,6 +79,22 @@ def decompress(body: bytes) -> bytes:
         UnreadableObject: see there.
     """
     return b"".join(decompressed([body]))
+
+
+def beginning(body: bytes, *, most: int) -> bytes:
+    """Return the first lines of an object, up to `most` bytes, from its first stored bytes.
+
+    Raises:
+        UnreadableObject: see there.
+    """
+    try:
+        if body.startswith(_GZIP):
+            return bytes(_inflate(31).decompress(body, most))
+        if body.startswith(_ZSTD):
+            return bytes(zstandard.ZstdDecompressor().stream_reader(body).read(most))
+    except _BROKEN as error:
+        raise UnreadableObject(str(error)) from error
+    return body[:most]
 
 
 def measure(chunks: Iterable[bytes]) -> tuple[int, int]:

@@ -43,6 +43,8 @@ OPERATIONS = (
     ("POST", "/events/{stream}"), ("POST", "/webhooks/{source}"), ("GET", "/webhooks/{source}"),
     ("GET", "/receipts/{id}"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/stats"),
     ("GET", "/metrics"), ("GET", DOCUMENT), ("POST", "/v1/batch"), ("POST", "/quiet"),
+    ("GET", "/console"), ("GET", "/console/{file}"), ("GET", "/console/data"),
+    ("GET", "/console/lines"), ("POST", "/console/dead-letters/{segment}/replay"),
 )  # fmt: skip
 
 TAKEN = {**dict.fromkeys(OPERATIONS[:4], 202), ("POST", "/quiet"): 204}

@@ -44,13 +44,13 @@ def test_a_thread_that_ends_at_once_in_a_stop_is_no_fault(
 ) -> None:
     """The adopter may be gone before the stop has taken its first step."""
     pipeline = start()
-    tell_to_stop = pipeline._stopping.set
+    tell_to_stop = pipeline._adopter.end
 
     def stop_and_see_the_adopter_end() -> None:
         tell_to_stop()
         until(lambda: "adopter" not in pipeline._threads.alive, "the adopter's end")
 
-    monkeypatch.setattr(pipeline._stopping, "set", stop_and_see_the_adopter_end)
+    monkeypatch.setattr(pipeline._adopter, "end", stop_and_see_the_adopter_end)
     pipeline.stop()
     assert pipeline._threads.fault is None
 

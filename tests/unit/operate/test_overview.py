@@ -38,7 +38,7 @@ def test_everything_is_in_s3(bench: Bench) -> None:
     bench.accept(b"{}", b"{}")
     verdict = seen(bench).verdict
     assert verdict.state == "ok"
-    assert verdict.text.startswith("2 payloads are on the way to S3")
+    assert verdict.text == "Nothing is late: 2 payloads are on the way to S3."
     assert verdict.since == pytest.approx(time.time(), abs=5)
     bench.upload_all()
     verdict = seen(bench).verdict

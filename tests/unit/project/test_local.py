@@ -46,11 +46,11 @@ def test_what_is_no_port_is_said_so_by_name(name: str, value: str) -> None:
         local_environment({name: value})
 
 
-def test_the_greeting_is_five_lines_with_a_curl_that_posts_a_collection() -> None:
+def test_the_greeting_is_seven_lines_with_a_curl_that_posts_a_collection() -> None:
     """The pasted line is one shell command whose body is a collection with one payload."""
     lines = greeting(local_environment({"PORT": "8123"})).splitlines()
 
-    assert len(lines) == 5
+    assert len(lines) == 7
     words = shlex.split(lines[2])
     assert words[1:3] == ["curl", "http://127.0.0.1:8123/payloads"]
     assert json.loads(words[words.index("-d") + 1]) == {"payloads": [{"hello": "world"}]}

@@ -1,0 +1,200 @@
+// What the answer of /console/data looks like. Knows no network.
+
+import { Chart } from "./chart.js";
+import { byId, button, keep, make, say, show, Table } from "./dom.js";
+import { at, bytes, count, lasting, rate } from "./format.js";
+
+const WEEK = 7 * 86400;
+const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+const causeOf = ([kind, bucket, stream]) => ({
+  s3: `bucket ${bucket}`, denied: `stream ${stream} in ${bucket}`, disk: "the disk",
+})[kind] ?? kind;
+
+export class View {
+  // `actions` has look(title, about, query) and replay(letter, button).
+  constructor(actions) {
+    this.actions = actions;
+    this.chart = new Chart(byId("chart"), byId("legend"));
+    this.causes = new Table(byId("causes"), [
+      { label: "What", className: "wide", text: (c) => causeOf(c.key) },
+      { label: "Reason", text: (c) => c.reason },
+      { label: "Since", className: "time wide", text: (c, now) => `${at(c.since, now)} (${lasting(now - c.since)})` },
+      { label: "Tries", className: "number", text: (c) => count(c.failures) },
+      { label: "Segments waiting", className: "number", text: (c) => count(c.waiting) },
+      { label: "Last error", className: "mono wide", text: (c) => c.error },
+    ], { key: (c) => c.key.join(" "), empty: "", label: "What fails now" });
+    this.letters = new Table(byId("letters"), [
+      { label: "Segment", className: "mono", text: (e) => e.name },
+      { label: "Stream", text: (e) => e.stream },
+      { label: "Payloads", className: "number", text: (e) => (e.payloads === null ? "?" : count(e.payloads)) },
+      { label: "Reason", className: "reason", text: (e) => e.reason },
+      { label: "", className: "actions", actions: (e) => [
+        button("Show", () => actions.look(e.name, e.reason, { dead_letter: e.name })),
+        button("Replay", (node) => actions.replay(e, node)),
+      ] },
+    ], { key: (e) => e.name, empty: "There are none.", label: "Dead letters" });
+    this.quarantine = new Table(byId("quarantine"), [
+      { label: "File", className: "mono", text: (e) => e.name },
+      { label: "Size", className: "number", text: (e) => (e.size === null ? "?" : bytes(e.size)) },
+      { label: "Reason", className: "reason", text: (e) => e.reason },
+      { label: "", className: "actions", actions: (e) => [
+        button("Show", () => actions.look(e.name, e.reason, { damaged: e.name })),
+      ] },
+    ], { key: (e) => e.name, empty: "It is empty.", label: "Quarantine" });
+    this.#makeFlow();
+  }
+
+  #makeFlow() {
+    this.streams = new Table(byId("streams"), [
+      { label: "Stream", text: (s) => s.stream },
+      { label: "Payloads/s", className: "number", text: (s) => rate(s.payloads_per_second) },
+      { label: "Bytes/s", className: "number", text: (s) => bytes(s.bytes_per_second) },
+      { label: "Open segments", className: "number", text: (s) => count(s.open_segments) },
+      { label: "Payloads in them", className: "number", text: (s) => count(s.open_payloads) },
+      { label: "Bytes in them", className: "number", text: (s) => bytes(s.open_size) },
+      { label: "Open for", className: "number", text: (s, now) => (s.open_since === null ? "–" : lasting(now - s.open_since)) },
+      { label: "Last object", className: "number time", text: (s, now) => (s.last ? at(s.last, now) : "–") },
+    ], { key: (s) => s.stream, empty: "No stream has an open segment.", label: "Streams" });
+    this.objects = new Table(byId("objects"), [
+      { label: "Stored at", className: "time", text: (o, now) => at(o.at, now) },
+      { label: "Stream", text: (o) => o.stream },
+      { label: "Payloads", className: "number", text: (o) => count(o.payloads) },
+      { label: "Bytes", className: "number", text: (o) => bytes(o.size) },
+      { label: "In S3", className: "number", text: (o) => bytes(o.stored_size) },
+      { label: "Key", className: "mono", text: (o) => o.key },
+      { label: "", className: "actions", actions: (o) => [
+        button("Look", () => this.actions.look(o.key, `s3://${o.bucket}`, { bucket: o.bucket, key: o.key })),
+      ] },
+    ], { key: (o) => o.segment, empty: "None was stored since the service started.", label: "Last objects" });
+    this.keys = new Table(byId("keys"), [
+      { label: "Key", text: (k) => k.name },
+      { label: "Requests", className: "number", text: (k) => count(k.requests) },
+      { label: "Bytes", className: "number", text: (k) => bytes(k.bytes) },
+      { label: "Refused", className: "number", text: (k) => Object.entries(k.refused).map(([s, n]) => `${s}: ${count(n)}`).join(", ") || "–" },
+    ], { key: (k) => k.name, empty: "The access file has no keys.", label: "Keys" });
+  }
+
+  update(data, now) {
+    this.#verdict(data, now);
+    this.#figures(data, now);
+    this.#processes(data, now);
+    show("causes-card", data.causes.length > 0);
+    this.causes.update(data.causes, now);
+    say("letters-count", data.dead_letters.count ? count(data.dead_letters.count) : "");
+    this.letters.update(data.dead_letters.newest);
+    show("quarantine-card", data.quarantine.count > 0);
+    say("quarantine-count", count(data.quarantine.count));
+    this.quarantine.update(data.quarantine.newest);
+    const last = new Map();
+    for (const o of data.objects) if (!last.has(o.stream)) last.set(o.stream, o.at);
+    const streams = data.streams.map((s) => ({ ...s, last: last.get(s.stream) }));
+    for (const [stream, moment] of last) {
+      if (!streams.some((s) => s.stream === stream)) streams.push(atRest(stream, moment));
+    }
+    say("streams-count", plural(streams.length, "stream"));
+    this.streams.update(streams, now);
+    say("objects-count", data.objects.length ? `the newest ${count(data.objects.length)}` : "");
+    this.objects.update(data.objects, now);
+    show("keys-card", data.keys !== null);
+    if (data.keys) {
+      say("keys-count", data.access_file_wrong ? "The access file is wrong: older rules hold." : "since the spool was new");
+      this.keys.update(data.keys);
+    }
+  }
+
+  draw(data) {
+    this.chart.update(data);
+  }
+
+  #verdict(data, now) {
+    const { state, text, since, why, notes } = data.verdict;
+    byId("verdict").dataset.state = state;
+    say("verdict-text", text);
+    show("verdict-since", state !== "ok" && since !== null);
+    if (since !== null) say("verdict-since", `The oldest came at ${at(since, now)}, ${lasting(now - since)} ago.`);
+    show("verdict-why", why !== null);
+    say("verdict-why", why ?? "");
+    show("verdict-notes", notes.length > 0);
+    keep(byId("verdict-notes"), notes, { key: (n) => n, create: () => make("li"), update: say });
+    const titles = { ok: "", late: "! ", refusing: "✕ " };
+    document.title = `${titles[state]}Bucket Brigade`;
+    say("place", `s3://${data.bucket} · ${data.durability} mode`);
+  }
+
+  #figures(data, now) {
+    say("accepted-rate", rate(data.rates.accepted));
+    say("stored-rate", rate(data.rates.stored));
+    say("refused-rate", rate(data.rates.refused));
+    say("accepted-total", `${count(data.accepted)} in all`);
+    say("stored-total", `${count(data.stored)} in all`);
+    say("dead-total", data.dead ? `${count(data.dead)} payloads are dead` : "no payload is dead");
+    say("pending", count(data.pending));
+    say("oldest", data.oldest_unstored_at === null ? "nothing waits" : `oldest ${lasting(now - data.oldest_unstored_at)}`);
+    const { held_bytes: held, max_bytes: most, full_in_seconds: full } = data.space;
+    say("space-name", data.durability === "memory" ? "Memory" : "Spool");
+    say("held", bytes(held));
+    byId("space").value = most ? held / most : 0;
+    const filling = full === null ? "not growing" : `full in ${full > WEEK ? "over a week" : lasting(full)}`;
+    say("full", `of ${bytes(most)}, ${filling}`);
+    say("queued", count(data.queued));
+    say("max-queue", `of ${count(data.max_queue)}`);
+    const workers = data.processes.flatMap((p) => p.workers);
+    say("idle", `${count(workers.filter((w) => w.work === null).length)} of ${plural(workers.length, "worker")} idle`);
+  }
+
+  #processes(data, now) {
+    say("processes-count", plural(data.processes.length, "process", "processes"));
+    keep(byId("processes"), data.processes, {
+      key: (p) => `${p.started_at} ${p.pid}`,
+      create: (p) => this.#makeProcess(p),
+      update: (node, p) => {
+        const silent = now - p.written_at;
+        say(node.about, `since ${at(p.started_at, now)} · ${plural(p.queued, "job")} queued${parked(p)}`);
+        say(node.bad, silent > 10 ? ` shows nothing new for ${lasting(silent)}` : p.refusal ? ` refuses: ${p.refusal}` : "");
+        keep(node.pills, p.workers, {
+          key: (w) => w.name,
+          create: () => make("li"),
+          update: (pill, w) => {
+            pill.className = w.work ? "busy" : "";
+            say(pill, `${w.name} ${w.work ? `${lasting(now - w.work.since)}, attempt ${w.work.attempt}` : "idle"}`);
+          },
+        });
+        node.workers.update(p.workers.filter((w) => w.work || w.last_failure), now);
+      },
+    });
+  }
+
+  #makeProcess(p) {
+    const node = make("div", { className: "process" });
+    const title = make("h3", { text: `Process ${p.pid}` });
+    node.about = make("small");
+    node.bad = make("span", { className: "bad" });
+    title.append(node.about, node.bad);
+    node.pills = make("ul", { className: "pills", "aria-label": `Workers of process ${p.pid}` });
+    node.append(title, node.pills);
+    node.workers = new Table(node, [
+      { label: "Worker", className: "time", text: (w) => w.name },
+      { label: "Doing", text: (w, now) => doing(w.work, now) },
+      { label: "Last error", className: "error", text: (w, now) => (w.last_failure ? `${at(w.last_failure.at, now)} ${w.last_failure.error}` : "") },
+    ], { key: (w) => w.name, empty: "", rowClass: (w) => (w.work ? "" : "rest"), label: `Workers of process ${p.pid} that upload or have failed` });
+    return node;
+  }
+}
+
+function doing(work, now) {
+  if (!work) return "idle";
+  const what = `${plural(work.payloads, "payload")} of ${work.stream} (${bytes(work.size)})`;
+  return `uploads ${what} for ${lasting(now - work.since)}, attempt ${count(work.attempt)}: ${work.segment}`;
+}
+
+function parked(process) {
+  const all = Object.values(process.parked).reduce((sum, n) => sum + n, 0);
+  return all ? ` · ${count(all)} parked` : "";
+}
+
+function atRest(stream, last) {
+  return {
+    stream, last, open_segments: 0, open_payloads: 0, open_size: 0, open_since: null,
+    payloads_per_second: 0, bytes_per_second: 0,
+  };
+}
