@@ -5,6 +5,8 @@ Both committers take whole collections and return a future; the response is sent
 
 import logging
 import queue
+import time
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from workers.errors import NotConfirmed, NotDurable, Refusal
@@ -16,6 +18,9 @@ log = logging.getLogger(__name__)
 
 # One group holds at most this many collections, so that a flood cannot starve the first in line.
 MAX_GROUP = 512
+# After a group of this many, more are on their way: so long a wait for them saves syncs. A client
+# alone, or a few, would only wait longer for their answers.
+BUSY_GROUP, GATHER_SECONDS = 4, 100e-6
 
 
 class Journal(Protocol):
@@ -85,13 +90,16 @@ class Ending(NamedTuple):
 class Committer:
     """Appends as one group what has arrived while the group before was appended.
 
-    `run` is the body of the thread `committer`.
+    `run` is the body of the thread `committer`. `sleep` blocks for some seconds.
     """
 
     is_inline = False
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._store = store
+        self._sleep = sleep
+        # How many collections the last group had.
+        self._last_group = 0
         # Each has one writer: the holder of the intake's lock, and the committer.
         self._appended_bytes = self._settled_bytes = 0
         self._inbox: queue.SimpleQueue[DurabilityFuture | Ending | None] = queue.SimpleQueue()
@@ -131,6 +139,8 @@ class Committer:
         futures: list[DurabilityFuture] = []
         endings: list[Ending] = []
         item = self._inbox.get()
+        if self._last_group >= BUSY_GROUP:
+            self._sleep(GATHER_SECONDS)
         while item is not None:
             if isinstance(item, DurabilityFuture):
                 futures.append(item)
@@ -143,6 +153,7 @@ class Committer:
             except queue.Empty:
                 break
         self._in_hand = futures
+        self._last_group = len(futures)
         size = sum([future.size for future in futures])
         self._commit(self._refuse_failed(futures))
         for segment, drop in endings:
