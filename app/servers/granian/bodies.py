@@ -61,6 +61,7 @@ class Body:
         "_receiver",
         "_takes_end",
         "deadline",
+        "headers",
         "length",
         "problem",
         "proto",
@@ -68,7 +69,11 @@ class Body:
         "scope",
     )
 
-    def __init__(self, receiver: Receiver, proto: Any, scope: Any, *, length: int | None) -> None:
+    def __init__(
+        self, receiver: Receiver, proto: Any, scope: Any, *, headers: Any, length: int | None
+    ) -> None:
+        # The scope copies them each time it is asked.
+        self.headers = headers
         self.length = length
         self.proto = proto
         self.scope = scope
@@ -86,7 +91,7 @@ class Body:
     @property
     def sent_id(self) -> str | None:
         """The request id that the client sent."""
-        found: str | None = self.scope.headers.get("x-request-id")
+        found: str | None = self.headers.get("x-request-id")
         return found
 
     def begin(self) -> None:
@@ -171,10 +176,16 @@ class KeptBody(Body):
     __slots__ = ("_buffer", "arrival", "content_encoding", "content_type", "prefer", "stream")
 
     def __init__(
-        self, receiver: Receiver, proto: Any, scope: Any, *, length: int | None, stream: str
+        self,
+        receiver: Receiver,
+        proto: Any,
+        scope: Any,
+        *,
+        headers: Any,
+        length: int | None,
+        stream: str,
     ) -> None:
-        super().__init__(receiver, proto, scope, length=length)
-        headers = scope.headers
+        super().__init__(receiver, proto, scope, headers=headers, length=length)
         self.stream = stream
         # The POST's way and key, `app.ingest`'s business; None for the plain way.
         self.arrival: Any = None
