@@ -66,17 +66,25 @@ class Gate:
 
     def admit_key(self, key: Key | None, *, action: str, stream: str | None, size: int = 0) -> Key:
         """Do what `admit` does for a key that is found already; its body has `size` bytes."""
-        usage, limiter = self._here()
         try:
             key = check(key, action=action, stream=stream)
-            usage.look()
-            limiter.begin(key, size)
+            self.count(key, size)
         except Problem as problem:
             if key is not None:
                 self.count_refusal(key, problem.status)
             raise
-        usage.shared.own.add(key.name, Use.REQUESTS)
         return key
+
+    def count(self, key: Key, size: int = 0) -> None:
+        """Count a request of a key that allows it; its body has `size` bytes.
+
+        Raises:
+            TooManyRequests: the key is at a limit.
+        """
+        usage, limiter = self._here()
+        usage.look()
+        limiter.begin(key, size)
+        usage.shared.own.add(key.name, Use.REQUESTS)
 
     def check_receipt(self, key: Key, stream: str | None) -> None:
         """See that a key may look up a receipt of `stream`; None where that is not known.

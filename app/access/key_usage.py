@@ -94,12 +94,18 @@ class KeyUsage:
     def add(self, name: str, use: Use, amount: int = 1) -> None:
         """Count something of a key; beyond `KEYS` names it is not counted."""
         with self._lock:
-            row = self._rows.get(name)
-            if row is None:
-                row = self._allocate(name)
-                if row is None:
-                    return
-            self._cells[row + use] += amount
+            row = self._rows.get(name) or self._allocate(name)
+            if row is not None:
+                self._cells[row + use] += amount
+
+    def add_request(self, name: str, size: int) -> None:
+        """Count a request of a key with the bytes of its body, in one step."""
+        with self._lock:
+            row = self._rows.get(name) or self._allocate(name)
+            if row is not None:
+                # `Use.REQUESTS` and `Use.BYTES`, without looking the two up.
+                self._cells[row] += 1
+                self._cells[row + 1] += size
 
     def get(self, name: str, use: Use) -> int:
         """Return a counter of a key, 0 where the key is not known."""

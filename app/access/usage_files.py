@@ -64,6 +64,11 @@ class UsageFiles:
         finally:
             self._looking.release()
 
+    def count_request(self, name: str, size: int) -> None:
+        """Count a request of a key without limits, whose body of `size` bytes is here."""
+        self.look()
+        self.shared.own.add_request(name, size)
+
     def totals(self) -> Totals:
         """Return every key's counters, of all processes since the spool was new.
 

@@ -15,6 +15,7 @@ from app.access.rules import WRITE, Endpoint, Key, Rules, Webhook
 from app.http.problems import Problem
 from app.http.responses import Answer, fault
 from app.ingest.formats.endpoint_format import key_in
+from app.ingest.known_key import KnownKeys
 from app.ingest.ways import RequestHead, Way, way_of
 
 # A key that is in the body is looked for only in a body of this size, and without an encoding.
@@ -138,11 +139,12 @@ class Arrival:
         return self.cors
 
 
-@dataclass(frozen=True, slots=True)
 class Entrance:
     """Begins with each POST, by the rules in force. Without a gate everything is open."""
 
-    gate: Gate | None
+    def __init__(self, gate: Gate | None) -> None:
+        self.gate = gate
+        self.known = None if gate is None else KnownKeys(gate)
 
     def arrive(
         self, path: str, head: RequestHead, *, length: int | None, encoded: bool
@@ -170,6 +172,8 @@ class Entrance:
             arrival.problem = problem
         except Exception as error:  # noqa: BLE001 (the response has headers for browsers, too)
             arrival.problem = fault(error)
+        if arrival.problem is None and arrival.key is not None and self.known is not None:
+            self.known.remember(path, head, way=way, key=arrival.key, rules=rules)
         return arrival
 
     def preflight(self, path: str, head: RequestHead) -> Answer | None:

@@ -21,6 +21,7 @@ from app.ingest.arrival import Arrival, has_own_answer
 from app.ingest.formats.collection import Collection, check_growth
 from app.ingest.formats.decoding import decode
 from app.ingest.formats.schemas import load_payload_schema
+from app.ingest.known_key import KnownKey
 from app.ingest.preferences import MAX_WAIT_SECONDS, Preferences
 from app.ingest.readers import read_endpoint_body, read_events, read_webhook
 from app.logs import request_id
@@ -100,10 +101,14 @@ class IngestHandler:
         return arrival.accepted(self.answer(taken, preferences))
 
     def preferences(
-        self, arrival: Arrival | None, prefer: str, *, max_wait: int = MAX_WAIT_SECONDS
+        self,
+        arrival: Arrival | KnownKey | None,
+        prefer: str,
+        *,
+        max_wait: int = MAX_WAIT_SECONDS,
     ) -> Preferences | None:
         """Read the header `prefer` of a request; None where there is nothing to do about it."""
-        if not prefer or (arrival is not None and has_own_answer(arrival.way.rule)):
+        if not prefer or (isinstance(arrival, Arrival) and has_own_answer(arrival.way.rule)):
             return None
         return Preferences.of(prefer, max_wait=max_wait)
 

@@ -12,6 +12,7 @@ from app.http.problems import Problem, TooLarge
 from app.http.responses import Answer, Finisher, failure, fault, refusal
 from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
+from app.ingest.known_key import KnownKey
 from app.ingest.preferences import Preferences
 from app.logs import request_id, take_request_id
 from workers.segments.future import Callback, DurabilityFuture
@@ -30,7 +31,7 @@ class Post(Protocol):
     # The `Prefer` header, "" where there is none.
     prefer: str
     # None for the plain way to /payloads, where everything is open.
-    arrival: Arrival | None
+    arrival: Arrival | KnownKey | None
 
     @property
     def sent_id(self) -> str | None:
@@ -97,7 +98,7 @@ class Posts:
         """Decode a body here if it is small and stays so."""
         arrival = post.arrival
         # Webhooks are signed as they were sent.
-        is_raw = arrival is not None and arrival.way.webhook is not None
+        is_raw = isinstance(arrival, Arrival) and arrival.way.webhook is not None
         if len(body) <= INLINE_ENCODED_BYTES and not (self._handler.validates or is_raw):
             try:
                 decoded = inflate(
@@ -146,7 +147,7 @@ class Posts:
         preferences: Preferences | None,
     ) -> Answer | None:
         """Take a body; return its response if that is not a matter of durability."""
-        if post.arrival is None:
+        if not isinstance(post.arrival, Arrival):
             self._handler.take(
                 post.stream,
                 body,

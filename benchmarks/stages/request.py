@@ -1,6 +1,6 @@
 """The steps of a request up to its 202, in memory mode."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from app.access.credentials import digest
@@ -100,23 +100,29 @@ class _Head:
         return self._headers.items()
 
 
-def admit_key(lab: Lab, size: int) -> Call:
-    """Find a request's key, count its use, and finish: what an access file adds."""
-    key = "bb_" + "x" * 43
-    path = lab.directory / f"access-{size}.toml"
-    path.write_text(f'[keys.k]\nsha256 = ["{digest(key).hex()}"]\n')
-    gate = Gate(
-        AccessFile(path, secret=str), usage=lambda: UsageFiles(lab.directory / f"usage-{size}")
-    )
-    entrance, head = Entrance(gate), _Head(key)
+def known_key(*, limit: int | None = None) -> Callable[[Lab, int], Call]:
+    """Make the step that finds a key again and counts its use: what an access file adds."""
 
-    def call() -> None:
-        arrival = entrance.arrive("/payloads", head, length=100, encoded=False)
-        assert arrival is not None
-        arrival.body_arrived(100)
-        arrival.finish(202)
+    def step(lab: Lab, size: int) -> Call:
+        key, place = "bb_" + "x" * 43, lab.directory / f"known-key-{size}-{limit}"
+        lines = [f'sha256 = ["{digest(key).hex()}"]', f"requests_per_second = {limit}"]
+        path = place.with_suffix(".toml")
+        path.write_text("\n".join(["[keys.k]", *(lines if limit else lines[:1]), ""]))
+        entrance = Entrance(Gate(AccessFile(path, secret=str), usage=lambda: UsageFiles(place)))
+        head = _Head(key)
+        entrance.arrive("/payloads", head, length=100, encoded=False)
 
-    return call, 1000
+        def call() -> None:
+            assert entrance.known is not None
+            known = entrance.known.find("/payloads", head)
+            assert known is not None
+            known.begin()
+            known.body_arrived(100)
+            known.finish(202)
+
+        return call, 1000
+
+    return step
 
 
 def whole_post(lab: Lab, size: int) -> Call:

@@ -7,10 +7,11 @@ from typing import Any
 class EngineHead:
     """A request's headers and query, from the engine's scope (RSGI)."""
 
-    __slots__ = ("_scope",)
+    __slots__ = ("_headers", "_scope")
 
-    def __init__(self, scope: Any) -> None:
+    def __init__(self, scope: Any, headers: Any) -> None:
         self._scope = scope
+        self._headers = headers
 
     @property
     def query(self) -> str:
@@ -20,7 +21,7 @@ class EngineHead:
 
     def header(self, name: str) -> str | None:
         """Return a header's value; several are one list (RFC 9110 section 5.3)."""
-        headers = self._scope.headers
+        headers = self._headers
         if name not in headers:
             return None
         # The engine leaves out values that are not ASCII: what is there must not seem absent.
@@ -29,6 +30,6 @@ class EngineHead:
     def header_items(self) -> Iterable[tuple[str, str]]:
         """Return all headers, a repeated one as one list."""
         found: dict[str, str] = {}
-        for name, value in self._scope.headers.items():
+        for name, value in self._headers.items():
             found[name] = f"{found[name]}, {value}" if name in found else value
         return found.items()

@@ -52,6 +52,7 @@ class RequestRouter:
         self._posts = posts
         self._entrance = entrance
         self._gate = entrance.gate
+        self._known = entrance.known
         self._finisher = finisher
         self._probes = probes.paths
         self._receipts = receipts
@@ -125,7 +126,7 @@ class RequestRouter:
         """Begin with a request if it is a POST of payloads, or a browser's question about one."""
         method = scope.method
         if method == "OPTIONS":
-            answer = self._entrance.preflight(scope.path, EngineHead(scope))
+            answer = self._entrance.preflight(scope.path, EngineHead(scope, headers))
             if answer is None:
                 return False
             self._finisher.send(
@@ -136,11 +137,15 @@ class RequestRouter:
             return True
         if method != "POST":
             return False
+        path, head = scope.path, EngineHead(scope, headers)
+        if self._known is not None and (known := self._known.find(path, head)) is not None:
+            body = KeptBody(self, proto, scope, headers=headers, length=length, stream=known.stream)
+            body.problem = known.begin()
+            body.arrival = known if body.problem is None else None
+            self._receive(body)
+            return True
         arrival = self._entrance.arrive(
-            scope.path,
-            EngineHead(scope),
-            length=length,
-            encoded="content-encoding" in headers,
+            path, head, length=length, encoded="content-encoding" in headers
         )
         if arrival is None:
             return False
