@@ -32,9 +32,10 @@ def test_the_project_s_file_takes_the_version_from_the_code() -> None:
 
 
 def test_the_examples_name_the_version() -> None:
-    """The Kubernetes example runs the image of this version."""
-    manifest = (ROOT / "deploy/statefulset.yaml").read_text()
-    assert re.findall(r"image: \S+:(\S+)", manifest) == [VERSION]
+    """Kubernetes and Docker Compose run the image of this version."""
+    for name in ("statefulset.yaml", "compose.yaml"):
+        example = (ROOT / "deploy" / name).read_text()
+        assert re.findall(r"image: \S+:(\S+)", example) == [VERSION]
 
 
 def test_the_command_prints_the_version() -> None:
