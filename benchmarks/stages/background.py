@@ -76,7 +76,8 @@ def compress(_: Lab, size: int) -> Call:
 
 def put(lab: Lab, size: int) -> Call:
     """Put such an object into an S3 that keeps nothing."""
-    bucket = Bucket.connect(lab.settings())
+    settings = lab.settings()
+    bucket = Bucket.connect(settings)
     runs = whole_object(size)
     body = pack(lambda: runs, compression="gzip", memory_bytes=1 << 30).body
-    return lambda: bucket.put("bucket", "key", body, metadata={}, encoding="gzip"), 5
+    return lambda: bucket.put(settings.s3_bucket, "key", body, metadata={}, encoding="gzip"), 5

@@ -15,7 +15,6 @@ from typing import Any
 from tests.support.bench import Bench
 from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected
-from workers.segments.naming import DEAD_PREFIX
 from workers.segments.segment import Receipt
 from workers.spool import spool as spool_module
 from workers.spool.counters import Counters
@@ -92,12 +91,20 @@ class KeptBucket(DictBucket):
 
     def put(self, bucket: str, key: str, *args: Any, **kwargs: Any) -> PutAnswer:
         with self._steps.step("put"):
-            if not self.refusing or key.startswith(DEAD_PREFIX):
+            if not self.refusing:
                 answer = super().put(bucket, key, *args, **kwargs)
-                self._path.write_bytes(pickle.dumps(self.objects))
-        if self.refusing and not key.startswith(DEAD_PREFIX):
+                self._keep()
+        if self.refusing:
             raise ObjectRejected("not this one")
         return answer
+
+    def put_note(self, bucket: str, key: str, content: bytes) -> None:
+        with self._steps.step("put"):
+            super().put_note(bucket, key, content)
+            self._keep()
+
+    def _keep(self) -> None:
+        self._path.write_bytes(pickle.dumps(self.objects))
 
 
 class Scenario:
