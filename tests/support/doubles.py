@@ -73,7 +73,8 @@ class DictBucket(Bucket):
         metadata: dict[str, str],
         encoding: str | None,
     ) -> PutAnswer:
-        assert etag == self.head(bucket, key).etag
+        if etag != DictBucket.head(self, bucket, key).etag:
+            raise StoreUnavailable("changed meanwhile", reason="other")
         sent = b"".join(body.chunks())
         self.objects[key] = sent, metadata, encoding
         return PutAnswer(etag=str(hash(sent)), checksum=body.checksum)

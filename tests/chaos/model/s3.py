@@ -1,21 +1,16 @@
 """S3 in the model: a bucket in memory that fails at random, and a backoff that does not wait."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
 
 from tests.chaos.model.findings import Place
 from tests.chaos.model.fuse import Fuse
-from workers.errors import (
-    ObjectExists,
-    ObjectMissing,
-    StoreUnavailable,
-)
+from tests.support.doubles import DictBucket
+from workers.errors import StoreUnavailable
 from workers.segments.naming import DEAD_PREFIX
 from workers.upload.body import ObjectBody
 from workers.upload.compression import unpack
-from workers.upload.s3 import Bucket, PutAnswer, Stored
-from workers.upload.s3_client import Connection
+from workers.upload.s3 import PutAnswer, Stored
 from workers.upload.s3_errors import REASONS
 
 # With a third of all PUTs failing, this many failures in a row mean that none will get through.
@@ -23,15 +18,7 @@ MAX_ATTEMPTS = 200
 PAGE = b"<html>Please log in</html>"
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    body: bytes
-    metadata: dict[str, str]
-    encoding: str | None
-    etag: str
-
-
-class MemoryS3(Bucket):
+class MemoryS3(DictBucket):
     """A bucket in memory that fails, loses answers, and now and then keeps half a body.
 
     Of all calls 20 % fail with nothing done; of those that do something 15 % lose their answer. Of
@@ -39,11 +26,9 @@ class MemoryS3(Bucket):
     """
 
     def __init__(self, *, rng: Random, fuse: Fuse, conditional: bool = True) -> None:
-        super().__init__(Connection.of(None), conditional=conditional)
-        self.objects: dict[str, _Object] = {}
+        super().__init__(conditional=conditional)
         self._rng = rng
         self._fuse = fuse
-        self._puts = 0
         self._portal = False
 
     def put(
@@ -55,21 +40,25 @@ class MemoryS3(Bucket):
         metadata: dict[str, str],
         encoding: str | None,
     ) -> PutAnswer:
-        del bucket
         self._begin()
         self._portal = self._rng.random() < (0.5 if self._portal else 0.03)
         if self._portal:
             return PutAnswer(etag=self._rng.choice(["", "page"]), has_content=True)
-        if self._conditional and key in self.objects:
-            raise ObjectExists(key)
-        if self._rng.random() < 0.03:
-            # S3 does no such thing; some that speak its protocol have.
+        # S3 does no such thing; some that speak its protocol have.
+        cut_off = self._rng.random() < 0.03
+        if cut_off:
             sent = b"".join(body.chunks())
-            self._keep(key, sent[: self._rng.randint(0, len(sent))], metadata, encoding)
+            body = ObjectBody.of(sent[: self._rng.randint(0, len(sent))])
+        answer = super().put(bucket, key, body, metadata=metadata, encoding=encoding)
+        if cut_off:
             raise StoreUnavailable("cut off", reason="network")
-        answer = self._keep(key, b"".join(body.chunks()), metadata, encoding)
         self._end()
         return answer
+
+    def put_note(self, bucket: str, key: str, content: bytes) -> None:
+        self._begin()
+        super().put_note(bucket, key, content)
+        self._end()
 
     def replace(
         self,
@@ -81,26 +70,20 @@ class MemoryS3(Bucket):
         metadata: dict[str, str],
         encoding: str | None,
     ) -> PutAnswer:
-        del bucket
         self._begin()
-        if self._get(key).etag != etag:
-            raise StoreUnavailable("changed meanwhile", reason="other")
-        answer = self._keep(key, b"".join(body.chunks()), metadata, encoding)
+        answer = super().replace(bucket, key, body, etag=etag, metadata=metadata, encoding=encoding)
         self._end()
         return answer
 
     def head(self, bucket: str, key: str) -> Stored:
-        del bucket
         self._begin()
         if self._portal:
             return Stored(size=len(PAGE), metadata={}, etag=None, modified=None)
-        found = self._get(key)
-        return Stored(size=len(found.body), metadata=found.metadata, etag=found.etag, modified=0.0)
+        return super().head(bucket, key)
 
     def read(self, bucket: str, key: str) -> Iterator[bytes]:
-        del bucket
         self._begin()
-        yield PAGE if self._portal else self._get(key).body
+        yield PAGE if self._portal else self.get(bucket, key)[0]
 
     def lines(self) -> Iterator[tuple[Place, bytes]]:
         """Yield every line that is stored, and where.
@@ -108,11 +91,11 @@ class MemoryS3(Bucket):
         Raises:
             AssertionError: an object is not whole.
         """
-        for key, found in self.objects.items():
+        for key, (body, _, encoding) in self.objects.items():
             if key.startswith(DEAD_PREFIX):
                 continue
             try:
-                text = unpack(found.body, compression=found.encoding)
+                text = unpack(body, compression=encoding)
             except Exception as error:
                 raise AssertionError(f"{key} is not whole") from error
             for number, line in enumerate(text.split(b"\n")[:-1], 1):
@@ -127,18 +110,6 @@ class MemoryS3(Bucket):
         self._fuse.burn()
         if self._rng.random() < 0.15:
             raise StoreUnavailable("the answer is lost", reason="network")
-
-    def _get(self, key: str) -> _Object:
-        if key not in self.objects:
-            raise ObjectMissing(key)
-        return self.objects[key]
-
-    def _keep(
-        self, key: str, body: bytes, metadata: dict[str, str], encoding: str | None
-    ) -> PutAnswer:
-        self._puts += 1
-        self.objects[key] = _Object(body, metadata, encoding, str(self._puts))
-        return PutAnswer(etag=str(self._puts), checksum=ObjectBody.of(body).checksum)
 
 
 class NeverThroughError(Exception):
