@@ -20,6 +20,7 @@ from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
 from app.servers.tuning import end_start, raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
+from workers.queue_settings import QUEUE
 from workers.settings import check_boto3_files, process_settings, read_secret
 
 try:
@@ -65,9 +66,20 @@ def _owner(cfg: Any) -> tuple[int, int] | None:
 def _check(owner: tuple[int, int] | None) -> None:
     from app.access.access_file import load_rules
     from app.ingest.formats.schemas import load_payload_schema
+
+    if _settings.role != "web":
+        check_boto3_files()
+    if _settings.durability != QUEUE:
+        _prepare_spool(owner)
+    if _settings.payload_schema:
+        load_payload_schema(_settings.payload_schema)
+    if _settings.access_file is not None:
+        load_rules(_settings.access_file, secret=read_secret)
+
+
+def _prepare_spool(owner: tuple[int, int] | None) -> None:
     from workers.spool.spool import Spool
 
-    check_boto3_files()
     spool = Spool(_settings.spool_dir)
     try:
         spool.prepare(owner=owner)
@@ -80,10 +92,6 @@ def _check(owner: tuple[int, int] | None) -> None:
             raise
         # A full disk: the processes wait for it.
         logging.getLogger("gunicorn.error").critical("%s; starting anyway", error)
-    if _settings.payload_schema:
-        load_payload_schema(_settings.payload_schema)
-    if _settings.access_file is not None:
-        load_rules(_settings.access_file, secret=read_secret)
 
 
 def on_starting(server: Any) -> None:

@@ -1,6 +1,7 @@
 """The application factory. Knows the pipeline; the pipeline does not know it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from flask import Flask
 
@@ -18,6 +19,7 @@ from app.routes.access import register_access
 from app.routes.every_request import register_errors, register_request_ids
 from app.state import KEY, State
 from workers.pipeline import Pipeline
+from workers.queue_settings import QUEUE
 from workers.settings import Settings, read_secret
 from workers.spool.counters import Field
 
@@ -50,12 +52,21 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     )
     register_request_ids(app)
     register_errors(app)
-    register_access(app)
-    for route in (payloads, receipts, status, metrics, openapi, console):
+    register_access(app, takes_payloads=settings.role != "worker")
+    for route in routes_of(settings):
         app.register_blueprint(route.blueprint)
     for command in cli.COMMANDS:
         app.cli.add_command(command)
     return app
+
+
+def routes_of(settings: Settings) -> Sequence[Any]:
+    """Return the modules of the routes that a process of this role has."""
+    if settings.role == "worker":
+        return (status, metrics)
+    # What the console shows is in `SPOOL_DIR`, which a queue does without.
+    consoles = () if settings.durability == QUEUE else (console,)
+    return (payloads, receipts, status, metrics, openapi, *consoles)
 
 
 def body_memory_bytes(settings: Settings) -> int:

@@ -6,6 +6,8 @@ Neither waits for anything: no thread, no disk, no other request.
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from app.http.problems import Unavailable
 from app.http.responses import JSON, Answer
 from workers.pipeline import Pipeline
@@ -13,6 +15,7 @@ from workers.pipeline import Pipeline
 HEALTH: Final = "/healthz"
 READINESS: Final = "/readyz"
 METHODS: Final = frozenset({"GET", "HEAD"})
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Probes:
@@ -39,4 +42,6 @@ class Probes:
         refusal = pipeline.refusal()
         if refusal:
             raise Unavailable(f"Not ready: {refusal}.", retry_after=pipeline.retry_after())
+        if doubt := pipeline.doubt():
+            return Answer(200, [JSON], _encode({"status": "ready", "doubt": doubt}) + b"\n")
         return Answer(200, [JSON], b'{"status":"ready"}\n')

@@ -15,6 +15,9 @@ BucketBrigadeError
 │   ├── ObjectExists       the key is taken: look whether it is ours
 │   ├── ObjectMissing      no such object
 │   └── ObjectRejected     this object will never be taken: a dead letter
+├── QueueError           the caller: a queue on a shared engine did not do what was asked
+│   ├── QueueUnavailable   …nothing of it was done
+│   └── QueueUnconfirmed   …it may have been done
 └── Abandoned            the worker: the stop's deadline came first; the job stays on disk
 """
 
@@ -88,6 +91,18 @@ class ObjectMissing(StoreError):
 
 class ObjectRejected(StoreError):
     """S3 refuses this object itself, whenever it is sent."""
+
+
+class QueueError(BucketBrigadeError, OSError):
+    """The engine of a shared queue did not do what was asked; what is tried again is safe."""
+
+
+class QueueUnavailable(QueueError):
+    """The engine did nothing of what was asked; it may later."""
+
+
+class QueueUnconfirmed(QueueError):
+    """The engine did not answer, or not as it was asked to: it may have done it."""
 
 
 class Abandoned(BucketBrigadeError):

@@ -14,6 +14,7 @@ from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.jobs import Job, JobQueue, Pool
 from workers.dispatch.rate import DrainRate
 from workers.dispatch.worker import Worker
+from workers.errors import SpoolError
 from workers.figures.collector import Collector
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
@@ -25,21 +26,16 @@ from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator
 from workers.settings import Settings
 from workers.shutdown import Shutdown
-from workers.spool.adoption import Adoption
 from workers.spool.counters import Field, Totals
-from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
+from workers.storage import open_storage
 from workers.stores.adopter import Adopter
-from workers.stores.committer import Committer, InlineCommitter, Journal
-from workers.stores.disk_store import DiskStore
+from workers.stores.committer import Committer
 from workers.stores.found import Found, found_in_memory
-from workers.stores.job_source import AdoptedJobs
 from workers.stores.local_store import LocalStore
-from workers.stores.memory_store import MemoryStore
 from workers.threads import Threads
 from workers.upload.compression import estimator_for
-from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -60,7 +56,9 @@ class Pipeline:
     def __init__(self, settings: Settings, *, bucket: Bucket) -> None:
         self.settings, self.bucket = settings, bucket
         self.spool = Spool(settings.spool_dir)
-        self._store, self._committer = _choose(settings, self.spool)
+        self._storage = open_storage(settings, bucket=bucket)
+        self._store, self._committer = self._storage.store, self._storage.committer
+        self._source = self._storage.source
         self.counters = self._store.counters
         self._jobs = JobQueue(maxsize=settings.max_queue)
         self._idle, self._rate = Pool(), DrainRate()
@@ -77,10 +75,8 @@ class Pipeline:
             finishes=self._finishes,
             is_held_up=self._backlog.is_held_up,
         )
-        adoption = Adoption(self.spool)
-        self._source, self._watermark = AdoptedJobs(adoption), self._make_watermark(adoption)
+        self._watermark = self._make_watermark()
         self._adopter = Adopter(self._source, on_look=self._wake)
-        self._decisions = Decisions(self.spool.root)
         self._workers: list[Worker] = []
         self._collector = self._make_collector()
         self._feeder = Feeder(
@@ -89,7 +85,7 @@ class Pipeline:
             source=self._source,
             store=self._store,
             jobs=self._jobs,
-            publish=self._collector.publish,
+            publish=(lambda: None) if self._store.is_shared else self._collector.publish,
         )
         self._workers += self._make_workers(estimator)
         self._dispatcher = self._make_dispatcher()
@@ -101,15 +97,17 @@ class Pipeline:
     def start(self) -> None:
         """Start every thread there will ever be. Returns at once."""
         bodies: dict[str, Callable[[], None]] = {
-            **{f"worker-{n}": worker.run for n, worker in enumerate(self._workers, 1)},
-            "dispatcher": self._dispatcher.run,
             "sealer": self._feeder.run,
-            "adopter": self._adopter.run,
             "timer": self._finishes.run,
         }
+        # Another tier's processes upload, where this one only accepts.
+        if self.settings.role != "web":
+            for number, worker in enumerate(self._workers, 1):
+                bodies[f"worker-{number}"] = worker.run
+            bodies |= {"dispatcher": self._dispatcher.run, "adopter": self._adopter.run}
         if isinstance(self._committer, Committer):
             bodies["committer"] = self._committer.run
-        if self.settings.watermark_seconds:
+        if self._watermark is not None:
             bodies["watermark"] = partial(self._watermark.run, self._stopping.wait)
         self._threads.start(bodies)
 
@@ -159,13 +157,19 @@ class Pipeline:
         """The process's own directory in the spool.
 
         Raises:
-            SpoolError: it could not be made yet.
+            SpoolError: it has none, or could not make it yet.
         """
+        if not isinstance(self._store, LocalStore):
+            raise SpoolError("segments are not on this machine")
         return self._store.directory
 
     def refusal(self) -> str | None:
         """Say why this process would refuse a collection now, or is not well; or None."""
         return self._intake.refusal() or self._threads.fault
+
+    def doubt(self) -> str | None:
+        """Say what may weaken the promise of a 202 here; or None."""
+        return self._store.doubt
 
     def retry_after(self) -> int:
         """Return whole seconds until half the queue should have drained, at the recent rate."""
@@ -202,25 +206,29 @@ class Pipeline:
                 source=self._source,
                 threads=self._threads,
             ).run(self.settings.drain_seconds)
-            if not self._threads.alive:
+            if not self._threads.alive and not self._store.is_shared:
                 self._collector.close()
-                if self.settings.watermark_seconds:
+                if self._watermark is not None:
                     self._threads.start({"last-watermark": self._watermark.finish})
                     self._threads.join("last-watermark", deadline=deadline)
 
-    def _make_watermark(self, adoption: Adoption) -> Watermark:
+    def _make_watermark(self) -> Watermark | None:
+        store, adoption = self._store, self._storage.adoption
+        if not self.settings.watermark_seconds or adoption is None:
+            return None
+        assert isinstance(store, LocalStore)
         return Watermark(
             self.spool,
             settings=self.settings,
             bucket=self.bucket,
-            own=lambda: self._store.own,
+            own=lambda: store.own,
             adoption=adoption,
             opened_from=self._intake.opened_from,
         )
 
     def _make_receipts(self) -> Receipts:
         return Receipts(
-            self.settings, bucket=self.bucket, look=self._look, decisions=self._decisions
+            self.settings, bucket=self.bucket, look=self._look, decisions=self._storage.decisions
         )
 
     def _make_collector(self) -> Collector:
@@ -245,7 +253,7 @@ class Pipeline:
         uploader = Uploader(
             self.bucket,
             store=self._store,
-            bucket_for=Decided(self.bucket, self._decisions).bucket_for,
+            bucket_for=self._storage.bucket_for,
             estimator=estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=self._on_done,
@@ -286,12 +294,3 @@ class Pipeline:
     def _look(self, name: str) -> Found | None:
         adopted = self._source.find(name)
         return self._store.look(name) if adopted is None else found_in_memory(adopted)
-
-
-def _choose(settings: Settings, spool: Spool) -> tuple[LocalStore, Journal]:
-    """Make the store that `DURABILITY` asks for, and the committer in front of it."""
-    if settings.durability == "memory":
-        memory = MemoryStore(spool, max_bytes=settings.memory_max_bytes)
-        return memory, InlineCommitter(memory)
-    disk = DiskStore(spool, max_bytes=settings.spool_max_bytes)
-    return disk, Committer(disk)

@@ -13,7 +13,7 @@ from marshmallow import EXCLUDE, ValidationError, fields, post_load, pre_load, v
 from workers import aws_environment
 from workers.errors import SettingsError
 from workers.key_settings import KeySchema
-from workers.put_settings import PutSchema, PutSettings
+from workers.queue_settings import QUEUE, QueueSchema, QueueSettings
 from workers.segments.naming import default_template
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(PutSettings):
+class Settings(QueueSettings):
     """What the operator decided, checked. Seconds and bytes everywhere."""
 
     s3_bucket: str
@@ -80,7 +80,7 @@ def _choice(default: str, choices: list[str], text: str) -> fields.String:
 _PATTERN = r"[a-z0-9_*?\[\]!-]{1,64}"
 
 
-class SettingsSchema(KeySchema, PutSchema):
+class SettingsSchema(KeySchema, QueueSchema):
     """The settings table of the README, as marshmallow fields; names are upper case outside."""
 
     class Meta:
@@ -99,7 +99,9 @@ class SettingsSchema(KeySchema, PutSchema):
         metadata={"help": "Bucket that objects go to. Required (`make run` brings its own)."},
     )
     durability = _choice(
-        "disk", ["disk", "memory"], "What a 202 means: `disk` = fsynced before the answer."
+        "disk",
+        ["disk", "memory", QUEUE],
+        "What a 202 means: `disk`: fsynced before it; `queue`: confirmed by `QUEUE_URL`.",
     )
     max_workers = _number(fields.Integer, 8, 1, 128, "Upload threads per process.")
     max_queue = _number(

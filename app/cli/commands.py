@@ -5,7 +5,6 @@ import json
 import platform
 import sys
 from datetime import UTC, datetime
-from functools import partial
 
 import click
 
@@ -16,10 +15,10 @@ from app.version import VERSION
 from workers.errors import BucketBrigadeError, StoreError
 from workers.operate.checks import put_options_alone, run_checks, variants
 from workers.operate.dead_letters import DeadLetters
-from workers.operate.receipts import Receipts, UnknownReceipt
-from workers.spool.decisions import Decisions
+from workers.operate.queued_dead_letters import QueuedDeadLetters
+from workers.operate.receipts import UnknownReceipt
 from workers.spool.spool import Spool
-from workers.stores.found import found_on_disk
+from workers.storage import open_dead_letters, open_receipts, queue_probe
 from workers.upload.reading import UnreadableObject, decompress
 from workers.upload.s3 import Bucket
 
@@ -51,13 +50,7 @@ def objects(newest: int, prefix: str) -> None:
 def receipt(id: str) -> None:
     """Print a receipt's payloads out of S3; if they are not there yet, say where they are."""
     settings = state().settings
-    bucket, spool = Bucket.connect(settings), Spool(settings.spool_dir)
-    receipts = Receipts(
-        settings,
-        bucket=bucket,
-        look=partial(found_on_disk, spool),
-        decisions=Decisions(spool.root),
-    )
+    receipts = open_receipts(settings, bucket=Bucket.connect(settings))
     try:
         status = receipts.look_up(id)
         if status.state != "stored":
@@ -114,9 +107,10 @@ def check() -> None:
     """Try all that the service needs, and name exactly what is missing. Exit status 1 if any is."""
     settings = state().settings
     failed = False
-    bucket, spool = Bucket.connect(settings), Spool(settings.spool_dir)
+    bucket, queue = Bucket.connect(settings), queue_probe(settings)
+    spool = None if queue else Spool(settings.spool_dir)
     others, alone = variants(settings), put_options_alone(settings)
-    for result in run_checks(settings, bucket, spool, others=others, alone=alone):
+    for result in run_checks(settings, bucket, spool, queue=queue, others=others, alone=alone):
         failed |= result.fault is not None
         mark = "ok  " if result.fault is None else "FAIL"
         if not result.tried:
@@ -134,9 +128,9 @@ def version() -> None:
     click.echo(", ".join([f"Python {platform.python_version()}", *engines]))
 
 
-def _dead_letters() -> DeadLetters:
+def _dead_letters() -> DeadLetters | QueuedDeadLetters:
     settings = state().settings
-    return DeadLetters(Spool(settings.spool_dir), bucket=Bucket.connect(settings))
+    return open_dead_letters(settings, bucket=Bucket.connect(settings))
 
 
 def _print(lines: bytes) -> None:

@@ -20,7 +20,7 @@ BROWSER = 'Basic realm="Bucket Brigade: a key as password", charset="UTF-8"'
 _TAKING = ("/payloads", "/events", "/webhooks")
 
 
-def register_access(app: Flask) -> None:
+def register_access(app: Flask, *, takes_payloads: bool) -> None:
     """Have every request looked at before its route, where there is an access file."""
 
     @app.before_request
@@ -34,7 +34,7 @@ def register_access(app: Flask) -> None:
             answer = entrance.preflight(request.path, head)
             if answer is not None:
                 return as_flask(answer)
-        if request.method == "POST" and request.path in gate.rules.endpoints:
+        if takes_payloads and request.method == "POST" and request.path in gate.rules.endpoints:
             return accept()
         if _has_its_own_check():
             return None

@@ -1,14 +1,20 @@
 """What every request and answer has: an id, and errors as problem documents (RFC 9457)."""
 
+import logging
 from collections.abc import Iterable
 
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from app.http.problems import Problem
+from app.http.problems import Problem, Unavailable
 from app.http.responses import Answer, failure, refusal
 from app.logs import request_id, take_request_id
 from app.state import state
+from workers.errors import QueueError
+
+log = logging.getLogger(__name__)
+
+QUEUE_RETRY_SECONDS = 2
 
 
 def register_request_ids(app: Flask) -> None:
@@ -38,6 +44,11 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
         return as_flask(refusal(error))
+
+    @app.errorhandler(QueueError)
+    def queue_error(error: QueueError) -> Response:
+        log.warning("the queue does not answer", extra={"error": str(error)})
+        return problem(Unavailable("The queue does not answer.", retry_after=QUEUE_RETRY_SECONDS))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

@@ -75,6 +75,11 @@ def show(id: str) -> Response:
             retry_after=pipeline.retry_after(),
         ) from error
     except StoreError as error:
+        if state().settings.role == "web":
+            raise Problem(
+                "The queue knows this receipt no longer, and this process does not ask S3.",
+                status=410,
+            ) from error
         raise Unavailable(
             "Not known here, and S3 does not answer.", retry_after=pipeline.retry_after()
         ) from error

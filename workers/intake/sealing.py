@@ -54,7 +54,12 @@ class Sealing:
         self._owed = 0
 
     def room(self) -> int:
-        """Return how many fresh jobs the queue would take now."""
+        """Return how many fresh jobs the queue would take now.
+
+        In a shared store they go to all processes: this one's queue does not bound them.
+        """
+        if self._store.is_shared:
+            return self._jobs.maxsize
         return max(0, self._jobs.maxsize - self._jobs.qsize() - self._owed)
 
     def is_full(self, segment: Segment) -> bool:

@@ -80,17 +80,25 @@ def put_options_alone(settings: Settings) -> Variants:
 def run_checks(
     settings: Settings,
     bucket: Bucket,
-    spool: Spool,
+    spool: Spool | None,
     *,
+    queue: Callable[[], str | None] | None = None,
     others: Variants | None = None,
     alone: Variants | None = None,
 ) -> Iterator[Result]:
-    """Try the spool, then each call on the bucket. Blocks on the disk and on the network.
+    """Try the spool, or the queue, then each call on the bucket. Blocks on disk and network.
+
+    `queue` raises `QueueError`, or returns a note. A process that does not upload needs no bucket.
 
     Where the PUT fails, `others` are tried, and the first that works is named; then all of `alone`,
     so that each option that is refused is named.
     """
-    yield _try(f"spool {spool.root}: write, sync, lock", "", lambda: _try_spool(spool))
+    if spool is not None:
+        yield _try(f"spool {spool.root}: write, sync, lock", "", partial(_try_spool, spool))
+    if queue is not None:
+        yield _try("queue: reach, write, configuration", "", queue)
+    if settings.role == "web":
+        return
     canary = Canary.make(settings)
     first, *rest = _steps(settings, bucket, canary)
     put = _try(*first)

@@ -29,6 +29,8 @@ class LocalStore(ABC):
     """One process's directory in the spool."""
 
     durable: bool
+    doubt: str | None = None
+    is_shared = False
 
     def __init__(self, spool: Spool, *, max_bytes: int) -> None:
         self.spool = spool

@@ -22,10 +22,21 @@ class Store(Protocol):
 
     # Why a small collection would not be kept now, or None.
     refusal: str | None
-    # The byte budget: what all segments may hold together.
-    max_bytes: int
+
+    @property
+    def max_bytes(self) -> int:
+        """The byte budget: what all segments may hold together."""
+        ...
+
     # Those of this process.
     counters: "Counters"
+    # Whether what is sealed is any process's to upload, and not this one's alone.
+    is_shared: bool
+
+    @property
+    def doubt(self) -> str | None:
+        """What may weaken the promise of what is appended, or None."""
+        ...
 
     @property
     def own(self) -> object:
@@ -53,8 +64,11 @@ class Store(Protocol):
         """Make a segment's lines final. Blocks; does not raise."""
         ...
 
-    def job(self, segment: Segment) -> "Job":
-        """Make the job of a segment that nothing more comes to. Does not block."""
+    def job(self, segment: Segment) -> "Job | None":
+        """Make the job of a segment that nothing more comes to. Does not block.
+
+        None where the store is shared: a `JobSource` has it, here or elsewhere.
+        """
         ...
 
     def drop(self, segment: Segment) -> None:

@@ -31,6 +31,7 @@ class RequestRouter:
 
     `request` is called in an engine's Python thread; `expire` from the worker's main thread.
     `receipts` are threads for look-ups, which may wait for S3; `others` for the other routes.
+    Without `takes_payloads` a POST is no other than any request.
     """
 
     def __init__(
@@ -46,12 +47,15 @@ class RequestRouter:
         wsgi: Any,
         limit: int,
         request_timeout: float,
+        takes_payloads: bool = True,
     ) -> None:
         self.limit = limit
         self.memory = memory
         self._posts = posts
         self._entrance = entrance
-        self._gate = entrance.gate
+        self._takes_payloads = takes_payloads
+        # With access rules every request is looked at more closely.
+        self._is_open = takes_payloads and entrance.gate is None
         self._known = entrance.known
         self._finisher = finisher
         self._probes = probes.paths
@@ -70,13 +74,12 @@ class RequestRouter:
             scope = watcher.scope
             headers = scope.headers
             length = length_of(headers)
-            # With access rules every request is looked at more closely.
-            stream = stream_of(scope.method, scope.path) if self._gate is None else None
+            stream = stream_of(scope.method, scope.path) if self._is_open else None
             if stream is not None:
                 self._receive(
                     KeptBody(self, proto, scope, headers=headers, length=length, stream=stream)
                 )
-            elif self._arrive(scope, proto, headers, length):
+            elif self._takes_payloads and self._arrive(scope, proto, headers, length):
                 return
             elif length == 0:
                 self._go(scope, proto)

@@ -65,6 +65,7 @@ class Serving:
             others=tasks["request"],
             wsgi=worker.wsgi,
             limit=here.settings.max_body_bytes,
+            takes_payloads=here.settings.role != "worker",
             request_timeout=timeout,
         )
         self._engines = [

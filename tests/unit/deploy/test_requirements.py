@@ -14,6 +14,12 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
 
 
+def _pinned(requirement: str) -> tuple[str, str]:
+    """Return a package and its version; for which Pythons and machines it is comes after them."""
+    package, version = requirement.partition(";")[0].strip().split("==")
+    return package, version
+
+
 def listed(name: str) -> dict[str, str]:
     """Return the versions that a list pins, with those of the lists that it includes."""
     found = {}
@@ -21,7 +27,7 @@ def listed(name: str) -> dict[str, str]:
         if line.startswith("-r "):
             found.update(listed(line[3:].removesuffix(".txt")))
         elif line and line[0] != "#":
-            package, version = line.split("==")
+            package, version = _pinned(line)
             found[canonical(package)] = version
     return found
 
@@ -32,8 +38,8 @@ def locked(name: str) -> dict[str, tuple[str, list[str]]]:
     found = {}
     for line in text.splitlines():
         if line and line[0] != "#":
-            pinned, *options = line.split()
-            package, version = pinned.split("==")
+            package, version = _pinned(line.partition(" --hash")[0])
+            options = re.findall(r"--\S+", line)
             assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in options)
             found[canonical(package)] = (version, options)
     return found

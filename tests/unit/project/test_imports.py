@@ -18,6 +18,7 @@ MUST_NOT_IMPORT = {
         *("boto3", "botocore", "http", "workers.dispatch", "workers.stores"),
         *("workers.upload", "workers.operate"),
     ),
+    "workers/queue": ("boto3", "botocore", "http", *FILES, "workers.upload", "workers.operate"),
     "workers/stores": ("boto3", "botocore", "http", "workers.upload", "workers.operate"),
     "workers/dispatch": (*S3, *FILES, "workers.intake", "workers.operate", "workers.stores"),
     "workers/upload": ("queue", "workers.intake", "workers.operate", "workers.pipeline"),

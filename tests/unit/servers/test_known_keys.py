@@ -54,8 +54,8 @@ def known(served: Served) -> int:
 
 def used(served: Served) -> dict[str, int]:
     """Return what was counted of the key."""
-    assert served.router._gate is not None
-    [cells] = served.router._gate.usage.totals().values()
+    assert served.router._entrance.gate is not None
+    [cells] = served.router._entrance.gate.usage.totals().values()
     return {use.name: cells[use] for use in Use if cells[use]}
 
 
@@ -73,8 +73,8 @@ def test_each_request_is_counted(guarded: Guarded, more: str) -> None:
 def test_a_known_key_has_its_limit(guarded: Guarded) -> None:
     """Beyond the limit it is a 429 before the body is read, counted as a refusal and no more."""
     served = guarded("requests_per_second = 1")
-    assert served.router._gate is not None
-    _, limiter = served.router._gate._here()
+    assert served.router._entrance.gate is not None
+    _, limiter = served.router._entrance.gate._here()
     limiter._clock = lambda: 100.0
     assert [send(served).statuses for _ in range(3)] == [[202], [429], [429]]
     assert known(served) == 1

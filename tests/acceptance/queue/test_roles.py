@@ -1,0 +1,146 @@
+"""`DURABILITY=queue` with its roles, as a user runs it: processes, sockets, a real server, S3."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import wait_until
+from tests.support.redis.server import RedisProcess
+from tests.support.s3 import FakeS3, Fault
+from tests.support.service import Service
+
+SETTINGS = {
+    "DURABILITY": "queue",
+    "RECEIPT_SECRET": "shared",
+    "WEB_CONCURRENCY": 1,
+    "OBJECT_MAX_AGE_SECONDS": 0.3,
+    "MAX_WORKERS": 2,
+}
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(tmp_path: Path, shared_redis: RedisProcess, s3: FakeS3) -> Iterator[Start]:
+    """Start services in directories of their own, on the shared server."""
+    started: list[Service] = []
+
+    def begin(role: str, *, ready: bool = True, **more: object) -> Service:
+        directory = tmp_path / f"{role}-{len(started)}"
+        directory.mkdir()
+        settings = {**SETTINGS, "QUEUE_URL": shared_redis.url, "ROLE": role, **more}
+        service = Service(directory, s3, settings=settings)
+        started.append(service)
+        service.start()
+        if ready:
+            service.wait_ready()
+        return service
+
+    yield begin
+    for service in started:
+        service.kill_group()
+
+
+def post(service: Service, *numbers: int) -> str:
+    """Post payloads; return their receipt's path."""
+    body = json.dumps([{"n": number} for number in numbers]).encode()
+    answer = service.post("/payloads", body)
+    assert answer.status == 202, answer.body
+    assert answer.json()["durability"] == "queue"
+    return str(answer.headers["Location"])
+
+
+def stored(s3: FakeS3) -> list[int]:
+    """Return the numbers in the bucket."""
+    return sorted(json.loads(line)["n"] for _, _, line in s3.lines())
+
+
+def state_of(service: Service, receipt: str) -> str:
+    """Return what a service says of a receipt."""
+    return str(service.get(receipt).json()["state"])
+
+
+def test_one_tier_accepts_and_another_uploads(start: Start, s3: FakeS3) -> None:
+    """The web tier has no credentials; the worker tier opens probes and figures only."""
+    web = start("web", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    receipt = post(web, 1, 2)
+    assert state_of(web, receipt) in ("accepted", "uploading")
+    assert stored(s3) == []
+    worker = start("worker")
+    wait_until(lambda: stored(s3) == [1, 2], timeout=30, what="the upload")
+    wait_until(lambda: state_of(web, receipt) == "stored", timeout=10, what="the receipt")
+    assert worker.get("/healthz").status == 200
+    assert worker.get("/stats").json()["stored"] == 2
+    assert [worker.get(receipt).status, worker.get("/openapi.json").status] == [404, 404]
+    assert worker.post("/payloads", b"[{}]").status == 404
+    assert worker.post("/events", b"{}").status == 404
+
+
+def test_nothing_is_written_to_the_disk(start: Start, s3: FakeS3) -> None:
+    """`SPOOL_DIR` is not used: no directory is made for it."""
+    service = start("all")
+    post(service, 1)
+    wait_until(lambda: stored(s3) == [1], timeout=30, what="the upload")
+    assert not service.spool_dir.exists()
+
+
+def test_a_web_machine_dies_with_its_directory(
+    start: Start, shared_redis: RedisProcess, s3: FakeS3
+) -> None:
+    """What it acknowledged is uploaded by another; its receipts are true there."""
+    dying = start("web", OBJECT_MAX_AGE_SECONDS=3600)
+    receipt = post(dying, 1, 2, 3)
+    dying.kill_group()
+    shutil.rmtree(dying.log_path.parent)
+    other = start("all")
+    assert state_of(other, receipt) == "accepted"
+    expire(shared_redis, "writers")
+    wait_until(lambda: stored(s3) == [1, 2, 3], timeout=30, what="the upload")
+    wait_until(lambda: state_of(other, receipt) == "stored", timeout=10, what="the receipt")
+
+
+def expire(server: RedisProcess, kind: str) -> None:
+    """Let all leases of a kind have expired: what is alive renews its own."""
+    client = server.client()
+    for name in client.zrange(f"{{bucket-brigade}}:{kind}", 0, -1):
+        client.zadd(f"{{bucket-brigade}}:{kind}", {name: 1})
+    client.close()
+
+
+def test_the_server_away_is_a_503_and_recovers(
+    tmp_path: Path, own_redis: RedisProcess, s3: FakeS3
+) -> None:
+    """Readiness is red, requests are refused, figures say so; nothing needs a restart."""
+    settings = {**SETTINGS, "QUEUE_URL": own_redis.url}
+    with Service(tmp_path / "service", s3, settings=settings) as service:
+        post(service, 1)
+        own_redis.kill()
+        answer = service.post("/payloads", b'[{"n":2}]')
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        wait_until(lambda: service.get("/readyz").status == 503, timeout=10, what="red")
+        assert service.get("/stats").status == 503
+        assert service.get("/metrics").status == 503
+        own_redis.start()
+        wait_until(lambda: service.get("/readyz").status == 200, timeout=20, what="green")
+        post(service, 3)
+        wait_until(lambda: {1, 3} <= set(stored(s3)), timeout=30, what="the upload")
+        stats = service.get("/stats").json()
+        assert stats["accepted"] == stats["stored"] + stats["pending"] + stats["dead"]
+
+
+def test_a_worker_killed_in_a_put_holds_nothing_up(
+    start: Start, shared_redis: RedisProcess, s3: FakeS3
+) -> None:
+    """Its lease expires, another uploads the segment, and the object is there once."""
+    s3.faults(Fault(kind="hang", methods=["PUT"]))
+    web, worker = start("web"), start("worker")
+    post(web, 1)
+    wait_until(lambda: s3.counts().faults.get("hang", 0) > 0, timeout=30, what="a PUT that hangs")
+    worker.kill_group()
+    s3.clear()
+    start("worker")
+    expire(shared_redis, "leased")
+    wait_until(lambda: stored(s3) == [1], timeout=30, what="the upload")

@@ -1,0 +1,1 @@
+"""A real Redis or Valkey server for tests."""

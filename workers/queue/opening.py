@@ -1,0 +1,42 @@
+"""Opens the queue that `QUEUE_URL` names: the one module of this package that others import."""
+
+from dataclasses import dataclass
+
+from workers.queue.leases import Leases
+from workers.queue.redis_client import RedisServer
+from workers.queue.redis_jobs import RedisJobs
+from workers.queue.redis_probe import try_server
+from workers.queue.redis_reading import find_segment
+from workers.queue.redis_store import RedisStore
+from workers.queue_settings import read_redis_url
+from workers.settings import Settings
+
+__all__ = ["Queue", "find_segment", "open_queue", "open_server", "try_server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A process's part of a queue: where it appends, and where its jobs come from."""
+
+    store: RedisStore
+    jobs: RedisJobs
+
+
+def open_server(settings: Settings) -> RedisServer:
+    """Return the server that `QUEUE_URL` names; nothing is connected yet."""
+    assert settings.queue_url is not None
+    return RedisServer(read_redis_url(settings.queue_url), replicas=settings.redis_wait_replicas)
+
+
+def open_queue(settings: Settings) -> Queue:
+    """Make a process's part of the queue. Blocks on the network."""
+    server, leases = open_server(settings), Leases()
+    store = RedisStore(
+        server,
+        leases=leases,
+        max_bytes=settings.queue_max_bytes,
+        receipt_seconds=settings.receipt_seconds,
+    )
+    # Two for each upload thread: the next is there when one is done.
+    jobs = RedisJobs(server, leases=leases, place=store, most=2 * settings.max_workers)
+    return Queue(store, jobs)

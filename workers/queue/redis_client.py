@@ -1,0 +1,212 @@
+"""The connection to Redis or Valkey: the one place that calls redis-py, and reads its errors.
+
+Knows no segment. Methods block on the network, for `ANSWER_SECONDS` at most per attempt.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import (
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as NoAnswer
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from workers.errors import QueueUnavailable, QueueUnconfirmed
+from workers.queue_settings import RedisUrl
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0
+_LUA = Path(__file__).with_name("lua")
+Arg = str | bytes | int | float
+
+
+class RedisServer:
+    """One service's keys on a server. Thread-safe; nothing is connected before it is needed.
+
+    `replicas`: how many have to have a write in their append-only file too before it is confirmed.
+    """
+
+    def __init__(self, url: RedisUrl, *, replicas: int = 0) -> None:
+        self.prefix = f"{{{url.name}}}:"
+        self._url = url
+        self._replicas = replicas
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def script(self, name: str, *arguments: Arg, confirmed: bool = False) -> Any:
+        """Run one of the scripts in `lua/` and return its answer.
+
+        `confirmed`: it has to be in the append-only files of the replicas too.
+
+        Raises:
+            QueueUnavailable: nothing was done.
+            QueueUnconfirmed: it may have been done.
+        """
+        confirmed = confirmed and self._replicas > 0
+        try:
+            answer = self._run(name, arguments, confirmed=confirmed)
+        except NoScriptError:
+            answer = self._run(name, arguments, confirmed=confirmed, load=True)
+        return answer
+
+    def call(self, *command: Arg) -> Any:
+        """Send one command that changes nothing; return its answer. A lost one is sent again.
+
+        Raises:
+            QueueUnavailable: the server does not answer, or with an error.
+        """
+        try:
+            try:
+                return self._connected().execute_command(*command)
+            except (LostConnection, NoAnswer):
+                self.forget()
+                return self._connected().execute_command(*command)
+        except (RedisError, OSError) as error:
+            raise QueueUnavailable(_explain(error)) from error
+
+    def forget(self) -> None:
+        """Connect anew next time: the server may have moved."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _run(
+        self, name: str, arguments: Sequence[Arg], *, confirmed: bool, load: bool = False
+    ) -> Any:
+        try:
+            client = self._connected()
+            if load:
+                client.execute_command("SCRIPT", "LOAD", source(name))
+            # Connected before anything is sent: what fails here was not done.
+            client.connection_pool.release(client.connection_pool.get_connection())
+        except (RedisError, OSError) as error:
+            self.forget()
+            raise QueueUnavailable(_explain(error)) from error
+        # By a key the command finds its server in a cluster; the others have the same hash tag.
+        ledger = f"{self.prefix}ledger"
+        try:
+            pipe = client.pipeline(transaction=False)
+            pipe.execute_command("EVALSHA", sha_of(name), 1, ledger, self.prefix, *arguments)
+            if confirmed:
+                self._wait(pipe)
+            answer, *waited = pipe.execute(raise_on_error=False)
+        except (LostConnection, NoAnswer, OSError) as error:
+            self.forget()
+            raise QueueUnconfirmed(_explain(error)) from error
+        except RedisError as error:
+            raise QueueUnavailable(_explain(error)) from error
+        return self._checked(answer, waited)
+
+    def _checked(self, answer: Any, waited: list[Any]) -> Any:
+        if isinstance(answer, NoScriptError):
+            raise answer
+        if isinstance(answer, (LostConnection, NoAnswer)):
+            raise QueueUnconfirmed(_explain(answer)) from answer
+        if isinstance(answer, Exception):
+            # A script that is refused has written nothing: its first write is what is refused.
+            self.forget()
+            raise QueueUnavailable(_explain(answer)) from answer
+        if waited:
+            self._check_replicas(waited[0])
+        return answer
+
+    def _wait(self, pipe: Any) -> None:
+        milliseconds = int(ANSWER_SECONDS * 1000 * 0.8)
+        if self._knows_waitaof:
+            pipe.execute_command("WAITAOF", 1, self._replicas, milliseconds)
+        else:
+            pipe.execute_command("WAIT", self._replicas, milliseconds)
+
+    def _check_replicas(self, found: Any) -> None:
+        """See that enough have it: on a time-out the answer is a lower count, and no error."""
+        if isinstance(found, Exception):
+            raise QueueUnconfirmed(_explain(found)) from found
+        local, replicas = found if isinstance(found, list) else (1, found)
+        if local < 1 or replicas < self._replicas:
+            raise QueueUnconfirmed(
+                f"{replicas} of {self._replicas} replicas have confirmed it in time"
+            )
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                client = _connect(self._url, self.prefix)
+                version = client.info("server").get("redis_version", "0")
+                self._knows_waitaof = _version(version) >= (7, 2)
+                # Answers as they come: redis-py would make other types of some.
+                client.response_callbacks.clear()
+                self._client = client
+            return self._client
+
+
+@cache
+def source(name: str) -> str:
+    """Return the text of a script, with what all begin with."""
+    return (_LUA / "common.lua").read_text() + (_LUA / f"{name}.lua").read_text()
+
+
+@cache
+def sha_of(name: str) -> str:
+    """Return the SHA-1 by which servers know a script: the command's protocol, not a safeguard."""
+    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+def pairs(answer: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Return the pairs of a flat list, which is how mappings are answered."""
+    return list(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(text).split(".") if part.isdecimal())
+
+
+def _connect(url: RedisUrl, prefix: str) -> Any:
+    options: dict[str, Any] = {
+        "username": url.username,
+        "password": url.password,
+        "ssl": url.tls,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_keepalive": True,
+        # Mappings come as flat lists in every version of the server.
+        "protocol": 2,
+        # A lost append is sent again by the store, which knows what that means.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    host, port = url.nodes[0]
+    if url.sentinel is not None:
+        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+            list(url.nodes), sentinel_kwargs=options
+        )
+        return sentinel.master_for(url.sentinel, db=url.database, **options)
+    if url.cluster:
+        cluster: Any = RedisCluster(host=host, port=port, **options)
+        node = cluster.get_node_from_key(f"{prefix}ledger")
+        host, port = node.host, node.port
+    return redis.Redis(host=host, port=port, db=url.database, **options)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OutOfMemoryError):
+        return "the Redis server has reached its maxmemory"
+    if isinstance(error, (LostConnection, NoAnswer, OSError)):
+        return f"the Redis server does not answer: {error}"
+    if isinstance(error, ResponseError):
+        return f"the Redis server refuses it: {str(error)[:200]}"
+    return f"{type(error).__name__}: {str(error)[:200]}"

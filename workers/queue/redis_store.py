@@ -1,0 +1,296 @@
+"""Segments in Redis: a group of collections is one round trip, and safe once that is answered.
+
+The process that accepts fixes a segment's name, key and line numbers, so receipts stay true
+whichever machine uploads it. It is the only writer of its open segments; each append brings a part
+number, so that one that is sent twice is appended once.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from workers.dispatch.jobs import Job, Parked
+from workers.errors import (
+    Full,
+    NotConfirmed,
+    NotDurable,
+    QueueError,
+    QueueUnavailable,
+    QueueUnconfirmed,
+)
+from workers.queue.leases import LEASE_MILLISECONDS, Leases
+from workers.queue.queued_body import QueuedBody
+from workers.queue.redis_client import RedisServer
+from workers.queue.redis_health import RedisHealth
+from workers.queue.redis_reading import find_segment, read_ledger
+from workers.segments.future import DurabilityFuture
+from workers.segments.naming import created_microseconds
+from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
+from workers.spool.counters import Counters, Field, Totals
+from workers.stores.found import Found, found_in_memory
+
+log = logging.getLogger(__name__)
+
+# How often an append without an answer is sent, before its clients are told that it is unknown.
+APPENDS = 2
+# Open segments that nothing more comes to are looked for so often: an append that arrived late.
+SWEEP_SECONDS = 20.0
+
+
+class RedisStore:
+    """One process's view of the queue that all machines share. Implements `Store`."""
+
+    is_shared = True
+
+    def __init__(
+        self, server: RedisServer, *, leases: Leases, max_bytes: int | None, receipt_seconds: int
+    ) -> None:
+        self.counters = Counters.anonymous()
+        self.refusal: str | None = "the queue has not been reached yet"
+        self._server = server
+        self._leases = leases
+        self._health = RedisHealth(server, max_bytes=max_bytes)
+        self._receipt_seconds = receipt_seconds
+        self._writer = uuid.uuid4().hex
+        self._open: dict[str, Segment] = {}
+        # Sealed here, and not yet there.
+        self._unsealed: set[str] = set()
+        self._notes: dict[str, str] = {}
+        self._sweep_at = 0.0
+        self.check()
+
+    @property
+    def max_bytes(self) -> int:
+        """The byte budget of the whole service."""
+        return self._health.max_bytes
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the server's configuration could not be verified."""
+        return self._health.unverified
+
+    @property
+    def own(self) -> object:
+        """The place of all jobs."""
+        return self
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes fit, as of the last look; the append looks again."""
+        return self._health.held + size <= self.max_bytes
+
+    def create(self, header: Header) -> Segment:
+        """Make a segment; nothing is in the queue yet."""
+        segment = Segment(header, QueuedBody(self._server, header.name))
+        self._open[header.name] = segment
+        return segment
+
+    def append(self, group: Sequence[DurabilityFuture]) -> None:
+        """Append a group of collections, all or none, in one round trip. Blocks on the network.
+
+        Raises:
+            NotDurable, Full: none of it is kept.
+            NotConfirmed: whether it is kept is unknown.
+        """
+        runs: dict[Segment, list[bytes]] = {}
+        counts: dict[Segment, int] = {}
+        for future in group:
+            for run in future.runs:
+                runs.setdefault(run.segment, []).append(run.lines)
+                counts[run.segment] = counts.get(run.segment, 0) + run.count
+        arguments: list[str | bytes | int] = []
+        for segment, lines in runs.items():
+            arguments += self._part(segment, b"".join(lines), counts[segment])
+        self._append(arguments)
+        for segment, lines in runs.items():
+            body = _body(segment)
+            body.parts += 1
+            body.size += sum(map(len, lines))
+            segment.lines += counts[segment]
+            segment.size = body.size
+        self.counters.add(Field.COMMITS)
+        self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
+
+    def _part(self, segment: Segment, part: bytes, lines: int) -> list[str | bytes | int]:
+        body, name = _body(segment), segment.name
+        is_first = body.parts == 0
+        held = len(part) + RUN_BYTES + (SEGMENT_BYTES if is_first else 0)
+        header = msgspec.json.encode(segment.header) if is_first else b""
+        created = created_microseconds(name) // 1000
+        return [name, header, created, body.parts + 1, lines, held, part]
+
+    def _append(self, arguments: list[str | bytes | int]) -> None:
+        lost: QueueUnconfirmed | None = None
+        for _ in range(APPENDS):
+            try:
+                answer = self._server.script(
+                    "append",
+                    *(self._writer, LEASE_MILLISECONDS, self.max_bytes, *arguments),
+                    confirmed=True,
+                )
+            except QueueUnconfirmed as error:
+                lost = error
+            except QueueUnavailable as error:
+                self.refusal = str(error)
+                if lost is None:
+                    raise NotDurable(self.refusal) from error
+            else:
+                if answer == b"ok":
+                    return
+                if lost is None:
+                    raise self._refused(answer)
+                break
+        # Sent and not answered: what is under way may still arrive.
+        self.refusal = str(lost)
+        raise NotConfirmed(self.refusal) from lost
+
+    def _refused(self, answer: bytes) -> NotDurable | Full:
+        if answer == b"full":
+            self._health.is_full()
+            return Full("the queue holds QUEUE_MAX_BYTES")
+        log.warning("segments were sealed by another process: the lease had expired")
+        return NotDurable("this process stood still for too long, and has lost its open segments")
+
+    def seal(self, segment: Segment) -> None:
+        """Seal a segment: workers of any machine may have it. Blocks on the network."""
+        self._open.pop(segment.name, None)
+        self.counters.add(Field.HELD_BYTES, -segment.held_bytes)
+        self._unsealed.add(segment.name)
+        self._seal_all()
+
+    def drop(self, segment: Segment) -> None:
+        """Seal a segment without lines: an append that was not answered may have brought some."""
+        self.seal(segment)
+
+    def _seal_all(self) -> None:
+        names = list(self._unsealed)
+        try:
+            if names:
+                self._server.script("seal", self._writer, *names)
+        except QueueError as error:
+            # It is tried again every second; and others seal them once the lease has expired.
+            log.warning("segments cannot be sealed now", extra={"error": str(error)})
+        else:
+            self._unsealed.difference_update(names)
+
+    def job(self, segment: Segment) -> None:
+        """Return None: whoever takes it from the queue has the job. Does not block."""
+
+    def finish(self, job: Job, *, stored: int, dead: int) -> None:
+        """Count what became of a job's lines and remove them; nothing where the lease is lost.
+
+        Raises:
+            QueueUnavailable, QueueUnconfirmed: it may be tried again.
+        """
+        header = job.segment.header
+        done = {"state": "stored" if stored else "dead", "stored_at": time.time()}
+        done_by_us = self._server.script(
+            "finish",
+            *(self._leases.token, header.name, stored, dead, self._notes.get(header.name, "")),
+            *(msgspec.json.encode(done), self._receipt_seconds),
+        )
+        self._notes.pop(header.name, None)
+        self._leases.drop([header.name])
+        if not done_by_us:
+            log.info("another worker has the segment now", extra={"segment": header.name})
+
+    def keep_dead(self, job: Job, reason: str) -> None:
+        """Note why a job's lines become a dead letter: `finish` leaves them in the queue."""
+        segment = job.segment
+        note = {**msgspec.to_builtins(segment.header), "reason": reason, "payloads": segment.lines}
+        self._notes[segment.name] = msgspec.json.encode(note).decode()
+
+    def quarantine(self, segment: Segment, reason: str) -> None:
+        """Say so: the engine keeps what it was given."""
+        log.critical("a segment is damaged", extra={"segment": segment.name, "reason": reason})
+
+    def park(self, job: Job, reason: str) -> Parked:
+        """Return what is kept of a job that cannot go now; its lease is renewed meanwhile."""
+        header = job.segment.header
+        self._leases.park(header.name)
+        return Parked(
+            name=header.name,
+            bucket=header.bucket,
+            stream=header.stream,
+            place=self,
+            held_bytes=0,
+            segment=job.segment,
+            outcome=job.outcome,
+            failures=job.failures,
+            reason=reason,
+        )
+
+    def load(self, parked: Parked) -> Job | None:
+        """Make a parked job whole again; None where its lease is lost or given back."""
+        if parked.segment is None or parked.name not in self._leases:
+            return None
+        return Job(
+            parked.segment,
+            self,
+            outcome=parked.outcome,
+            failures=parked.failures,
+            probes=parked.probes,
+        )
+
+    def find(self, name: str) -> Segment | None:
+        """Return the open segment `name` if it is this process's. Does not block."""
+        return self._open.get(name)
+
+    def look(self, name: str) -> Found | None:
+        """Say what became of the segment `name`. Blocks on the network.
+
+        Raises:
+            QueueUnavailable: the engine does not answer.
+        """
+        held = self.find(name)
+        if held is not None and held.lines:
+            return found_in_memory(held)
+        return find_segment(self._server, name)
+
+    def totals(self) -> Totals:
+        """Return the service's ledger, and what this process has counted. Blocks.
+
+        Raises:
+            QueueUnavailable: the engine does not answer.
+        """
+        return Totals([read_ledger(self._server, self.counters.snapshot())])
+
+    def unfinished(self) -> list[Segment]:
+        """Return this process's open segments, oldest first."""
+        return list(self._open.values())
+
+    def check(self) -> None:
+        """See whether the engine takes anything, and how full it is. Blocks on the network."""
+        self.refusal = self._health.look()
+        if self.refusal is None:
+            self._seal_all()
+            if time.monotonic() >= self._sweep_at:
+                self._sweep_at = time.monotonic() + SWEEP_SECONDS
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Keep the lease as a writer, and seal what an append that arrived late has opened."""
+        try:
+            self._server.script("renew_writer", self._writer, LEASE_MILLISECONDS)
+            found = self._server.call("SMEMBERS", f"{self._server.prefix}open:{self._writer}")
+        except QueueError:
+            return
+        late = {name.decode() for name in found} - self._open.keys()
+        if late:
+            self._unsealed |= late
+            self._seal_all()
+
+    def persist(self) -> None:
+        """At a stop: seal what could not be sealed. Blocks on the network; does not raise."""
+        self._seal_all()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._server.forget()
+
+
+def _body(segment: Segment) -> QueuedBody:
+    assert isinstance(segment.body, QueuedBody)
+    return segment.body

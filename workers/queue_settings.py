@@ -1,0 +1,153 @@
+"""The settings of `DURABILITY=queue`, checked as far as they show without asking the server.
+
+Knows no client.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from workers.put_settings import PutSchema, PutSettings
+
+QUEUE = "queue"
+REDIS_SCHEMES = ("redis", "rediss")
+DEFAULT_NAME = "bucket-brigade"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisUrl:
+    """What a `QUEUE_URL` of Redis says: how to reach it, and the name that all keys begin with.
+
+    `nodes` are those of Sentinel, or of a cluster, or the one server.
+    """
+
+    nodes: tuple[tuple[str, int], ...]
+    name: str
+    database: int
+    username: str | None
+    password: str | None
+    tls: bool
+    sentinel: str | None
+    cluster: bool
+
+
+def read_redis_url(url: str) -> RedisUrl:
+    """Read a `QUEUE_URL` of Redis.
+
+    `redis[s]://[user:password@]host[:port][,host[:port]…][/database][?name=…&sentinel=…&cluster=1]`
+
+    Raises:
+        ValueError: it cannot be used; says why, without the password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in REDIS_SCHEMES:
+        raise ValueError(f"it begins with none of {', '.join(f'{s}://' for s in REDIS_SCHEMES)}")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := options.keys() - {"name", "sentinel", "cluster"}:
+        raise ValueError(f"unknown option {min(unknown)}; there are name, sentinel, cluster")
+    name = options.get("name", DEFAULT_NAME)
+    if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise ValueError("name may have letters, digits, - and _")
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    sentinel = options.get("sentinel")
+    cluster = options.get("cluster", "0") in ("1", "true", "yes", "on")
+    path = parts.path.strip("/")
+    if path and not path.isdecimal():
+        raise ValueError("the database is a number")
+    if cluster and (sentinel or path not in ("", "0")):
+        raise ValueError("a cluster has no sentinel, and the database 0 only")
+    return RedisUrl(
+        nodes=tuple(_node(host, 26379 if sentinel else 6379) for host in hosts.split(",")),
+        name=name,
+        database=int(path or 0),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        tls=parts.scheme == "rediss",
+        sentinel=sentinel,
+        cluster=cluster,
+    )
+
+
+def _node(text: str, default: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    try:
+        port = parts.port or default
+    except ValueError:
+        raise ValueError("a port is a number up to 65535") from None
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    return parts.hostname, port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings(PutSettings):
+    """Where the queue is, what this process does with it, and what is asked of it.
+
+    `queue_max_bytes` is None for half of the server's maxmemory.
+    """
+
+    queue_url: str | None = None
+    role: str = "all"
+    queue_max_bytes: int | None = None
+    redis_wait_replicas: int = 0
+    receipt_seconds: int = 604_800
+
+
+def _queue_url(value: str) -> None:
+    try:
+        read_redis_url(value)
+    except ValueError as error:
+        raise ValidationError(f"cannot be used: {error}.") from error
+
+
+class QueueSchema(PutSchema):
+    """These settings as marshmallow fields."""
+
+    queue_url = fields.String(
+        load_default=None,
+        validate=_queue_url,
+        metadata={"help": "`redis://…` or `rediss://…`: the queue of `DURABILITY=queue`."},
+    )
+    role = fields.String(
+        load_default="all",
+        validate=validate.OneOf(["all", "web", "worker"]),
+        metadata={"help": "What a process does with the queue: `web` accepts, `worker` uploads."},
+    )
+    queue_max_bytes = fields.Integer(
+        load_default=None,
+        validate=validate.Range(1 << 20, 1 << 50),
+        metadata={"help": "Bytes the queue may hold. Default: half of the server's maxmemory."},
+    )
+    redis_wait_replicas = fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, 10),
+        metadata={"help": "Replicas that must have payloads in their files before the 202."},
+    )
+    receipt_seconds = fields.Integer(
+        load_default=604_800,
+        validate=validate.Range(60, 31_536_000),
+        metadata={"help": "How long the queue knows that a receipt's payloads are stored."},
+    )
+
+    @validates_schema
+    def check_queue(self, data: Mapping[str, Any], **_: Any) -> None:
+        """See that what belongs to a queue is there with one, and only with one."""
+        faults: dict[str, list[str]] = {}
+        if data["durability"] == QUEUE:
+            if data["queue_url"] is None:
+                faults["queue_url"] = ["must be set with DURABILITY=queue."]
+            if not data["receipt_secret"]:
+                faults["receipt_secret"] = [
+                    "must be set with DURABILITY=queue, the same on all machines."
+                ]
+        else:
+            if data["queue_url"] is not None:
+                faults["queue_url"] = ["is for DURABILITY=queue only."]
+            if data["role"] != "all":
+                faults["role"] = ["is for DURABILITY=queue only."]
+        if faults:
+            raise ValidationError(faults)

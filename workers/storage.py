@@ -1,0 +1,128 @@
+"""What `DURABILITY` chooses: where segments are until S3 has them, and what comes with that place.
+
+The one place that knows which stores there are.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from types import ModuleType
+
+from workers.errors import SettingsError
+from workers.operate.dead_letters import DeadLetters
+from workers.operate.queued_dead_letters import QueuedDeadLetters
+from workers.operate.receipts import Receipts
+from workers.queue_settings import QUEUE
+from workers.segments.segment import Header
+from workers.settings import Settings
+from workers.spool.adoption import Adoption
+from workers.spool.decisions import Decisions
+from workers.spool.spool import Spool
+from workers.stores.committer import Committer, InlineCommitter, Journal
+from workers.stores.disk_store import DiskStore
+from workers.stores.found import found_on_disk
+from workers.stores.job_source import AdoptedJobs, JobSource
+from workers.stores.memory_store import MemoryStore
+from workers.stores.store import Store
+from workers.upload.decided import Decided
+from workers.upload.s3 import Bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """The store, the committer before it, and the jobs of other processes in it.
+
+    `bucket_for` says where a segment goes, by the `decisions` of operators where there can be any;
+    `adoption` has the directories of dead processes, where they are on this machine.
+    """
+
+    store: Store
+    committer: Journal
+    source: JobSource
+    bucket_for: Callable[[Header], str | None] = attrgetter("bucket")
+    decisions: Decisions | None = None
+    adoption: Adoption | None = None
+
+
+def open_storage(settings: Settings, *, bucket: Bucket) -> Storage:
+    """Make the parts that `DURABILITY` asks for. Blocks on the disk, or on the network."""
+    if settings.durability == QUEUE:
+        return _on_queue(settings)
+    return _on_this_machine(settings, bucket)
+
+
+def _on_this_machine(settings: Settings, bucket: Bucket) -> Storage:
+    spool = Spool(settings.spool_dir)
+    store: MemoryStore | DiskStore
+    committer: Journal
+    if settings.durability == "memory":
+        store = MemoryStore(spool, max_bytes=settings.memory_max_bytes)
+        committer = InlineCommitter(store)
+    else:
+        store = DiskStore(spool, max_bytes=settings.spool_max_bytes)
+        committer = Committer(store)
+    adoption, decisions = Adoption(spool), Decisions(spool.root)
+    return Storage(
+        store=store,
+        committer=committer,
+        source=AdoptedJobs(adoption),
+        bucket_for=Decided(bucket, decisions).bucket_for,
+        decisions=decisions,
+        adoption=adoption,
+    )
+
+
+def _on_queue(settings: Settings) -> Storage:
+
+    opened = _queue_module().open_queue(settings)
+    return Storage(store=opened.store, committer=Committer(opened.store), source=opened.jobs)
+
+
+def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:
+    """Return the receipts as a command looks them up, without a store of its own."""
+    if settings.durability == QUEUE:
+        server = _queue_module().open_server(settings)
+        look = partial(_queue_module().find_segment, server)
+        return Receipts(settings, bucket=bucket, look=look)
+    spool = Spool(settings.spool_dir)
+    return Receipts(
+        settings,
+        bucket=bucket,
+        look=partial(found_on_disk, spool),
+        decisions=Decisions(spool.root),
+    )
+
+
+def open_dead_letters(settings: Settings, *, bucket: Bucket) -> DeadLetters | QueuedDeadLetters:
+    """Return the dead letters, where the service keeps them."""
+    if settings.durability == QUEUE:
+        return QueuedDeadLetters(_queue_module().open_server(settings), bucket=bucket)
+    return DeadLetters(Spool(settings.spool_dir), bucket=bucket)
+
+
+def queue_probe(settings: Settings) -> Callable[[], str | None] | None:
+    """Return what tries the queue, None where there is none."""
+    if settings.durability != QUEUE:
+        return None
+    return partial(
+        _queue_module().try_server,
+        _queue_module().open_server(settings),
+        max_bytes=settings.queue_max_bytes,
+        replicas=settings.redis_wait_replicas,
+    )
+
+
+def _queue_module() -> ModuleType:
+    """Import what knows the engine, only where it is used: it takes a tenth of a second.
+
+    Raises:
+        SettingsError: its packages are not installed.
+    """
+    try:
+        return importlib.import_module("workers.queue.opening")
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"DURABILITY=queue needs the packages of requirements-redis.txt: {error}"
+        ) from error
