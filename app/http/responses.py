@@ -5,7 +5,9 @@ Knows problems and the counters' fields, no Flask.
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from app.http.problems import CONTENT_TYPE, Problem
 from app.logs import request_id, take_request_id
@@ -22,7 +24,7 @@ COUNTERS = {
 }
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """A whole response but for what its HTTP layer adds, such as the length."""
 
     status: int

@@ -125,7 +125,7 @@ class Arrival:
         if rule.status in NO_CONTENT:
             return Answer(rule.status, headers, b"")
         if rule.body is None:
-            return answer._replace(status=rule.status)
+            return Answer(rule.status, answer.headers, answer.body)
         return Answer(
             rule.status,
             [("Content-Type", content_type_of(rule.body)), *headers],

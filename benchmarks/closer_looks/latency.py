@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,6 +17,8 @@ from benchmarks.output.text import grid, head, save, show, title
 FRACTIONS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5)
 CLOSED_CONNECTIONS = (1, 4, 16, CONNECTIONS, 256)
 WARM_SECONDS = 0.5
+# What a sync may add to the p99 at half load.
+MAX_OVER_MEMORY = 2.0
 MILLI = 1e3
 NOTE = (
     "offered, achieved: requests/s; latencies from the scheduled moment, of all answers, and of"
@@ -90,14 +94,16 @@ def milli(seen: Seen, quantile: float) -> float | None:
     return None if found is None else found * MILLI
 
 
-def steps_of(bench: Bench, found: Contender, *, seconds: int) -> list[Step]:
-    """Measure the closed loop, then the open one from a tenth of its rate to 1.5 times it."""
+def steps_of(
+    bench: Bench, found: Contender, *, seconds: int, fractions: Sequence[float]
+) -> list[Step]:
+    """Measure the closed loop, then the open one at fractions of its rate."""
     steps = []
     for connections in CLOSED_CONNECTIONS:
         steps.append(closed(bench, found, connections=connections, seconds=seconds))
         print(progress(steps[-1]), flush=True)
     saturation = max(step.achieved for step in steps)
-    for fraction in FRACTIONS:
+    for fraction in fractions:
         steps.append(opened(bench, found, rate=fraction * saturation, seconds=seconds))
         print(progress(steps[-1]), flush=True)
     return steps
@@ -137,6 +143,32 @@ def _row(step: Step, saturation: float) -> Sequence[str]:
     ]
 
 
+def half_load(steps: Sequence[Step]) -> str:
+    """Say how much later answers are on a disk than in memory, each at half of its saturation."""
+    disk, memory = (_half_load_p99(steps, name) for name in ("disk", "memory"))
+    if disk is None or not memory:
+        return ""
+    ratio = disk / memory
+    verdict = "met" if ratio <= MAX_OVER_MEMORY else "NOT MET"
+    return (
+        f"p99 at half load: disk {show(disk)} ms, memory {show(memory)} ms, the medians:"
+        f" {ratio:.2f} times as long; target <= {MAX_OVER_MEMORY:g}: {verdict}"
+    )
+
+
+def _half_load_p99(steps: Sequence[Step], name: str) -> float | None:
+    mine = [step for step in steps if step.contender == name]
+    saturation = max((step.achieved for step in mine if step.offered is None), default=0.0)
+    found = [
+        step.p99_ms
+        for step in mine
+        if step.offered is not None
+        and step.p99_ms is not None
+        and math.isclose(step.offered, saturation / 2)
+    ]
+    return statistics.median(found) if found else None
+
+
 def plot(steps: Sequence[Step]) -> str:
     """Draw latency over offered load; for a closed loop over what it achieved."""
     lines: dict[str, list[tuple[float, float]]] = {}
@@ -157,6 +189,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of this command."""
     parser.add_argument("--only", nargs="+", choices=OURS, default=["memory", "disk"])
     parser.add_argument("--seconds", type=int, default=3, help="of load in each step")
+    about = "of saturation, offered in turn; one may be named several times"
+    parser.add_argument(
+        "--fractions", type=float, nargs="+", default=FRACTIONS, metavar="F", help=about
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -167,9 +203,12 @@ def run(options: argparse.Namespace) -> None:
         steps = [
             step
             for name in options.only
-            for step in steps_of(bench, contender(name), seconds=options.seconds)
+            for step in steps_of(
+                bench, contender(name), seconds=options.seconds, fractions=options.fractions
+            )
         ]
-    text = "\n\n".join(table(name, steps) for name in options.only)
+    tables = [*(table(name, steps) for name in options.only), half_load(steps)]
+    text = "\n\n".join(filter(None, tables))
     print(f"\n{text}\n")
     data = {"about": about, "steps": [asdict(step) for step in steps]}
     texts = {"latency.txt": f"{head(about)}\n\n{text}\n", "latency.svg": plot(steps)}

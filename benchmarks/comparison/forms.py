@@ -1,5 +1,7 @@
 """The forms that bodies come in, what they may cost over the plain form, and the table of that.
 
+To many streams in turn is one of the forms.
+
 `plain` bodies have a Content-Length and no Content-Encoding; small ones are what the main table
 sends.
 """
@@ -30,6 +32,7 @@ class Form:
     name: str
     coding: Coding = ""
     chunked: bool = False
+    streams: int = 1
     # By contender: the sizes, in payloads per request, that it is sent in.
     sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
@@ -37,7 +40,7 @@ class Form:
         """Return what is sent in this form."""
         body = Body(payloads=payloads, bare=bare, coding=self.coding, chunked=self.chunked)
         connections = LARGE_CONNECTIONS.get(payloads, CONNECTIONS)
-        return Demand(seconds=seconds, body=body, connections=connections)
+        return Demand(seconds=seconds, body=body, connections=connections, streams=self.streams)
 
 
 LARGE = (MB, TEN_MB)
@@ -51,6 +54,7 @@ FORMS = (
     ),
     Form(name="zstd", coding="zstd", sizes={"disk": (*SMALL_SIZES, *LARGE)}),
     Form(name="chunked", chunked=True, sizes={"disk": (*SMALL_SIZES, *LARGE)}),
+    Form(name="64-streams", streams=64, sizes={"disk": (1,)}),
 )
 
 

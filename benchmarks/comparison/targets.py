@@ -24,8 +24,8 @@ class Target:
 
 
 TARGETS = (
-    Target("memory", FLUENT_BIT, CPU, {1: 1.0, 10: 0.5, 100: 0.2}),
-    Target("disk", FLUENT_BIT, CPU, {1: 2.5, 10: 0.8, 100: 0.25}),
+    Target("memory", FLUENT_BIT, CPU, {1: 0.70, 10: 0.28, 100: 0.11}),
+    Target("disk", FLUENT_BIT, CPU, {1: 0.92, 10: 0.36, 100: 0.14}),
     Target("disk", GO, CPU, {1: 0.5, 10: 0.06, 100: 0.015}),
     # With a payload a request, payloads stored are requests accepted, durable and stored.
     Target("disk", "", STORED, {1: 1e6 / 60}, at_least=True, about="a million requests a minute"),
