@@ -10,6 +10,7 @@ import click
 
 from app.cli.keys import keys
 from app.cli.segments import segments
+from app.cli.unread_fields import unread_fields
 from app.state import state
 from app.version import VERSION
 from workers.errors import BucketBrigadeError, StoreError
@@ -107,6 +108,8 @@ def check() -> None:
     """Try all that the service needs, and name exactly what is missing. Exit status 1 if any is."""
     settings = state().settings
     failed = False
+    for sentence in unread_fields(settings):
+        click.echo(f"warn {sentence}")
     bucket, queue = Bucket.connect(settings), queue_probe(settings)
     spool = None if queue else Spool(settings.spool_dir)
     others, alone = variants(settings), put_options_alone(settings)
