@@ -187,7 +187,11 @@ class IngestHandler:
                 future = self._pipeline().take(stream, lines, count=count, callback=callback)
             else:
                 parts = self._parts(stream, collection)
-                future = self._pipeline().take_parts(parts, callback=callback)
+                if len(parts) == 1:
+                    place = parts[0].partition
+                    future = self._pipeline().take(place, lines, count=count, callback=callback)
+                else:
+                    future = self._pipeline().take_parts(parts, callback=callback)
         except Refusal as refusal:
             raise self.problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):

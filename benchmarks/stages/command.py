@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.harness.environment import Bench, open_bench
 from benchmarks.output.text import grid, head, save, show, title
 from benchmarks.stages import background, request, threads
-from benchmarks.stages.fixtures import OBJECT_PAYLOADS, Call, Lab
+from benchmarks.stages.fixtures import OBJECT_PAYLOADS, Lab, Step
 
 SIZES = (1, 10, 100)
 GROUPS = (1, 8, 64)
@@ -27,7 +27,6 @@ class Timing:
         return f"{show(self.wall)} ({show(self.cpu)})"
 
 
-Step = Callable[[Lab, int], Call]
 REQUEST, GROUP, OBJECT = "a request", "a group", "an object"
 STEPS: dict[str, tuple[str, Step]] = {
     "request id": (REQUEST, request.make_request_id),
@@ -38,6 +37,9 @@ STEPS: dict[str, tuple[str, Step]] = {
     "202, receipt included": (REQUEST, request.write_answer),
     "count the answer": (REQUEST, request.count),
     "a POST: all of these": (REQUEST, request.whole_post),
+    "... with a nested member in the key": (REQUEST, request.partitioned_post("payload.user.name")),
+    "... with the event's date in the key": (REQUEST, request.partitioned_post("event_date")),
+    "... to three partitions": (REQUEST, request.partitioned_post("payload.type")),
     "the same by Flask": (REQUEST, request.application),
     "a known key, with an access file": (REQUEST, request.known_key()),
     "a known key with a limit of requests": (REQUEST, request.known_key(limit=10**9)),

@@ -38,20 +38,24 @@ class Lab:
         given = {"SPOOL_DIR": str(self.directory), "MEMORY_MAX_BYTES": str(MEMORY_BYTES)}
         return load_settings({**self.environ, **given, **more})
 
-    def pipeline(self) -> Any:
+    def pipeline(self, **more: str) -> Any:
         """Make a pipeline in memory mode that is not started: nothing leaves it."""
-        settings = self.settings(DURABILITY="memory")
+        settings = self.settings(DURABILITY="memory", **more)
         return Pipeline(settings, bucket=Bucket.connect(settings))
 
     def handler(self, pipeline: Any) -> Any:
         """Make what takes the requests of a pipeline."""
-        return IngestHandler(self.settings(DURABILITY="memory"), pipeline=lambda: pipeline)
+        return IngestHandler(pipeline.settings, pipeline=lambda: pipeline)
 
     def segment(self, number: int) -> Any:
         """Make a segment with a file that is not there yet."""
         name = segment_name(number)
         header = Header(name=name, stream="s", bucket="b", key="k", compression="gzip")
         return Segment(header, SegmentFile(self.directory / f"{name}{OPEN}", disk=Disk()))
+
+
+# What makes a call, for so many payloads in a request.
+Step = Callable[[Lab, int], Call]
 
 
 def bodies(size: int) -> Callable[[], bytes]:

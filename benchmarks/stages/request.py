@@ -14,7 +14,7 @@ from app.ingest.arrival import Entrance
 from app.ingest.formats.decoding import decode
 from app.ingest.posts import Posts
 from app.logs import take_request_id
-from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, bodies, lines
+from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, Step, bodies, lines
 from workers.segments.future import DurabilityFuture
 
 
@@ -127,12 +127,27 @@ def known_key(*, limit: int | None = None) -> Callable[[Lab, int], Call]:
 
 def whole_post(lab: Lab, size: int) -> Call:
     """Take a body in memory mode and answer, without the HTTP layer before it."""
-    pipeline, body = lab.pipeline(), bodies(size)
-    handler = lab.handler(pipeline)
+    return _posts(lab.pipeline(), lab, size)
+
+
+def _posts(pipeline: Any, lab: Lab, size: int) -> Call:
+    body, handler = bodies(size), lab.handler(pipeline)
     unused: Any = None
     posts = Posts(handler, finisher=Finisher(lambda _: None), small=unused, large=unused)
     call = lambda: posts.begin(_Post(), body())  # noqa: E731
     return call, 200
+
+
+def partitioned_post(field: str) -> Step:
+    """Make a step that takes a body as `whole_post`, with a field of payloads in the key."""
+    environ = {"KEY_TEMPLATE": f"{{stream}}/{{{field}}}/{{segment}}"}
+    if not field.startswith("payload."):
+        environ["EVENT_TIME"] = "/ts"
+
+    def step(lab: Lab, size: int) -> Call:
+        return _posts(lab.pipeline(**environ), lab, size)
+
+    return step
 
 
 def application(lab: Lab, size: int) -> Call:

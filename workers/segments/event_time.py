@@ -32,23 +32,23 @@ _string: Final = msgspec.json.Decoder(str).decode
 _DIGITS: Final = re.compile(rb'"(-?\d+(?:\.\d+)?)"')
 
 
-def hours_of(values: list[bytes], *, now: float) -> list[Hour]:
-    """Return the hours of events that arrive `now` (seconds since 1970), from JSON values.
+def hour_of(value: bytes, *, now: float) -> Hour:
+    """Return the hour of an event that arrives `now` (seconds since 1970), from a JSON value.
 
     A value that is no time, or more than 24 hours ahead, is as good as none: then it is the hour of
     arrival.
     """
-    arrival, latest = hour_at(now // 3600), now + MAX_AHEAD_SECONDS
-    assert arrival is not None
-    hours = []
-    for value in values:
-        # Most are in UTC, and in few hours.
-        known = _utc_hour(value[1:14]) if _UTC.fullmatch(value) else None
-        if known is not None and known[1] <= latest:
-            hours.append(known[0])
-        else:
-            hours.append(_hour_of(value, latest) or arrival)
-    return hours
+    latest = now + MAX_AHEAD_SECONDS
+    # Most are in UTC, and in few hours.
+    known = _utc_hour(value[1:14]) if _UTC.fullmatch(value) else None
+    if known is not None and known[1] <= latest:
+        return known[0]
+    seconds = _seconds(value)
+    hour = None if seconds is None or seconds > latest else hour_at(seconds // 3600)
+    if hour is None:
+        hour = hour_at(now // 3600)
+        assert hour is not None
+    return hour
 
 
 @lru_cache(4096)
@@ -57,11 +57,6 @@ def _utc_hour(start: bytes) -> tuple[Hour, float] | None:
     seconds = _seconds(b'"%b:00:00Z"' % start)
     hour = None if seconds is None else hour_at(seconds // 3600)
     return None if seconds is None or hour is None else (hour, seconds + 3600)
-
-
-def _hour_of(value: bytes, latest: float) -> Hour | None:
-    seconds = _seconds(value)
-    return None if seconds is None or seconds > latest else hour_at(seconds // 3600)
 
 
 def _seconds(value: bytes) -> float | None:

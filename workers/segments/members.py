@@ -4,7 +4,7 @@ Values stay JSON texts. Of repeated members the last counts, as with other reade
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -23,70 +23,105 @@ _ESCAPE: Final = re.compile(
 
 
 class Members:
-    """Finds the members at some paths, in a batch. Safe to share between threads."""
+    """Finds the members at some paths. Safe to share between threads.
+
+    Nearly always in one pass, which takes what is on the way for objects.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        names = list(dict.fromkeys(path[0] for path in paths))
-        fields = [f"m{number}" for number in range(len(names))]
-        members: type[Any] = msgspec.defstruct(
-            "Members",
-            [(field, Raw, Raw(ABSENT)) for field in fields],
-            rename=dict(zip(fields, names, strict=True)),
-            gc=False,
-        )
-        self._decoder = msgspec.json.Decoder(members)
-        self._none = members()
-        self._names = [(name, attrgetter(field)) for name, field in zip(names, fields, strict=True)]
-        deeper = {
-            name: [path[1:] for path in paths if path[0] == name and path[1:]] for name in names
-        }
-        self._deeper = {name: Members(inner) for name, inner in deeper.items() if inner}
+        self._paths = list(paths)
+        self._objects = _Objects(paths)
+        self._decoder = msgspec.json.Decoder(_struct(paths, nested=True))
+        self._getters = [_getter(path, paths) for path in paths]
 
-    def find(self, lines: bytes) -> dict[Path, list[bytes]]:
+    def find(self, lines: bytes) -> list[list[bytes]]:
         """Return each path's values, one for each line; `ABSENT` where there is none.
 
-        `lines` are JSON objects, with a newline between them. Does not block.
+        `lines` are JSON objects, each ended by a newline. Does not block.
         """
-        found = self._decode(lines)
-        columns: dict[Path, list[bytes]] = {}
-        for name, get in self._names:
-            column = columns[name,] = list(map(bytes, map(get, found)))
-            deeper = self._deeper.get(name)
-            if deeper is not None:
-                objects = [value if value[:1] == b"{" else b"{}" for value in column]
-                inner = deeper.find(b"\n".join(objects))
-                columns |= {(name, *path): values for path, values in inner.items()}
-        return columns
+        try:
+            found = self._decoder.decode_lines(lines)
+        except (msgspec.DecodeError, RecursionError):
+            rows = [self.find_one(line) for line in lines[:-1].split(b"\n")]
+            return list(map(list, zip(*rows, strict=True)))
+        return [list(map(bytes, map(get, found))) for get in self._getters]
 
-    def find_one(self, line: bytes) -> dict[Path, bytes]:
+    def find_one(self, line: bytes) -> list[bytes]:
         """Return each path's value in one line."""
-        found = self._decode_one(line)
+        try:
+            found = self._decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            values = self._objects.find(line)
+            return [values[path] for path in self._paths]
+        return [bytes(get(found)) for get in self._getters]
+
+
+class _Objects:
+    """Finds members where what is on the way may be no object, object by object."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._decoder = msgspec.json.Decoder(_struct(paths, nested=False))
+        self._none = self._decoder.decode(b"{}")
+        names = _by_name(paths)
+        self._getters = [(name, attrgetter(f"m{number}")) for number, name in enumerate(names)]
+        self._deeper = {name: _Objects(rest) for name, rest in names.items() if rest}
+
+    def find(self, text: bytes) -> dict[Path, bytes]:
+        """Return each path's value in one JSON value."""
+        found = self._decode(text) if text[:1] == b"{" else self._none
         values: dict[Path, bytes] = {}
-        for name, get in self._names:
+        for name, get in self._getters:
             value = values[name,] = bytes(get(found))
-            deeper = self._deeper.get(name)
-            if deeper is not None:
-                inner = deeper.find_one(value if value[:1] == b"{" else b"{}")
+            if name in self._deeper:
+                inner = self._deeper[name].find(value)
                 values |= {(name, *path): each for path, each in inner.items()}
         return values
 
-    def _decode(self, lines: bytes) -> list[Any]:
+    def _decode(self, text: bytes) -> Any:
+        """Decode an object, half pairs of surrogates too: they are read as U+FFFD."""
         try:
-            return self._decoder.decode_lines(lines)
-        except (msgspec.DecodeError, RecursionError):
-            return [self._decode_one(line) for line in lines.rstrip(b"\n").split(b"\n")]
-
-    def _decode_one(self, line: bytes) -> Any:
-        """Decode one line, half pairs of surrogates too: they are read as U+FFFD."""
-        try:
-            return self._decoder.decode(line)
+            return self._decoder.decode(text)
         except (msgspec.DecodeError, RecursionError):
             pass
         try:
-            return self._decoder.decode(_ESCAPE.sub(_replace_lone, line))
+            return self._decoder.decode(_ESCAPE.sub(_replace_lone, text))
         except (msgspec.DecodeError, RecursionError):
             # Nested as deeply as Python's stack allows, or a little more than when it was checked.
             return self._none
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the names that paths begin with, and how they go on, if they do."""
+    names: dict[str, list[Path]] = {name: [] for name, *_ in paths}
+    for name, *rest in paths:
+        if rest:
+            names[name].append(tuple(rest))
+    return names
+
+
+def _struct(paths: Sequence[Path], *, nested: bool) -> type[Any]:
+    """Make a type of objects with a raw member for each path, or only for its first name."""
+    fields: list[tuple[str, Any, Any]] = []
+    names = _by_name(paths)
+    for number, rest in enumerate(names.values()):
+        kind = _struct(rest, nested=True) if nested and rest else Raw
+        fields.append((f"m{number}", kind, Raw(ABSENT) if kind is Raw else kind()))
+    rename = {f"m{number}": name for number, name in enumerate(names)}
+    made: type[Any] = msgspec.defstruct("Members", fields, rename=rename, frozen=True, gc=False)
+    return made
+
+
+def _getter(path: Path, paths: Sequence[Path]) -> Callable[[Any], Any]:
+    """Return what gets a path's value out of a nested struct."""
+    if any(other[: len(path)] == path != other for other in paths):
+        # It is an object, as others look into it: no text of it is wanted.
+        return lambda _: ABSENT
+    place = []
+    for name in path:
+        names = _by_name([tuple(each) for each in paths])
+        place.append(f"m{list(names).index(name)}")
+        paths = names[name]
+    return attrgetter(".".join(place))
 
 
 def _replace_lone(found: re.Match[bytes]) -> bytes:

@@ -4,16 +4,16 @@ Without such fields there is no partitioner, and nothing is done for a payload.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Final
 
 from workers.errors import TooManyPayloads
-from workers.segments.event_time import Hour, hours_of
+from workers.segments.event_time import hour_of
 from workers.segments.key_template import EVENT_FIELDS, KeyTemplate, Path, path_of, pointer_path
 from workers.segments.members import Members
 from workers.segments.partitions import Part
-from workers.segments.values import texts_of
+from workers.segments.values import text_of
 from workers.settings import Settings
 
 # A body is looked at in parts: its members in memory take several times its size.
@@ -67,32 +67,32 @@ class _Fields:
     """The fields of a template, and where in a line each has its value."""
 
     def __init__(self, fields: Sequence[str], paths: Sequence[Path]) -> None:
-        self._places = list(zip(fields, paths, strict=True))
+        # Which part of an event's hour a field is; None: a member's text.
+        self._parts = [
+            EVENT_FIELDS.index(field) if field in EVENT_FIELDS else None for field in fields
+        ]
+        self._has_events = any(part is not None for part in self._parts)
         self._members = Members(paths)
 
     def partition(self, stream: str, line: bytes, *, now: float) -> str:
-        """Return one line's partition, as `partitions`."""
-        found, partition = self._members.find_one(line), stream
-        for field, path in self._places:
-            if field in EVENT_FIELDS:
-                text = hours_of([found[path]], now=now)[0][EVENT_FIELDS.index(field)]
-            else:
-                text = texts_of([found[path]])[0]
-            partition += "/" + text
-        return partition
+        """Return one line's partition; `now` is the time of arrival."""
+        values = self._members.find_one(line)
+        if not self._has_events:
+            return "/".join([stream, *map(text_of, values)])
+        texts = [
+            text_of(value) if part is None else hour_of(value, now=now)[part]
+            for part, value in zip(self._parts, values, strict=True)
+        ]
+        return "/".join([stream, *texts])
 
     def partitions(self, stream: str, lines: bytes, *, now: float) -> list[str]:
-        """Return each line's partition; `now` is the time of arrival."""
-        found = self._members.find(lines)
-        texts: list[Sequence[str]] = []
-        hours: list[Hour] = []
-        for field, path in self._places:
-            if field in EVENT_FIELDS:
-                hours = hours or hours_of(found[path], now=now)
-                number = EVENT_FIELDS.index(field)
-                texts.append([hour[number] for hour in hours])
+        """Return each line's partition."""
+        texts: list[Iterable[str]] = []
+        for part, values in zip(self._parts, self._members.find(lines), strict=True):
+            if part is None:
+                texts.append(map(text_of, values))
             else:
-                texts.append(texts_of(found[path]))
+                texts.append([hour_of(value, now=now)[part] for value in values])
         # The stream is as often there as any text.
         return list(map("/".join, zip(repeat(stream), *texts, strict=False)))
 

@@ -21,19 +21,16 @@ MAX_CACHED: Final = 4096
 _string: Final = msgspec.json.Decoder(str).decode
 
 
-def texts_of(values: list[bytes]) -> list[str]:
-    """Return the texts of JSON values; see `text_of`."""
-    return [
-        _cached(value) if len(value) <= MAX_CACHED_BYTES else text_of(value) for value in values
-    ]
-
-
 def text_of(value: bytes) -> str:
     """Return a JSON value's text as it stands in a key.
 
     Strings, numbers and booleans are escaped. Anything else is `NO_VALUE`, and so is an empty
     string, as in Hive: it would be no path segment.
     """
+    return _cached(value) if len(value) <= MAX_CACHED_BYTES else _text_of(value)
+
+
+def _text_of(value: bytes) -> str:
     if value[:1] == b'"':
         return escape(_string(value) if b"\\" in value else value[1:-1].decode())
     if value[:1] in {b"n", b"{", b"["}:
@@ -66,4 +63,4 @@ def _cut(text: str) -> str:
     return quote(text[:end], safe="")
 
 
-_cached: Final = lru_cache(MAX_CACHED)(text_of)
+_cached: Final = lru_cache(MAX_CACHED)(_text_of)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workers.segments.event_time import hours_of
+from workers.segments.event_time import hour_of
 
 NOW = datetime(2026, 11, 26, 10, 30, tzinfo=UTC).timestamp()
 ARRIVAL = ("2026-11-26", "10")
@@ -15,7 +15,7 @@ ARRIVAL = ("2026-11-26", "10")
 
 def hour(value: str) -> tuple[str, str]:
     """Return the hour of one JSON value that arrives at `NOW`."""
-    return hours_of([value.encode()], now=NOW)[0]
+    return hour_of(value.encode(), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,9 @@ def test_every_way_of_writing_gives_the_same_hour(moment: datetime, minutes: int
     ]
     values = [msgspec.json.encode(each) for each in spellings]
     values.append(msgspec.json.encode(utc.isoformat().replace("+00:00", "Z")))
-    assert set(hours_of(values, now=NOW)) == {(utc.date().isoformat(), f"{utc.hour:02}")}
+    assert {hour_of(value, now=NOW) for value in values} == {
+        (utc.date().isoformat(), f"{utc.hour:02}")
+    }
 
 
 @given(st.text(max_size=40) | st.integers() | st.floats())
