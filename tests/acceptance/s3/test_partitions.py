@@ -35,7 +35,7 @@ envelope = true
     ("server_mode", "line_format"), [("engine", "payload"), ("gthread", "envelope")]
 )
 def test_every_way_in_goes_by_the_payload(
-    service_factory: ServiceFactory, tmp_path: Path, line_format: str
+    service_factory: ServiceFactory, s3: FakeS3, tmp_path: Path, line_format: str
 ) -> None:
     """Whatever is around it in its line: in an envelope, an endpoint's envelope, a webhook."""
     (tmp_path / "secret").write_bytes(SECRET)
@@ -58,7 +58,7 @@ def test_every_way_in_goes_by_the_payload(
     assert [answer.status for answer in answers] == [202] * 4
     places = [answer.json()["receipts"][0]["object"].rpartition("/")[0] for answer in answers]
     streams = ("plain", "events", "wrapped", "hook")
-    assert places == [f"s3://bucket/{stream}/{PLACE}" for stream in streams]
+    assert places == [f"s3://{s3.bucket}/{stream}/{PLACE}" for stream in streams]
 
 
 def test_receipts_say_which_payloads_are_where(
@@ -78,7 +78,7 @@ def test_receipts_say_which_payloads_are_where(
     seen: list[int] = []
     for receipt in answer.json()["receipts"]:
         indexes = [n for first, last in receipt["indexes"] for n in range(first, last + 1)]
-        key = receipt["object"].removeprefix("s3://bucket/")
+        key = receipt["object"].removeprefix(f"s3://{s3.bucket}/")
         lines = content(key, s3.objects()[key]).splitlines()
         first = receipt["first_line"] - 1
         found = [json.loads(line) for line in lines[first : first + receipt["count"]]]
