@@ -10,7 +10,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run show s3-off s3-on flask test test-tools chaos bench bench-tools lint types format \
+.PHONY: help run show s3-off s3-on flask test test-tools screenshots chaos bench bench-tools lint types format \
   check lock sbom release clean debian-tools
 
 help: ## list what can be made (this)
@@ -51,6 +51,9 @@ debian-tools:
 # npm's own record of what it has installed.
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	npm ci --prefix $(NODE) --no-audit --no-fund --ignore-scripts
+
+screenshots: $(VENV)/installed ## take the pictures of docs/images/ anew, in a minute
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/acceptance/console/test_screenshots.py
 
 chaos: $(VENV)/installed ## crashes, outages, bad disks for minutes, then a table
 	$(BIN)/python -m tests.chaos $(ARGS)

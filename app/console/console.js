@@ -1,12 +1,12 @@
 // The console: asks for the figures every two seconds, says when they are old, and acts on clicks.
 
 import { byId, button, make, say, show } from "./dom.js";
-import { at, bytes, count, lasting } from "./format.js";
+import { at, bytes, lasting, plural } from "./format.js";
 import { View } from "./view.js";
 
 const EVERY = 2000;
 const TIMEOUT = 10000;
-const OLD = 8;
+const OLD = 6;
 const ACTION = { "X-Requested-With": "console" };
 
 let data = null;
@@ -44,7 +44,7 @@ const view = new View({
     try {
       const path = `/console/dead-letters/${encodeURIComponent(letter.name)}/replay`;
       const { payloads } = await ask(path, { method: "POST", headers: ACTION });
-      tell(`${count(payloads)} payloads of ${letter.name} go to S3 again.`);
+      tell(`${plural(payloads, "payload")} of ${letter.name} on the way to S3 again.`);
       await refresh();
     } catch (error) {
       node.disabled = false;

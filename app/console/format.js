@@ -8,6 +8,8 @@ const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" }
 
 export const count = (number) => whole.format(number);
 
+export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
 export function rate(number) {
   return number > 0 && number < 10 ? one.format(number) : whole.format(number);
 }

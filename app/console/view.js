@@ -2,10 +2,9 @@
 
 import { Chart } from "./chart.js";
 import { byId, button, keep, make, say, show, Table } from "./dom.js";
-import { at, bytes, count, lasting, rate } from "./format.js";
+import { at, bytes, count, lasting, plural, rate } from "./format.js";
 
 const WEEK = 7 * 86400;
-const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 const causeOf = ([kind, bucket, stream]) => ({
   s3: `bucket ${bucket}`, denied: `stream ${stream} in ${bucket}`, disk: "the disk",
 })[kind] ?? kind;
@@ -127,7 +126,7 @@ export class View {
     say("refused-rate", rate(data.rates.refused));
     say("accepted-total", `${count(data.accepted)} in all`);
     say("stored-total", `${count(data.stored)} in all`);
-    say("dead-total", data.dead ? `${count(data.dead)} payloads are dead` : "no payload is dead");
+    say("dead-total", data.dead ? `${plural(data.dead, "payload")} dead` : "no payload is dead");
     say("pending", count(data.pending));
     say("oldest", data.oldest_unstored_at === null ? "nothing waits" : `oldest ${lasting(now - data.oldest_unstored_at)}`);
     const { held_bytes: held, max_bytes: most, full_in_seconds: full } = data.space;

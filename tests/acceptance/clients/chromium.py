@@ -3,6 +3,7 @@
 The protocol: https://chromedevtools.github.io/devtools-protocol/. Knows no service.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -34,6 +35,8 @@ class Chromium:
         self._command = [program, *FLAGS, f"--user-data-dir={profile}", BLANK]
         self._log = profile.with_suffix(".log")
         self._number = 0
+        # What pages have reported, of the domains that are enabled in them.
+        self.events: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         theirs_in, ours_out = os.pipe()
@@ -83,11 +86,11 @@ class Chromium:
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
             found = self._receive()
-            # Anything else is an event.
             if found.get("id") == self._number:
                 assert "result" in found, found
                 result: dict[str, Any] = found["result"]
                 return result
+            self.events.append(found)
 
     def _receive(self) -> dict[str, Any]:
         text = bytearray()
@@ -106,6 +109,50 @@ class Page:
     def __init__(self, browser: Chromium, session: str) -> None:
         self._browser = browser
         self._session = session
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of the protocol on this page, and return its result."""
+        return self._browser.call(method, session=self._session, **params)
+
+    def events(self, *methods: str) -> list[dict[str, Any]]:
+        """Return what this page has reported by now: the parameters of the events so called."""
+        self.run("")
+        return [
+            event["params"]
+            for event in self._browser.events
+            if event.get("sessionId") == self._session and event["method"] in methods
+        ]
+
+    def resize(self, width: int, height: int, *, scheme: str = "light") -> None:
+        """Show the page at this size, in CSS pixels, and in `light` or `dark`."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self.call("Emulation.setDeviceMetricsOverride", **size, mobile=width < 500)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", features=[feature])
+
+    def click(self, selector: str) -> None:
+        """Click with the mouse into the middle of the first element that matches."""
+        where = self.run(
+            f"const node = document.querySelector({json.dumps(selector)});"
+            "node.scrollIntoView({block: 'center'});"
+            "const box = node.getBoundingClientRect();"
+            "return {x: box.x + box.width / 2, y: box.y + box.height / 2};"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+
+    def press(self, key: str) -> None:
+        """Press a key that has a name: Tab, Enter, Escape."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": code, **text}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **about)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
+
+    def screenshot(self, path: Path) -> None:
+        """Write what is visible as a PNG."""
+        found = self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(found["data"]))
 
     def run(self, script: str) -> Any:
         """Run the body of an async function in the page; return what it returns, as JSON.
