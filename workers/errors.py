@@ -8,6 +8,8 @@ BucketBrigadeError
 │   ├── UnknownStream      …and never will be: no such stream is allowed here
 │   ├── Full               …there is no room now: come back later
 │   ├── Draining           …this process is stopping: come back, another will answer
+│   ├── KeyInUse           …its Idempotency-Key is another request's now: come back later
+│   ├── KeyReused          …its Idempotency-Key was used with another body
 │   ├── NotDurable         …the disk did not take it: come back later
 │   └── NotConfirmed       …it may still be kept: the disk failed during the sync
 ├── StoreError           the worker that talks to S3
@@ -59,6 +61,14 @@ class Full(Refusal):
 
 class Draining(Refusal):
     """The pipeline is stopping and takes nothing more."""
+
+
+class KeyInUse(Refusal):
+    """A request with the same Idempotency-Key is under way, or may have been accepted."""
+
+
+class KeyReused(Refusal):
+    """The Idempotency-Key was accepted with another body."""
 
 
 class NotDurable(Refusal):

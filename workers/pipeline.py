@@ -21,7 +21,7 @@ from workers.intake.intake import Intake
 from workers.operate.receipts import Receipts
 from workers.operate.watermark import Watermark
 from workers.segments.finish import DurableAndFinished, Finish, Finishes
-from workers.segments.future import Callback, DurabilityFuture
+from workers.segments.future import DurabilityFuture, KeyClaim
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator
 from workers.settings import Settings
@@ -65,18 +65,14 @@ class Pipeline:
         estimator = estimator_for(settings, max_bytes=self._store.max_bytes)
         self._finishes = Finishes(limit=MAX_WAITS)
         self._backlog = Backlog(park=self._store.park, on_change=self._wake)
-        self._intake = Intake(
-            settings,
-            store=self._store,
-            counters=self.counters,
-            jobs=self._jobs,
-            committer=self._committer,
-            estimator=estimator,
-            finishes=self._finishes,
-            is_held_up=self._backlog.is_held_up,
-        )
+        self._intake = self._make_intake(estimator)
+        # The way in, without a call of its own; neither blocks.
+        self.take, self.take_parts = self._intake.take, self._intake.take_parts
         self._watermark = self._make_watermark()
         self._adopter = Adopter(self._source, on_look=self._wake)
+        self.keys = self._storage.keys
+        if self.keys is not None:
+            self.keys.on_unrecovered = self._adopter.look_now
         self._workers: list[Worker] = []
         self._collector = self._make_collector()
         self._feeder = Feeder(
@@ -111,30 +107,13 @@ class Pipeline:
             bodies["watermark"] = partial(self._watermark.run, self._stopping.wait)
         self._threads.start(bodies)
 
-    def take(
-        self, stream: str, lines: bytes, *, count: int, callback: Callback | None = None
-    ) -> DurabilityFuture:
-        """Take one collection of `count` lines; its future is done once it is safe. No blocking.
-
-        `callback` is called then, now or in the committer's thread: it must be quick.
-
-        Raises:
-            Refusal: one of its kinds; nothing of the collection was kept.
-        """
-        return self._intake.take(stream, lines, count=count, callback=callback)
-
-    def take_parts(
-        self, parts: Sequence[Part], *, callback: Callback | None = None
-    ) -> DurabilityFuture:
-        """Take one collection that may go to several partitions, each part to one; as `take`."""
-        return self._intake.take_parts(parts, callback=callback)
-
     def take_and_wait(
         self,
         parts: Sequence[Part],
         *,
         seconds: float,
         callback: Callable[[DurabilityFuture, Finish], None],
+        claim: KeyClaim | None = None,
     ) -> DurabilityFuture:
         """Take one collection, and wait until all of it is stored, for some seconds; no blocking.
 
@@ -146,7 +125,9 @@ class Pipeline:
             Refusal: as for `take`.
         """
         joined = DurableAndFinished(self._finishes, seconds=seconds, callback=callback)
-        return self._intake.take_parts(parts, callback=joined.on_durable, wait=joined.wait)
+        return self._intake.take_parts(
+            parts, callback=joined.on_durable, claim=claim, wait=joined.wait
+        )
 
     def end_waits(self) -> None:
         """Let no response wait for S3 from now on, as a stop has come. Does not block."""
@@ -239,6 +220,18 @@ class Pipeline:
             backlog=self._backlog,
             jobs=self._jobs,
             totals=self.totals,
+        )
+
+    def _make_intake(self, estimator: Estimator) -> Intake:
+        return Intake(
+            self.settings,
+            store=self._store,
+            counters=self.counters,
+            jobs=self._jobs,
+            committer=self._committer,
+            estimator=estimator,
+            finishes=self._finishes,
+            is_held_up=self._backlog.is_held_up,
         )
 
     def _make_dispatcher(self) -> Dispatcher:

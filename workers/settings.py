@@ -46,6 +46,8 @@ class Settings(QueueSettings):
     spool_dir: Path
     spool_max_bytes: int
     memory_max_bytes: int
+    idempotency_seconds: int
+    idempotency_max_keys: int
     max_body_bytes: int
     request_seconds: float
     drain_seconds: float
@@ -153,6 +155,12 @@ class SettingsSchema(KeySchema, QueueSchema):
     )
     memory_max_bytes = _number(
         fields.Integer, 48 * MIB, MIB, 1 << 40, "Payload bytes in memory mode, per process."
+    )
+    idempotency_seconds = _number(
+        fields.Integer, 86_400, 1, 2_592_000, "Time that an Idempotency-Key is remembered."
+    )
+    idempotency_max_keys = _number(
+        fields.Integer, 250_000, 1, 100_000_000, "Keys that are remembered, the last ones."
     )
     max_body_bytes = _number(
         fields.Integer, 12 * MIB, KIB, GIB, "Largest request body, before and after decoding."

@@ -11,6 +11,8 @@ from operator import attrgetter
 from types import ModuleType
 
 from workers.errors import SettingsError
+from workers.keys.keys import Keys
+from workers.keys.recovered import key_logger
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.operate.receipts import Receipts
@@ -35,7 +37,8 @@ class Storage:
     """The store, the committer before it, and the jobs of other processes in it.
 
     `bucket_for` says where a segment goes, by the `decisions` of operators where there can be any;
-    `adoption` has the directories of dead processes, where they are on this machine.
+    `adoption` has the directories of dead processes, where they are on this machine. Without `keys`
+    no request may have an Idempotency-Key.
     """
 
     store: Store
@@ -44,6 +47,7 @@ class Storage:
     bucket_for: Callable[[Header], str | None] = attrgetter("bucket")
     decisions: Decisions | None = None
     adoption: Adoption | None = None
+    keys: Keys | None = None
 
 
 def open_storage(settings: Settings, *, bucket: Bucket) -> Storage:
@@ -63,11 +67,14 @@ def _on_this_machine(settings: Settings, bucket: Bucket) -> Storage:
     else:
         store = DiskStore(spool, max_bytes=settings.spool_max_bytes)
         committer = Committer(store)
-    adoption, decisions = Adoption(spool), Decisions(spool.root)
+    keys = store.use_keys(settings)
+    adoption = Adoption(spool, log_keys=key_logger(keys, disk=spool.disk))
+    decisions = Decisions(spool.root)
     return Storage(
         store=store,
         committer=committer,
-        source=AdoptedJobs(adoption),
+        source=AdoptedJobs(adoption, keys=keys),
+        keys=keys,
         bucket_for=Decided(bucket, decisions).bucket_for,
         decisions=decisions,
         adoption=adoption,

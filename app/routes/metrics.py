@@ -37,6 +37,11 @@ COUNTERS = {
     "put_conflicts": (Field.CONFLICTS, "PUTs answered 412: the key was taken, usually by us."),
     "commits": (Field.COMMITS, "Group commits to the spool."),
     "log_lines_dropped": (Field.LOG_LINES_DROPPED, "Lines that the log's reader did not take."),
+    "idempotent_replays": (Field.KEYS_REPLAYED, "Requests answered as the first with their key."),
+    "idempotency_keys_dropped": (
+        Field.KEYS_DROPPED_EARLY,
+        "Keys that gave way before their time.",
+    ),
     "collections_committed": (Field.COMMITTED_COLLECTIONS, "Collections in those commits."),
 }
 GAUGES = {

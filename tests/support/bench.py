@@ -13,9 +13,10 @@ from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Abandoned, StoreUnavailable
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
+from workers.keys.recovered import key_logger
 from workers.operate.receipts import Receipts
 from workers.segments.finish import Finishes
-from workers.segments.future import Callback, DurabilityFuture, Run
+from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
@@ -36,8 +37,14 @@ from workers.upload.uploader import Uploader
 class ImmediateCommitter(Committer):
     """The real committer, run to the end of its inbox as soon as anything is in there."""
 
-    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
-        future = super().append(runs, callback)
+    def append(
+        self,
+        runs: list[Run],
+        callback: Callback | None = None,
+        *,
+        claim: KeyClaim | None = None,
+    ) -> DurabilityFuture:
+        future = super().append(runs, callback, claim=claim)
         self.step()
         return future
 
@@ -94,6 +101,9 @@ class Bench:
         self.spool = Spool(root, disk=self.disk)
         self.store = DiskStore(self.spool, max_bytes=self.settings.spool_max_bytes)
         self.process_spool = self.store.directory
+        self.unrecovered = 0
+        self.keys = self.store.use_keys(self.settings)
+        self.keys.on_unrecovered = self._count_unrecovered
         self.jobs: JobQueue = queue.Queue(maxsize=self.settings.max_queue)
         self.committer = ImmediateCommitter(self.store)
         self.estimator = estimator_for(self.settings, self.store)
@@ -120,12 +130,16 @@ class Bench:
         )
         self._make_ways_to_s3()
 
+    def _count_unrecovered(self) -> None:
+        self.unrecovered += 1
+
     def _make_ways_to_s3(self) -> None:
-        self.adoption = Adoption(self.spool)
+        log_keys = key_logger(self.keys, disk=self.disk)
+        self.adoption = Adoption(self.spool, log_keys=log_keys)
         self.feeder = Feeder(
             intake=self.intake,
             backlog=self.backlog,
-            source=AdoptedJobs(self.adoption),
+            source=AdoptedJobs(self.adoption, keys=self.keys),
             store=self.store,
             jobs=self.jobs,
         )

@@ -12,7 +12,7 @@ from workers.errors import Draining, Full, NotDurable, Refusal
 from workers.intake.placing import Placing
 from workers.intake.sealing import Sealing
 from workers.segments.finish import Finish, Finishes, Wait
-from workers.segments.future import Callback, DurabilityFuture, Run
+from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run
 from workers.segments.naming import named_from
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator, Profile
@@ -76,13 +76,19 @@ class Intake:
         )
 
     def take(
-        self, partition: str, lines: bytes, *, count: int, callback: Callback | None = None
+        self,
+        partition: str,
+        lines: bytes,
+        *,
+        count: int,
+        callback: Callback | None = None,
+        claim: KeyClaim | None = None,
     ) -> DurabilityFuture:
         """Take one collection, all or nothing. Its future is done once it is safe.
 
         `partition` is the stream's name where the key template has no field of a payload. `lines`
         are `count` payloads, each ended by a newline. Does not block. `callback` is called then,
-        now or in the committer's thread; no lock is held.
+        now or in the committer's thread; no lock is held. `claim` is on the collection's key.
 
         Raises:
             TooManyPayloads, UnknownStream, Full, Draining, NotDurable: nothing of it was kept.
@@ -94,10 +100,11 @@ class Intake:
                 raise refusal
             run = self._placing.join(partition, lines, count, profile)
             if run is not None:
-                future = self._committer.append([run], callback)
+                future = self._committer.append([run], callback, claim=claim)
                 self._sealing.seal_full(run.segment)
             else:
-                future = self._append([Part(partition, lines, count)], [profile], callback)
+                parts = [Part(partition, lines, count)]
+                future = self._append(parts, [profile], callback, claim)
         if self._committer.is_inline:
             future.set_result()
         return future
@@ -107,6 +114,7 @@ class Intake:
         parts: Sequence[Part],
         *,
         callback: Callback | None = None,
+        claim: KeyClaim | None = None,
         wait: Wait | None = None,
     ) -> DurabilityFuture:
         """Take one collection that may go to several partitions, each of `parts` to one of its own.
@@ -116,13 +124,15 @@ class Intake:
         """
         if wait is None and len(parts) == 1 and parts[0].indexes is None:
             part = parts[0]
-            return self.take(part.partition, part.lines, count=part.count, callback=callback)
+            return self.take(
+                part.partition, part.lines, count=part.count, callback=callback, claim=claim
+            )
         profiles = [self._estimator.profile(part.partition, part.lines) for part in parts]
         with self._lock:
             refusal = self._refusal()
             if refusal is not None:
                 raise refusal
-            future = self._append(parts, profiles, callback, wait)
+            future = self._append(parts, profiles, callback, claim, wait)
         if wait is not None and not wait.deadline:
             wait.end(Finish.NOT_AWAITED)
         if self._committer.is_inline:
@@ -239,13 +249,14 @@ class Intake:
         parts: Sequence[Part],
         profiles: Sequence[Profile | None],
         callback: Callback | None,
+        claim: KeyClaim | None = None,
         wait: Wait | None = None,
     ) -> DurabilityFuture:
         runs, replaced = self._placing.place(parts, profiles)
         if wait is not None:
             # Before the lines are on their way: none of the segments can be finished yet.
             self._begin_wait(wait, runs)
-        future = self._committer.append(runs, callback)
+        future = self._committer.append(runs, callback, claim=claim)
         # Sealed only now: a segment's seal must not overtake its lines.
         for segment in replaced:
             self._sealing.seal(segment)

@@ -5,7 +5,8 @@ The intake returns futures, a committer completes them. Data and one lock each.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -31,6 +32,21 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     indexes: Indexes | None = None
 
 
+class KeyClaim(Protocol):
+    """A request's claim on its Idempotency-Key; `packed` are the key records of its runs."""
+
+    digest: bytes
+    packed: list[bytes]
+
+    def pack(self, runs: Sequence[Run]) -> bytes:
+        """Make the records of the runs; return their entries for the key log."""
+        ...
+
+    def settle(self, refusal: Refusal) -> None:
+        """Give the key up if nothing was kept."""
+        ...
+
+
 # What is called with a future that is done.
 Callback = Callable[["DurabilityFuture"], None]
 
@@ -41,12 +57,20 @@ class DurabilityFuture:
     `callback` is called once, when this is done, in the thread that completes it; it must be quick.
     Without one a thread may wait for the `result`. That is settled here and never changes, so one
     thread alone, which completes this, writes to it: no lock is needed, with or without a GIL.
+    `claim` is the collection's on its Idempotency-Key; the store ends it where it is accepted.
     """
 
-    __slots__ = ("_callback", "_waiting", "done", "exception", "runs", "size")
+    __slots__ = ("_callback", "_waiting", "claim", "done", "exception", "runs", "size")
 
-    def __init__(self, runs: list[Run], callback: Callback | None = None) -> None:
+    def __init__(
+        self,
+        runs: list[Run],
+        callback: Callback | None = None,
+        *,
+        claim: KeyClaim | None = None,
+    ) -> None:
         self.runs = runs
+        self.claim = claim
         self.size = len(runs[0].lines)
         if len(runs) > 1:
             self.size = sum(len(run.lines) for run in runs)
@@ -71,6 +95,8 @@ class DurabilityFuture:
         """Mark the collection refused: none of its lines is kept. Later calls are ignored."""
         if not self.done:
             self.exception = exception
+            if self.claim is not None:
+                self.claim.settle(exception)
             self._finish()
 
     def result(self) -> list[Receipt]:

@@ -27,8 +27,11 @@ MAX_ADOPTED = 64
 class Adoption:
     """The directories of dead processes that this process has adopted."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(
+        self, spool: Spool, *, log_keys: Callable[["SegmentFile"], None] = lambda _: None
+    ) -> None:
         self._spool = spool
+        self._log_keys = log_keys
         # Those whose next file could not be read since the last look.
         self._failed: list[ProcessSpool] = []
         self._process_spools: list[ProcessSpool] = []
@@ -70,7 +73,7 @@ class Adoption:
         if any(file.path.exists() for file in self._left.get(name, [])):
             process_spool.leave()
             return
-        recovery = Recovery(process_spool, spool=self._spool)
+        recovery = Recovery(process_spool, spool=self._spool, log_keys=self._log_keys)
         try:
             recovery.run()
         except Exception:

@@ -76,6 +76,11 @@ class Field(IntEnum):
     WATERMARK_MICROSECONDS = auto()
     # A counter.
     REQUESTS_201 = auto()
+    REQUESTS_409 = auto()
+    KEYS_REPLAYED = auto()
+    KEYS_DROPPED_EARLY = auto()
+    # A mark: payloads with idempotency keys are being written, and not in the key log yet.
+    UNLOGGED_KEYS = auto()
 
 
 COUNTERS_BYTES = 4096

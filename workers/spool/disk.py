@@ -5,6 +5,7 @@ Everything here blocks on the disk and raises `OSError`.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -16,6 +17,8 @@ from typing import BinaryIO
 _IOV_MAX = 1024
 READ_BYTES = 1 << 17
 _libc = ctypes.CDLL(None, use_errno=True)
+# linux/falloc.h
+_KEEP_SIZE = 1
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 # More than struct statfs takes anywhere; `f_type`, a long, is its first member.
 _STATFS_BYTES = 256
@@ -97,6 +100,32 @@ class Disk:
             while rest:
                 rest = rest[os.write(file, rest) :]
         return total
+
+    def reserve(self, file: int, start: int, size: int) -> None:
+        """See that so many bytes can be written from `start` on; the file's length stays.
+
+        Where the file system cannot promise that (fallocate(2)) nothing is done.
+        """
+        if _libc.fallocate(file, _KEEP_SIZE, ctypes.c_long(start), ctypes.c_long(size)):
+            number = ctypes.get_errno()
+            if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise OSError(number, os.strerror(number))
+
+    def open_to_read(self, path: Path) -> int:
+        """Open a file to `read_at` any place of it."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, file: int, size: int, start: int) -> bytes:
+        """Return `size` bytes of an open file from `start` on, fewer at its end."""
+        parts = []
+        while size > 0 and (part := os.pread(file, size, start)):
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        return b"".join(parts)
+
+    def modified_at(self, path: Path) -> float:
+        """Return when a file was last written, in seconds since 1970."""
+        return path.stat().st_mtime
 
     def sync(self, file: int) -> None:
         """Make a file's bytes and length survive a power cut (fdatasync)."""

@@ -20,16 +20,19 @@ import msgspec
 from isal.isal_zlib import crc32
 
 HEADER, LINES, SEAL = b"BBh1", b"BBl1", b"BBs1"
-_MARKS = frozenset({HEADER, LINES, SEAL})
+# Lines of one request with an Idempotency-Key, behind its key record.
+KEYED = b"BBk1"
+_MARKS = frozenset({HEADER, LINES, KEYED, SEAL})
 _PREFIX = struct.Struct("<4sIIII")
 _CHECKED = struct.Struct("<II")
 PREFIX_BYTES = _PREFIX.size
 _SEAL = struct.Struct("<QQ")
+_RECORD = struct.Struct("<I")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 17
 # Bodies of this size and less are joined: larger ones cost more, as malloc maps them one by one.
 MAX_JOINED_BYTES = 1 << 16
-_MARK = re.compile(b"BB[hls]1")
+_MARK = re.compile(b"BB[hkls]1")
 # Marks of another version. One that changes more than marks has to change the header's.
 _FOREIGN_MARK = re.compile(b"BB[a-z][0-9A-Za-z]")
 
@@ -69,6 +72,24 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         return self.end - len(self.body) - PREFIX_BYTES
 
     @property
+    def has_lines(self) -> bool:
+        """Whether it holds lines of payloads."""
+        return self.mark in (LINES, KEYED)
+
+    @property
+    def lines(self) -> bytes:
+        """Its lines, if it has any."""
+        return self.body if self.mark != KEYED else self.body[_RECORD.size + len(self.record) :]
+
+    @property
+    def record(self) -> bytes:
+        """Its key record; empty where it has none."""
+        if self.mark != KEYED or len(self.body) < _RECORD.size:
+            return b""
+        (size,) = _RECORD.unpack_from(self.body)
+        return self.body[_RECORD.size : _RECORD.size + size]
+
+    @property
     def group(self) -> int:
         """Where in the file the frame's group begins."""
         return self.start - self.back
@@ -83,6 +104,23 @@ def prefix(mark: bytes, body: bytes, crc_seed: int, *, first_line: int = 0, back
     """Return the 20 bytes that go before `body`, so that the body need not be copied."""
     crc = _crc(body, crc_seed, first_line, back)
     return _PREFIX.pack(mark, len(body), first_line, back, crc)
+
+
+def keyed(record: bytes, lines: bytes) -> tuple[bytes, bytes]:
+    """Return mark and body of a frame of lines with a key record: one crc is over both."""
+    return KEYED, _RECORD.pack(len(record)) + record + lines
+
+
+def unpack(data: bytes, at: int, crc_seed: int) -> Frame | None:
+    """Return the frame that begins at a place in `data`, of any mark; None where none is whole."""
+    if at + _PREFIX.size > len(data):
+        return None
+    mark, length, first_line, back, crc = _PREFIX.unpack_from(data, at)
+    end = at + _PREFIX.size + length
+    body = data[at + _PREFIX.size : end]
+    if end > len(data) or crc != _crc(body, crc_seed, first_line, back):
+        return None
+    return Frame(end, mark, first_line, back, body)
 
 
 def _crc(body: bytes, crc_seed: int, first_line: int, back: int) -> int:

@@ -24,6 +24,7 @@ GAUGES = (
     Field.OLDEST_MICROSECONDS,
     Field.HELD_BYTES,
     Field.WATERMARK_MICROSECONDS,
+    Field.UNLOGGED_KEYS,
 )
 
 

@@ -4,12 +4,14 @@ Only what was read and verified is counted stored, or removed. Knows no queue an
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from workers.spool import frames
 from workers.spool.counters import Counters, Field, segment_number
 from workers.spool.process_spool import ProcessSpool
-from workers.spool.segment_file import READY, SegmentFile
+from workers.spool.segment_file import OPEN, READY, SegmentFile
 from workers.spool.spool import Spool
 from workers.spool.survey import Survey
 
@@ -21,15 +23,20 @@ _Found = tuple[SegmentFile, Survey]
 class Recovery:
     """The recovery of one adopted process spool. Methods block on the disk; one caller at a time.
 
+    `log_keys` writes down the key records of a file, whose lines are synced, before it is `.ready`.
+
     A file that can be read is frozen and goes to the backlog. One that cannot be read now stays,
     pending, and is tried again by `retry`. One of an unknown format stays as it is. Payloads that
     are pending and in no file are accounted for once there is no such file left.
     """
 
-    def __init__(self, process_spool: ProcessSpool, *, spool: Spool) -> None:
+    def __init__(
+        self, process_spool: ProcessSpool, *, spool: Spool, log_keys: Callable[[SegmentFile], None]
+    ) -> None:
         self._process_spool = process_spool
         self._counters = process_spool.counters
         self._spool = spool
+        self._log_keys = log_keys
         self._boot = spool.disk.boot_id()
         # Within the boot of the process nothing that it synced, or counted, can have gone.
         self._same_boot = self._counters.boot == self._boot != 0
@@ -86,13 +93,18 @@ class Recovery:
             # Synced, and not counted yet when the process died.
             self._counters.add(Field.ACCEPTED, -self._missing)
             self._missing = 0
+        left = 0
         for file, survey in found:
             try:
                 self._take(file, survey)
             except OSError:
                 log.critical("a segment cannot be read", extra=_about(file), exc_info=True)
-                self._missing += survey.lines
+                left += survey.lines
                 unread.append(file)
+        # Only now: the files after one that stays are not short of its lines.
+        self._missing += left
+        if not any(file.path.suffix == OPEN for file in (*unread, *self._process_spool.unknown)):
+            self._counters[Field.UNLOGGED_KEYS] = 0
         if not unread and not self._process_spool.unknown:
             self._settle()
         # Last: with nothing unread, and no backlog, the directory is retired.
@@ -102,7 +114,10 @@ class Recovery:
         """Freeze one file and put it into the backlog, or out of the way if it holds nothing."""
         damaged = self._is_damaged(file, survey)
         if survey.lines:
-            file.recover(replace(survey, damaged=damaged))
+            # All that can be read of a damaged file is uploaded, so all its keys are logged.
+            has_keys = survey.has_keys or damaged
+            log_keys = partial(self._log_keys, file) if has_keys else _nothing
+            file.recover(replace(survey, damaged=damaged), before_ready=log_keys)
             self._counters.add(Field.HELD_BYTES, file.held_bytes(survey.size))
             self._process_spool.add_backlog(file)
         elif damaged:
@@ -156,6 +171,10 @@ def reconcile(counters: Counters, *, missing: int, lost: bool, boot: int) -> Non
     counters[Field.DURABLE] = 1
     counters.boot = boot
     counters.flush()
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _about(file: SegmentFile) -> dict[str, str]:

@@ -5,18 +5,21 @@ what its object will be. Knows the disk and the frames, no thread, no S3.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
-from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header
+from workers.segments.segment import Header
 from workers.spool import frames
 from workers.spool.disk import Disk
 from workers.spool.room import Room
-from workers.spool.survey import Survey, decode_header, survey
+from workers.spool.survey import Survey, decode_header, empty_lines, held_bytes, survey
 
 OPEN, READY = ".open", ".ready"
+Records: TypeAlias = Mapping[int, bytes]
+NO_RECORDS: Records = {}
 
 
 class SegmentFile:
@@ -38,8 +41,13 @@ class SegmentFile:
         # How many bytes of lines it was frozen with, if this object wrote all of them.
         self._own_size: int | None = None
 
-    def append(self, header: Header, runs: list[tuple[int, bytes]]) -> None:
-        """Write a frame per run of lines, given with its first line; safe only after `sync`."""
+    def append(
+        self, header: Header, runs: list[tuple[int, bytes]], records: Records = NO_RECORDS
+    ) -> None:
+        """Write a frame per run of lines, given with its first line; safe only after `sync`.
+
+        `records` are key records of runs, by their first lines.
+        """
         size = sum(len(lines) for _, lines in runs)
         self._room.take(size, new_file=self._file is None)
         buffers: list[bytes] = []
@@ -52,9 +60,11 @@ class SegmentFile:
             buffers += frames.prefix(frames.HEADER, head, self._seed), head
             back = frames.PREFIX_BYTES + len(head)
         for first, lines in runs:
-            head = frames.prefix(frames.LINES, lines, self._seed, first_line=first, back=back)
-            buffers += head, lines
-            back += len(head) + len(lines)
+            record = records.get(first)
+            mark, body = frames.keyed(record, lines) if record else (frames.LINES, lines)
+            head = frames.prefix(mark, body, self._seed, first_line=first, back=back)
+            buffers += head, body
+            back += len(head) + len(body)
         self._length += self._disk.append(self._file, buffers)
 
     def sync(self) -> None:
@@ -146,13 +156,14 @@ class SegmentFile:
         expected, size = 1, 0
         with self._disk.open(self.path) as file:
             for frame in frames.read(file, self._seed):
-                if frame.mark == frames.LINES:
+                if frame.has_lines:
+                    lines = frame.lines
                     if own is None:
                         if frame.first_line != expected:
                             raise frames.Damaged(frame.start)
-                        expected += frame.body.count(b"\n")
-                    size += len(frame.body)
-                    yield frame.body
+                        expected += lines.count(b"\n")
+                    size += len(lines)
+                    yield lines
             whole = size == own if own is not None else sealed in (None, expected - 1)
             if not whole:
                 raise frames.Damaged(file.tell())
@@ -166,11 +177,11 @@ class SegmentFile:
         expected = 1
         with self._disk.open(self.path) as file:
             for frame in frames.salvage(file, self._seed):
-                if isinstance(frame, frames.Frame) and frame.mark == frames.LINES:
-                    yield from _gap(expected, frame.first_line, lost)
-                    yield frame.body
-                    expected = frame.first_line + frame.body.count(b"\n")
-        yield from _gap(expected, lines + 1, lost)
+                if isinstance(frame, frames.Frame) and frame.has_lines:
+                    yield from empty_lines(expected, frame.first_line, lost)
+                    yield frame.lines
+                    expected = frame.first_line + frame.lines.count(b"\n")
+        yield from empty_lines(expected, lines + 1, lost)
 
     def discard(self) -> None:
         """Remove the file. No sync: a removal undone by a power cut is uploaded to the same key."""
@@ -204,18 +215,9 @@ class SegmentFile:
         return decode_header(first)
 
     def held_bytes(self, size: int) -> int:
-        """Return what the file takes of the byte budget, as when it was filled with `size` bytes.
-
-        Runs are not counted in the file; each has a prefix there.
-        """
-        length = self._disk.size(self.path)
+        """Return what the file takes of the byte budget, with `size` bytes of lines."""
         with self._disk.open(self.path) as file:
-            head = frames.length_of_first(file)
-        prefixes = length - head - size
-        if prefixes % frames.PREFIX_BYTES:
-            prefixes -= frames.SEAL_BYTES
-        runs = max(1, prefixes // frames.PREFIX_BYTES)
-        return size + runs * RUN_BYTES + SEGMENT_BYTES
+            return held_bytes(file, length=self._disk.size(self.path), size=size)
 
     def inspect(self) -> Survey:
         """Say what is in the file; of one that is frozen and has its seal only that is read.
@@ -242,8 +244,12 @@ class SegmentFile:
         with self._disk.open(self.path) as file:
             return survey(file, self._seed, frozen=self.path.suffix == READY)
 
-    def recover(self, found: Survey | None = None) -> Survey:
+    def recover(
+        self, found: Survey | None = None, *, before_ready: Callable[[], None] = lambda: None
+    ) -> Survey:
         """Freeze the file of a dead process; `found` is what `survey` says, perhaps corrected.
+
+        `before_ready` is called once its lines are final and synced, while it is still `.open`.
 
         A torn tail is cut off, as no part of it was answered for. A file with nothing else in it
         is removed. One that is damaged keeps every byte, so that it can be looked at.
@@ -254,19 +260,21 @@ class SegmentFile:
         elif self.path.suffix == OPEN:
             self._file = self._disk.reopen(self.path)
             try:
-                self._freeze_found(found)
+                self._freeze_found(found, before_ready)
             except OSError:
                 self._close()
                 raise
         return found
 
-    def _freeze_found(self, found: Survey) -> None:
+    def _freeze_found(self, found: Survey, before_ready: Callable[[], None]) -> None:
         assert self._file is not None
+        if not found.damaged:
+            self._disk.truncate(self._file, found.end)
+        self._disk.sync(self._file)
+        before_ready()
         if found.damaged:
             self._freeze()
             return
-        self._disk.truncate(self._file, found.end)
-        self._disk.sync(self._file)
         self._length = self._durable = found.end
         if found.sealed:
             self._freeze()
@@ -290,9 +298,3 @@ class SegmentFile:
         if self._directory is not None:
             self._disk.close(self._directory)
             self._directory = None
-
-
-def _gap(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
-    if first < end:
-        lost.append((first, end - 1))
-        yield b"\n" * (end - first)

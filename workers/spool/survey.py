@@ -1,11 +1,12 @@
 """What a segment file holds, read frame by frame: whole, torn or damaged."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 import msgspec
 
-from workers.segments.segment import Header
+from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header
 from workers.spool import frames
 
 
@@ -15,7 +16,7 @@ class Survey:
 
     `tail` is what comes behind `end`: nothing (`whole`), the beginning of a frame that the file
     ends in (`short`), or bytes that are no frame (`torn`). A file that is `damaged` holds bytes
-    that no kill and no power cut can have left.
+    that no kill and no power cut can have left. `has_keys`: lines in it have key records.
     """
 
     lines: int
@@ -24,6 +25,7 @@ class Survey:
     sealed: bool
     damaged: bool = False
     tail: Literal["whole", "short", "torn"] = "whole"
+    has_keys: bool = False
 
     def with_frame(self, frame: frames.Frame) -> "Survey":
         """Return what is found with one more frame; a seal says how many lines there were."""
@@ -32,12 +34,16 @@ class Survey:
         if frame.mark == frames.SEAL:
             lines, size = frames.unpack_seal(frame)
             damaged = self.damaged or lines != self.lines
-            return Survey(lines=lines, size=size, end=frame.end, sealed=True, damaged=damaged)
+            return replace(
+                self, lines=lines, size=size, end=frame.end, sealed=True, damaged=damaged
+            )
+        body = frame.lines
         return replace(
             self,
-            lines=frame.first_line - 1 + frame.body.count(b"\n"),
-            size=self.size + len(frame.body),
+            lines=frame.first_line - 1 + body.count(b"\n"),
+            size=self.size + len(body),
             end=frame.end,
+            has_keys=self.has_keys or frame.mark == frames.KEYED,
         )
 
 
@@ -75,3 +81,22 @@ def decode_header(frame: frames.Frame) -> Header:
 
 def _tail(damage: frames.Damaged) -> Literal["short", "torn"]:
     return "short" if damage.short else "torn"
+
+
+def empty_lines(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield an empty line for each from `first` to before `end`; note them in `lost`."""
+    if first < end:
+        lost.append((first, end - 1))
+        yield b"\n" * (end - first)
+
+
+def held_bytes(file: BinaryIO, *, length: int, size: int) -> int:
+    """Return what a file of `length` takes of the byte budget, with `size` bytes of lines.
+
+    Runs are not counted in the file; each has a prefix there.
+    """
+    prefixes = length - frames.length_of_first(file) - size
+    if prefixes % frames.PREFIX_BYTES:
+        prefixes -= frames.SEAL_BYTES
+    runs = max(1, prefixes // frames.PREFIX_BYTES)
+    return size + runs * RUN_BYTES + SEGMENT_BYTES

@@ -8,6 +8,9 @@ from workers.stores.job_source import JobSource
 
 log = logging.getLogger(__name__)
 
+# Between two looks there is as much, whoever asks for them.
+PAUSE_SECONDS = 0.2
+
 
 class Adopter:
     """`run` is the body of the thread `adopter`; the other methods do not block."""
@@ -15,19 +18,21 @@ class Adopter:
     def __init__(self, source: JobSource, *, on_look: Callable[[], None]) -> None:
         self._source = source
         self._on_look = on_look
-        self._ended = False
+        self._ended = threading.Event()
         self._wake = threading.Event()
 
     def run(self) -> None:
         """Look every `look_seconds` until `end`."""
-        while not self._ended:
+        while not self._ended.is_set():
             try:
-                self._source.look(stopping=lambda: self._ended)
+                self._source.look(stopping=self._ended.is_set)
             except Exception:
                 log.exception("adopter failed; it goes on")
             self._on_look()
-            self._wake.wait(self._source.look_seconds)
-            self._wake.clear()
+            if self._wake.wait(self._source.look_seconds):
+                # What cannot be adopted must not keep the thread busy.
+                self._ended.wait(PAUSE_SECONDS)
+                self._wake.clear()
 
     def look_now(self) -> None:
         """Look soon, and not only when the time comes."""
@@ -35,5 +40,5 @@ class Adopter:
 
     def end(self) -> None:
         """Look no more."""
-        self._ended = True
+        self._ended.set()
         self._wake.set()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from workers.errors import NotConfirmed, NotDurable, Refusal
-from workers.segments.future import Callback, DurabilityFuture, Run
+from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run
 from workers.segments.segment import Segment
 from workers.stores.store import Store
 
@@ -37,7 +37,13 @@ class Journal(Protocol):
         """Bytes of lines that are in memory until they are safe elsewhere."""
         ...
 
-    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
+    def append(
+        self,
+        runs: list[Run],
+        callback: Callback | None = None,
+        *,
+        claim: KeyClaim | None = None,
+    ) -> DurabilityFuture:
         """Take one collection; its future is done once it is as safe as it will be."""
         ...
 
@@ -66,10 +72,19 @@ class InlineCommitter:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
+    def append(
+        self,
+        runs: list[Run],
+        callback: Callback | None = None,
+        *,
+        claim: KeyClaim | None = None,
+    ) -> DurabilityFuture:
         """Append one collection."""
-        future = DurabilityFuture(runs, callback)
-        self._store.append((future,))
+        future = DurabilityFuture(runs, callback, claim=claim)
+        try:
+            self._store.append((future,))
+        except Refusal as refusal:
+            _fail([future], refusal)
         return future
 
     def seal(self, segment: Segment, *, drop: bool = False) -> None:
@@ -111,9 +126,15 @@ class Committer:
         """Bytes of lines that wait for the store."""
         return self._appended_bytes - self._settled_bytes
 
-    def append(self, runs: list[Run], callback: Callback | None = None) -> DurabilityFuture:
+    def append(
+        self,
+        runs: list[Run],
+        callback: Callback | None = None,
+        *,
+        claim: KeyClaim | None = None,
+    ) -> DurabilityFuture:
         """Queue one collection for the next group."""
-        future = DurabilityFuture(runs, callback)
+        future = DurabilityFuture(runs, callback, claim=claim)
         self._appended_bytes += future.size
         self._inbox.put(future)
         return future

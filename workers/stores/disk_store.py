@@ -69,8 +69,13 @@ class DiskStore(LocalStore):
         if self._broken:
             raise NotDurable(self.refusal)
         try:
+            keyed = self.begin_keys(group)
             self._write_and_sync(group)
+            # Not before: a key must not be known whose payloads a power cut can still take.
+            self.commit_keys(keyed)
         except NotDurable:
+            if self.keys is not None:
+                self.keys.abandon()
             self._write_failed = True
             self._check_disk()
             raise
@@ -89,6 +94,9 @@ class DiskStore(LocalStore):
         if self._broken:
             return
         try:
+            # First, as a sealed file is not read for its keys after a crash.
+            if self.keys is not None:
+                self.keys.sync()
             _file(segment).seal(lines=segment.lines, size=segment.size)
         except Exception as error:  # noqa: BLE001 (any error is treated like a failed sync)
             self._stop_accepting(error)
@@ -115,12 +123,20 @@ class DiskStore(LocalStore):
 
     def _write_and_sync(self, group: Sequence[DurabilityFuture]) -> None:
         runs: dict[Segment, list[tuple[int, bytes]]] = {}
+        records: dict[Segment, dict[int, bytes]] = {}
         for future in group:
             for run in future.runs:
                 runs.setdefault(run.segment, []).append((run.first_line, run.lines))
+            if future.claim is not None:
+                for run, record in zip(future.runs, future.claim.packed, strict=True):
+                    records.setdefault(run.segment, {})[run.first_line] = record
         try:
             for segment, lines in runs.items():
-                _file(segment).append(segment.header, list(join(lines)))
+                file = _file(segment)
+                if segment in records:
+                    file.append(segment.header, lines, records[segment])
+                else:
+                    file.append(segment.header, list(join(lines)))
         except OSError as error:
             reason = f"the spool took no more: {error.strerror}"
             about = {"reason": reason, "collections": len(group)}

@@ -3,12 +3,17 @@
 The feeder offers them to the bounded job queue in turn with this process's own.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from workers.dispatch.jobs import Job
+from workers.errors import SpoolError
+from workers.keys.keys import Keys
 from workers.segments.segment import Segment
 from workers.spool.adoption import LOOK_SECONDS, Adoption
+
+log = logging.getLogger(__name__)
 
 
 class JobSource(Protocol):
@@ -53,12 +58,18 @@ class AdoptedJobs:
 
     look_seconds = LOOK_SECONDS
 
-    def __init__(self, adoption: Adoption) -> None:
+    def __init__(self, adoption: Adoption, *, keys: Keys) -> None:
         self._adoption = adoption
+        self._keys = keys
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
-        """Adopt the directories that no process owns."""
+        """Adopt the directories that no process owns; before it, read the keys, once."""
+        try:
+            self._keys.read()
+        except (OSError, SpoolError):
+            log.exception("the key logs cannot be read; trying again")
         self._adoption.look(stopping=stopping)
+        self._keys.tidy()
 
     @property
     def is_waiting(self) -> bool:

@@ -7,14 +7,17 @@ import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from workers.dispatch.jobs import Job, Parked
-from workers.errors import SpoolError
+from workers.errors import NotDurable, SpoolError
+from workers.keys.keys import Keys
 from workers.segments.future import DurabilityFuture
 from workers.segments.naming import named_from
 from workers.segments.segment import Header, Segment
+from workers.settings import Settings
 from workers.spool.counters import Counters, Field, Totals
 from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
@@ -23,6 +26,10 @@ from workers.spool.spool import Spool
 from workers.stores.found import Found, found_in_memory, found_on_disk
 
 log = logging.getLogger(__name__)
+
+
+# The collections of a group that have idempotency keys, and what the key log gets.
+KeyedGroup: TypeAlias = tuple[list[DurabilityFuture], bytes]
 
 
 class LocalStore(ABC):
@@ -38,6 +45,8 @@ class LocalStore(ABC):
         self.refusal: str | None = None
         self.counters = Counters.anonymous()
         self._directory: ProcessSpool | None = None
+        # None: no request has a key.
+        self.keys: Keys | None = None
         # Bytes that other processes hold of the budget.
         self._held_elsewhere = 0
         self.open()
@@ -107,6 +116,42 @@ class LocalStore(ABC):
     def job(self, segment: Segment) -> Job:
         """Make the job of a segment that nothing more comes to. Does not block."""
         return Job(segment, self.directory)
+
+    def use_keys(self, settings: Settings) -> Keys:
+        """Take requests with idempotency keys from now on; see `Keys`."""
+        self.keys = Keys(
+            self.spool,
+            home=lambda: self.directory.path.name,
+            counters=self.counters,
+            durable=self.durable,
+            max_keys=settings.idempotency_max_keys,
+            seconds=settings.idempotency_seconds,
+        )
+        return self.keys
+
+    def begin_keys(self, group: Sequence[DurabilityFuture]) -> KeyedGroup | None:
+        """Make room for a group's idempotency keys before any of it is written; None without any.
+
+        Raises:
+            NotDurable: there is no room.
+        """
+        keyed = [future for future in group if future.claim is not None]
+        if not keyed:
+            return None
+        assert self.keys is not None, "it has given the claims"
+        try:
+            return keyed, self.keys.begin(keyed)
+        except OSError as error:
+            raise NotDurable(f"the key log took no more: {error.strerror}") from error
+
+    def commit_keys(self, keyed: KeyedGroup | None) -> None:
+        """Let a group's idempotency keys be known, once its lines are safe.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        if keyed is not None and self.keys is not None:
+            self.keys.commit(*keyed)
 
     def finish(self, job: Job, *, stored: int, dead: int) -> None:
         """Count what became of a job's lines and remove them. Blocks on the disk.
@@ -193,6 +238,8 @@ class LocalStore(ABC):
 
     def close(self) -> None:
         """Give the directory up; one that is empty is retired. Blocks on the disk."""
+        if self.keys is not None:
+            self.keys.close()
         if self._directory is None:
             return
         if self._directory.empty:

@@ -6,6 +6,7 @@ The spool has the ledger, and takes what is not stored at a stop.
 import logging
 from collections.abc import Sequence
 
+from workers.errors import NotConfirmed
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, MemoryBody, Segment
 from workers.stores.local_store import LocalStore, count
@@ -25,13 +26,23 @@ class MemoryStore(LocalStore):
         return segment
 
     def append(self, group: Sequence[DurabilityFuture]) -> None:
-        """Keep the lines of a group."""
+        """Keep the lines of a group.
+
+        Raises:
+            NotDurable: its keys have no room in the key log; nothing is kept.
+            NotConfirmed: they could not be written there.
+        """
+        keyed = self.begin_keys(group)
         for future in group:
             for run in future.runs:
                 body = run.segment.body
                 assert isinstance(body, MemoryBody)
                 body.chunks.append(run.lines)
         count(group, self.counters)
+        try:
+            self.commit_keys(keyed)
+        except OSError as error:
+            raise NotConfirmed(f"the key log failed: {error.strerror}") from error
 
     def seal(self, segment: Segment) -> None:
         """Do nothing: what is in memory does not change."""

@@ -7,6 +7,7 @@ that a disk may leave. Knows the interface of `workers.spool.disk.Disk`, nothing
 import errno
 import io
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -80,6 +81,22 @@ class SimDisk(Disk):
     def kind(self, path: Path) -> int:
         del path
         return EXT
+
+    def reserve(self, file: int, start: int, size: int) -> None:
+        del file, start
+        self._fuse.burn()
+        if self.room is not None and self.room < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def open_to_read(self, path: Path) -> int:
+        return self._open_file(path)
+
+    def read_at(self, file: int, size: int, start: int) -> bytes:
+        return self._files[file].content[start : start + size]
+
+    def modified_at(self, path: Path) -> float:
+        self._find(path)
+        return time.time()
 
     def length(self, file: int) -> int:
         return len(self._files[file].content)

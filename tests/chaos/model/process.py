@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import queue
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.dispatch.backlog import Backlog
@@ -12,6 +13,8 @@ from workers.dispatch.jobs import Pool
 from workers.dispatch.worker import Worker
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
+from workers.keys.keys import Keys
+from workers.keys.recovered import key_logger
 from workers.segments.finish import Finishes
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Estimator
@@ -30,7 +33,7 @@ from workers.upload.uploader import Uploader
 if TYPE_CHECKING:
     from workers.dispatch.jobs import JobQueue
 from tests.chaos.model.s3 import MAX_ATTEMPTS, NeverThroughError
-from tests.chaos.model.spool import ROOT, SimSpool
+from tests.chaos.model.spool import ROOT, SimShared, SimSpool
 from tests.support.bench import estimator_for
 
 
@@ -78,12 +81,14 @@ class Process:
         few = spool.chance((1, FEW_FILES))
         self.store = DiskStore(spool, max_bytes=settings.spool_max_bytes, few=few)
         self.process_spool = self.store.directory
+        self.shared = SimShared(spool.machine)
+        self._spool = spool
+        self.keys = self.store.keys = self._make_keys()
         self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
         self.committer = SteppedCommitter(self.store)
         self.now = 0.0
         self.backlog = Backlog(park=self.store.park, on_change=lambda: None, clock=lambda: self.now)
         self.asked: list[PendingAnswer] = []
-        self._spool = spool
         estimator = estimator_for(settings, self.store)
         self.intake = Intake(
             settings,
@@ -94,11 +99,12 @@ class Process:
             estimator=estimator,
             finishes=Finishes(limit=0),
         )
-        self.adoption = Adoption(spool)
+        log_keys = key_logger(self.keys, disk=spool.disk)
+        self.adoption = Adoption(spool, log_keys=log_keys)
         self.feeder = Feeder(
             intake=self.intake,
             backlog=self.backlog,
-            source=AdoptedJobs(self.adoption),
+            source=AdoptedJobs(self.adoption, keys=self.keys),
             store=self.store,
             jobs=self.jobs,
         )
@@ -123,6 +129,22 @@ class Process:
             on_settled=lambda: None,
         )
 
+    def _make_keys(self) -> Keys:
+        return Keys(
+            self._spool,
+            home=lambda: self.process_spool.path.name,
+            counters=self.store.counters,
+            durable=True,
+            max_keys=1000,
+            seconds=86_400,
+            open_shared=self._open_shared,
+            watch=self._spool.watch_counters,
+        )
+
+    def _open_shared(self, directory: Path) -> SimShared:
+        self._spool.open_keys(directory)
+        return self.shared
+
     @property
     def process_spools(self) -> list[ProcessSpool]:
         """The spool directories that this process owns."""
@@ -145,7 +167,9 @@ class Process:
 
     def adopt(self) -> None:
         """Do the adopter's work: one look."""
+        self.keys.read()
         self.adoption.look(stopping=lambda: False)
+        self.keys.tidy()
 
     def seal(self) -> None:
         """Do the sealer's work: one round."""

@@ -4,6 +4,7 @@ import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.chaos.model.disk import SimDisk
 from workers.segments.segment import Header
@@ -46,6 +47,45 @@ class SimProcessSpool(ProcessSpool):
         self._release(self.path)
 
 
+class SimShared:
+    """What processes share for their keys: locks that end with their process, and marks.
+
+    `machine` has the locks, by place, and the marks, for all processes.
+    """
+
+    def __init__(self, machine: dict[int | str, Any]) -> None:
+        self._machine = machine
+
+    def lock(self, place: int) -> bool:
+        return self._machine.setdefault(place, self) is self
+
+    def unlock(self, place: int) -> None:
+        if self._machine.get(place) is self:
+            del self._machine[place]
+
+    def is_locked(self, place: int) -> bool:
+        return self._machine.get(place, self) is not self
+
+    @property
+    def appended(self) -> int:
+        return int(self._machine.get("appended", 0))
+
+    @property
+    def listed(self) -> int:
+        return int(self._machine.get("listed", 0))
+
+    def mark_appended(self) -> None:
+        self._machine["appended"] = self.appended + 1
+
+    def mark_listed(self) -> None:
+        self._machine["listed"] = self.listed + 1
+
+    def end(self) -> None:
+        """Free the locks: the process has ended."""
+        for place in [place for place, owner in self._machine.items() if owner is self]:
+            del self._machine[place]
+
+
 class SimSpool(Spool):
     """The spool of one trial. A process may adopt the directories that no process owns.
 
@@ -57,8 +97,10 @@ class SimSpool(Spool):
         self.counters_by_name: dict[str, SimCounters] = {}
         self.owned: set[str] = set()
         self.retired = [0] * CELLS
+        self.machine: dict[int | str, Any] = {}
         self.dead: dict[str, bytes] = {}
         self.quarantined: list[str] = []
+        self._gone: set[str] = set()
         self._sim = disk
         self._rng = rng
 
@@ -80,12 +122,16 @@ class SimSpool(Spool):
         self._sim.sync_directory(ROOT)
         process_spool = self._own(path)
         process_spool.counters.boot = self._sim.boot_id()
+        process_spool.counters.flush()
         return process_spool
 
     def adopt_orphans(self) -> Iterator[ProcessSpool]:
-        for name in self._sim.names(ROOT):
-            if name not in self.owned:
-                yield self._own(ROOT / name)
+        for path in self.process_paths():
+            if path.name in self._gone:
+                # Its counters are in the sums; a power cut undid the removal.
+                self._sim.remove_directory(path)
+            elif path.name not in self.owned:
+                yield self._own(path)
 
     def retire(self, process_spool: ProcessSpool) -> None:
         assert not process_spool.segment_files(), "a process's spool is removed with segments in it"
@@ -93,6 +139,7 @@ class SimSpool(Spool):
             a + b for a, b in zip(self.retired, process_spool.counters.snapshot(), strict=True)
         ]
         self._sim.remove_directory(process_spool.path)
+        self._gone.add(process_spool.path.name)
         del self.counters_by_name[process_spool.path.name]
         process_spool.close()
 
@@ -115,6 +162,17 @@ class SimSpool(Spool):
     def count(self, field: Field) -> int:
         """Return a counter of the whole service."""
         return self.retired[field] + sum(ledger[field] for ledger in self.counters_by_name.values())
+
+    def open_keys(self, directory: Path) -> None:
+        """Make the directory of the key logs, if it is not there."""
+        if directory.name not in self._sim.names(ROOT):
+            self._sim.make_directory(directory)
+
+    def watch_counters(self, path: Path) -> Counters:
+        """Return another process's counters; of a directory that a power cut brought back none."""
+        if path.name not in self.counters_by_name:
+            raise FileNotFoundError(path)
+        return self.counters_by_name[path.name]
 
     def _own(self, path: Path) -> ProcessSpool:
         self.owned.add(path.name)

@@ -222,6 +222,9 @@ class Trial:
                 ledger.power_cut()
 
     def _end_processes(self, *, survivors: list[Process]) -> None:
+        for process in self._processes:
+            if process not in survivors:
+                process.shared.end()
         self._processes = survivors
         self._spool.owned &= {
             process_spool.path.name for alive in survivors for process_spool in alive.process_spools
@@ -233,16 +236,17 @@ class Trial:
         self._disk.room = None
         self._end_processes(survivors=[])
         self._start()
-        (last,) = self._processes
+        self._upload_all(self._processes[0])
+
+    def _upload_all(self, last: Process) -> None:
         for _ in range(MAX_ROUNDS):
             last.adopt()
             last.seal()
             while last.upload():
                 pass
             check_ledger(last, self._disk)
-            if (
-                self._disk.names(ROOT) == [last.process_spool.path.name]
-                and last.process_spool.empty
+            if self._spool.process_paths() == [last.process_spool.path] and (
+                last.process_spool.empty
             ):
                 return last.stop(0)
         raise AssertionError("what is left is never uploaded")

@@ -19,6 +19,10 @@ MUST_NOT_IMPORT = {
         *("workers.upload", "workers.operate"),
     ),
     "workers/queue": ("boto3", "botocore", "http", *FILES, "workers.upload", "workers.operate"),
+    "workers/keys": (
+        *(*S3, "http", "queue", "workers.dispatch", "workers.intake", "workers.stores"),
+        *("workers.operate", "workers.pipeline"),
+    ),
     "workers/stores": ("boto3", "botocore", "http", "workers.upload", "workers.operate"),
     "workers/dispatch": (*S3, *FILES, "workers.intake", "workers.operate", "workers.stores"),
     "workers/upload": ("queue", "workers.intake", "workers.operate", "workers.pipeline"),

@@ -139,10 +139,14 @@ def test_boto3_is_called_in_one_place() -> None:
     assert found == ["workers/upload/s3_client.py", "workers/upload/s3_errors.py"]
 
 
-def test_locks_of_files_are_taken_in_two_places() -> None:
-    """Who owns a directory is the spool's business, and how a lock is taken the disk's."""
+def test_locks_of_files_are_taken_in_three_places() -> None:
+    """Who owns a directory is the spool's business, how it is locked the disk's; and keys."""
     found = sorted(path for path, tree in SOURCES.items() if "fcntl" in tops(tree))
-    assert found == ["workers/spool/disk.py", "workers/spool/spool.py"]
+    assert found == [
+        "workers/keys/shared.py",
+        "workers/spool/disk.py",
+        "workers/spool/spool.py",
+    ]
 
 
 @pytest.mark.parametrize("path", SOURCES)

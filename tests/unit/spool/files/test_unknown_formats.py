@@ -33,7 +33,7 @@ def with_a_strange_header(path: Path) -> bytes:
 
 def with_a_strange_frame(path: Path) -> bytes:
     """Add a whole frame of an unknown kind to a segment file."""
-    prefix = frames.prefix(b"BBk1", b"key", frames.seed(path.stem), back=1)
+    prefix = frames.prefix(b"BBx1", b"key", frames.seed(path.stem), back=1)
     with path.open("ab") as file:
         file.write(prefix + b"key")
     return path.read_bytes()
@@ -42,7 +42,7 @@ def with_a_strange_frame(path: Path) -> bytes:
 def with_a_strange_frame_before_its_seal(path: Path) -> bytes:
     """Put a whole frame of an unknown kind before a segment file's seal."""
     content = path.read_bytes()
-    frame = frames.prefix(b"BBk1", b"key", frames.seed(path.stem)) + b"key"
+    frame = frames.prefix(b"BBx1", b"key", frames.seed(path.stem)) + b"key"
     path.write_bytes(content[: -frames.SEAL_BYTES] + frame + content[-frames.SEAL_BYTES :])
     return path.read_bytes()
 

@@ -1,0 +1,1 @@
+"""Clients that send an idempotency key, and retry until they are answered, through every fault."""

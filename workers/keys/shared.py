@@ -1,0 +1,137 @@
+"""What the processes of a machine share beside the key logs: claims, signs of life, two marks.
+
+    SPOOL_DIR/keys/shared    4096 bytes, mapped: the marks `appended` and `listed` (u64 each)
+
+Claims are locks on single bytes of that file, far behind its end, which the kernel frees when their
+process ends (fcntl(2), "Open file description locks"). Nothing in the file outlives a restart.
+"""
+
+import fcntl
+import mmap
+import os
+import random
+import struct
+from pathlib import Path
+from typing import Protocol
+
+from workers.spool.disk import FILE_MODE, set_mode
+from workers.spool.documents import make_directory
+
+SHARED = "shared"
+SHARED_BYTES = 4096
+# struct flock of Linux: type, whence, start, length, pid.
+_FLOCK = struct.Struct("hhqqi4x")
+# Claims lie below, signs of life from here on.
+_LIVES = 1 << 62
+
+
+class Shared(Protocol):
+    """Claims, signs of life and marks. Nothing waits."""
+
+    def lock(self, place: int) -> bool:
+        """Lock a place for this process. False where another has it."""
+
+    def unlock(self, place: int) -> None:
+        """Unlock a place that this process has locked."""
+
+    def is_locked(self, place: int) -> bool:
+        """Whether another process has locked a place."""
+
+    @property
+    def appended(self) -> int:
+        """A number that differs after each append to any key log."""
+
+    @property
+    def listed(self) -> int:
+        """A number that differs once there is one more key log, or process that uses keys."""
+
+    def mark_appended(self) -> None:
+        """Change `appended`."""
+
+    def mark_listed(self) -> None:
+        """Change `listed`."""
+
+
+class SharedFile:
+    """`Shared` in a file of the spool."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the file; it and its directory are made if need be. Blocks on the disk.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        make_directory(directory)
+        path = directory / SHARED
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            set_mode(self._file, FILE_MODE)
+            size = os.fstat(self._file).st_size
+            if size < SHARED_BYTES:
+                # Written, not cut to length: a store into a hole on a full disk is a SIGBUS.
+                os.pwrite(self._file, bytes(SHARED_BYTES - size), size)
+            self._memory = mmap.mmap(self._file, SHARED_BYTES)
+        except OSError:
+            os.close(self._file)
+            raise
+        self._cells = memoryview(self._memory).cast("Q")
+        # No two processes, and no two marks of one, have the same number.
+        self._next = random.SystemRandom().getrandbits(63)
+
+    def lock(self, place: int) -> bool:
+        """Lock a place. False where another process has it, or the kernel has no room."""
+        try:
+            self._control(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, place)
+        except OSError:
+            return False
+        return True
+
+    def unlock(self, place: int) -> None:
+        """Unlock a place."""
+        self._control(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, place)
+
+    def is_locked(self, place: int) -> bool:
+        """Whether another process has locked a place."""
+        found = self._control(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, place)
+        return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)
+
+    @property
+    def appended(self) -> int:
+        """See `Shared`."""
+        return self._cells[0]
+
+    @property
+    def listed(self) -> int:
+        """See `Shared`."""
+        return self._cells[1]
+
+    def mark_appended(self) -> None:
+        """See `Shared`."""
+        self._cells[0] = self._mark()
+
+    def mark_listed(self) -> None:
+        """See `Shared`."""
+        self._cells[1] = self._mark()
+
+    def close(self) -> None:
+        """Give everything up, every lock too."""
+        self._cells.release()
+        self._memory.close()
+        os.close(self._file)
+
+    def _mark(self) -> int:
+        self._next += 1
+        return self._next
+
+    def _control(self, command: int, kind: int, place: int) -> bytes:
+        return fcntl.fcntl(self._file, command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+
+
+def claim_place(digest: bytes) -> int:
+    """Return where the claim of a key is locked."""
+    return int.from_bytes(digest[:8], "little") >> 2
+
+
+def life_place(home: str) -> int:
+    """Return what a process locks for as long as it lives, by its directory's name."""
+    return _LIVES | int(home[:15], 16)
