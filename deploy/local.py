@@ -28,8 +28,7 @@ GUNICORN = [
 FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 ASK_S3 = (["check"], ["objects"], ["receipt"])  # The others work while `make run` is down.
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-# moto takes a second or two to import; a slow disk takes longer.
-S3_START_SECONDS = 60.0
+S3_START_SECONDS = 60.0  # moto takes a second or two to import; a slow disk takes longer.
 READY_POLL_SECONDS = 0.2
 
 
@@ -265,10 +264,11 @@ def greeting(environment: Mapping[str, str]) -> str:
     base_url, s3_port = f"http://{LOOPBACK}:{environment['PORT']}", environment["S3_PORT"]
     at_port = "" if s3_port == DEFAULT_S3_PORT else f" S3_PORT={s3_port}"
     json = "-H 'Content-Type: application/json'"
+    key = ' -H "X-API-Key: $KEY"' if "ACCESS_FILE" in environment else ""
     return f"""\
 Bucket Brigade is at {base_url}, its spool in {ROOT / environment["SPOOL_DIR"]}
 S3 is at http://{LOOPBACK}:{s3_port}, bucket {BUCKET}, in memory: its objects end with it
-Post:  curl {base_url}/payloads {json} -d '{{"payloads": [{{"hello": "world"}}]}}'
+Post:  curl {base_url}/payloads {json}{key} -d '{{"payloads": [{{"hello": "world"}}]}}'
 Look:  make show{at_port}  (in another terminal, a second later)
 Watch: {base_url}/console in a browser, or make flask ARGS=top
 Try:   make s3-off{at_port}, then make s3-on{at_port}: an outage comes and goes

@@ -1,12 +1,15 @@
 """`flask keys new | list | check`: the keys of the access file. They change no file."""
 
+import json
 import secrets
 import sys
+from typing import Any
 
 import click
 
 from app.access.access_file import NAME
 from app.access.credentials import digest
+from app.access.file_schemas import KeySchema
 from app.access.rules import ADMIN, READ, WRITE, Rules
 from app.access.watched_file import AccessFile
 from app.state import state
@@ -26,16 +29,24 @@ def keys() -> None:
 @keys.command("new")
 @click.argument("name")
 @click.option("--scope", type=click.Choice([WRITE, READ, ADMIN]), default=WRITE, show_default=True)
-@click.option("--streams", multiple=True, help="A glob pattern; may be repeated. Default: all.")
-def new(name: str, scope: str, streams: tuple[str, ...]) -> None:
+@click.option("--streams", multiple=True, help="Glob patterns, with commas. Default: all.")
+@click.option("--url", is_flag=True, help="It may come as ?key=..., as pages send it.")
+def new(name: str, *, scope: str, streams: tuple[str, ...], url: bool) -> None:
     """Make a key: print it, once, and on stderr the TOML to paste into ACCESS_FILE."""
     if not NAME.fullmatch(name):
         raise click.ClickException("a key's name is 1 to 64 of A-Z a-z 0-9 _ -")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
-    lines = [f"[keys.{name}]", f'sha256 = ["{digest(key).hex()}"]', f'scope = "{scope}"']
+    table: dict[str, Any] = {"sha256": [digest(key).hex()], "scope": scope}
     if streams:
-        lines.append("streams = [" + ", ".join(f'"{pattern}"' for pattern in streams) + "]")
-    click.echo("\n".join(lines), err=True)
+        table["streams"] = [part.strip() for given in streams for part in given.split(",")]
+    if url:
+        table["url"] = True
+    mistakes = KeySchema().validate(table)
+    if mistakes:
+        raise click.ClickException(f"{', '.join(sorted(mistakes))}: {_first(mistakes)}")
+    # What a TOML value of these kinds looks like is what JSON looks like.
+    lines = [f"{member} = {json.dumps(value)}" for member, value in table.items()]
+    click.echo("\n".join([f"[keys.{name}]", *lines]), err=True)
     click.echo(key)
 
 
@@ -70,6 +81,13 @@ def check(*, key: bool) -> None:
     if found is None:
         raise click.ClickException("this key is not in the file")
     click.echo(f"{found.name}  {found.scope}  {','.join(found.streams.patterns)}")
+
+
+def _first(mistakes: Any) -> str:
+    """Return the first of marshmallow's messages."""
+    while isinstance(mistakes, dict):
+        mistakes = next(iter(mistakes.values()))
+    return str(mistakes[0])
 
 
 def _rules() -> Rules:

@@ -92,6 +92,10 @@ def test_keys_are_made_and_checked_by_command(tmp_path: Path) -> None:
                  "SPOOL_DIR": str(tmp_path / "spool"), **environ},
         )  # fmt: skip
 
+    page = flask("new", "page", "--streams", "web-*, default", "--streams", "x", "--url")
+    assert 'streams = ["web-*", "default", "x"]\nurl = true\n' in page.stderr
+    assert "pattern" in flask("new", "page", "--streams", "WEB").stderr
+    assert "write" in flask("new", "page", "--scope", "read", "--url").stderr
     made = flask("new", "mobile", "--streams", "mobile-*")
     path.write_text(made.stderr)
     here = {"ACCESS_FILE": str(path)}

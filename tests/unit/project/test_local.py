@@ -54,6 +54,8 @@ def test_the_greeting_is_seven_lines_with_a_curl_that_posts_a_collection() -> No
     words = shlex.split(lines[2])
     assert words[1:3] == ["curl", "http://127.0.0.1:8123/payloads"]
     assert json.loads(words[words.index("-d") + 1]) == {"payloads": [{"hello": "world"}]}
+    assert "X-API-Key: $KEY" not in words
+    assert "X-API-Key: $KEY" in greeting(local_environment({"ACCESS_FILE": "a.toml"}))
 
 
 def test_the_greeting_says_how_to_look_wherever_s3_is() -> None:
