@@ -66,7 +66,7 @@ class AcceptedAnswers:
             "durability": "stored" if stored else self._durability,
             "receipts": [msgspec.Raw((text[:-1] + state).encode()) for _, text in filled],
         }
-        if preferences.is_lenient:
-            body["rejected"] = list(map(listed, preferences.rejected))
+        if preferences.rejected is not None:
+            body["rejected"] = list(map(listed, preferences.rejected.faults))
         headers = [JSON, ("Location", f"/receipts/{filled[0][0]}"), *preferences.applied()]
         return Answer(201 if stored else 202, headers, _encode(body))

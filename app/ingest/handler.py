@@ -20,6 +20,7 @@ from app.ingest.accepted import AcceptedAnswers
 from app.ingest.arrival import Arrival, has_own_answer
 from app.ingest.formats.collection import Collection, check_growth
 from app.ingest.formats.decoding import decode
+from app.ingest.formats.rejected import Rejected
 from app.ingest.formats.schemas import load_payload_schema
 from app.ingest.known_key import KnownKey
 from app.ingest.preferences import MAX_WAIT_SECONDS, Preferences
@@ -110,7 +111,9 @@ class IngestHandler:
         """Read the header `prefer` of a request; None where there is nothing to do about it."""
         if not prefer or (isinstance(arrival, Arrival) and has_own_answer(arrival.way.rule)):
             return None
-        return Preferences.of(prefer, max_wait=max_wait)
+        # A webhook is kept whole.
+        can_reject = arrival is None or arrival.way.webhook is None
+        return Preferences.of(prefer, max_wait=max_wait, can_reject=can_reject)
 
     def take(
         self,
@@ -129,11 +132,14 @@ class IngestHandler:
         Raises:
             Problem: the response instead. Nothing was kept.
         """
+        rejected = preferences.rejected if preferences else None
         if content_encoding or len(body) > SMALL_BODY_BYTES:
             with self._decoding_large:
-                collection = self._decode(stream, body, content_type, content_encoding)
+                body = self._inflate(body, content_encoding)
+                collection = self._decode(stream, body, content_type, rejected)
         else:
-            collection = self._decode(stream, body, content_type)
+            body = self._inflate(body, "")
+            collection = self._decode(stream, body, content_type, rejected)
         return self._hand_over(stream, collection, callback, preferences)
 
     def take_arrival(
@@ -154,7 +160,8 @@ class IngestHandler:
         """
         large = bool(content_encoding) or len(body) > SMALL_BODY_BYTES
         with self._decoding_large if large else contextlib.nullcontext():
-            collection = self._read(arrival, body, content_encoding)
+            rejected = preferences.rejected if preferences else None
+            collection = self._read(arrival, body, content_encoding, rejected)
         if isinstance(collection, Answer):
             return collection
         return self._hand_over(arrival.way.stream, collection, callback, preferences)
@@ -226,7 +233,9 @@ class IngestHandler:
             return NotConfirmed(f"Not confirmed: {refusal}.", retry_after=retry_after)
         return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
 
-    def _read(self, arrival: Arrival, body: bytes, coding: str) -> Collection | Answer:
+    def _read(
+        self, arrival: Arrival, body: bytes, coding: str, rejected: Rejected | None
+    ) -> Collection | Answer:
         way, schema = arrival.way, self.schema
         arrival.check_origin()
         if way.webhook is not None:
@@ -240,18 +249,22 @@ class IngestHandler:
         arrival.check_body_key(body)
         body = self._inflate(body, coding)
         if way.is_events:
-            collection = read_events(body, head=arrival.head, schema=schema)
+            collection = read_events(body, head=arrival.head, schema=schema, rejected=rejected)
         elif way.endpoint is not None:
             collection = read_endpoint_body(
-                body, endpoint=way.endpoint, schema=schema, limit=self._enveloped_bytes
+                body,
+                endpoint=way.endpoint,
+                schema=schema,
+                limit=self._enveloped_bytes,
+                rejected=rejected,
             )
         else:
-            collection = decode(body, content_type=arrival.content_type, schema=schema)
+            return self._decode(way.stream, body, arrival.content_type, rejected)
         return self._as_lines(way.stream, collection)
 
-    def _decode(self, stream: str, body: bytes, kind: str, coding: str = "") -> Collection:
-        body = self._inflate(body, coding)
-        return self._as_lines(stream, decode(body, content_type=kind, schema=self.schema))
+    def _decode(self, stream: str, body: bytes, kind: str, rejected: Rejected | None) -> Collection:
+        found = decode(body, content_type=kind, schema=self.schema, rejected=rejected)
+        return self._as_lines(stream, found)
 
     def _inflate(self, body: bytes, coding: str) -> bytes:
         if not coding and len(body) <= self._settings.max_body_bytes:

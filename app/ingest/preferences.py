@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Final, Self
 
-from app.http.problems import Fault
+from app.ingest.formats.rejected import Rejected
 from workers.segments.finish import Finish
 
 # A longer header is ignored.
 MAX_HEADER: Final = 1024
 MAX_WAIT_SECONDS: Final = 30
-_NONE: Final[tuple[Fault, ...]] = ()
 _BLANK: Final = " \t"
 _ESCAPED: Final = re.compile(r"\\(.)")
 
@@ -21,19 +20,21 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 class Preferences:
     """One request's preferences, `wait` in seconds, and what became of them.
 
-    `finish` is how the wait ended; `rejected` are faults of payloads that were left out.
+    `finish` is how the wait ended; `rejected` has the faults of payloads that were left out, None
+    where none may be.
     """
 
-    __slots__ = ("finish", "is_lenient", "rejected", "wait")
+    __slots__ = ("finish", "rejected", "wait")
 
-    def __init__(self, *, wait: int | None = None, is_lenient: bool = False) -> None:
+    def __init__(self, *, wait: int | None = None, rejected: Rejected | None = None) -> None:
         self.wait = wait
-        self.is_lenient = is_lenient
         self.finish = Finish.NOT_AWAITED
-        self.rejected = _NONE
+        self.rejected = rejected
 
     @classmethod
-    def of(cls, header: str, *, max_wait: int = MAX_WAIT_SECONDS) -> Self | None:
+    def of(
+        cls, header: str, *, max_wait: int = MAX_WAIT_SECONDS, can_reject: bool = True
+    ) -> Self | None:
         """Read a header's value, of several all as one list; None where there is nothing to do.
 
         Of a preference that is there twice the first counts. What is not known, and a value that is
@@ -47,8 +48,11 @@ class Preferences:
         # RFC 9111 section 1.2.2: delta-seconds
         if seconds.isascii() and seconds.isdigit():
             wait = min(int(seconds), max_wait)
-        # None, or 0: what every request gets.
-        return cls(wait=wait) if wait else None
+        is_lenient = can_reject and found.get("handling", "").lower() == "lenient"
+        # No time to wait is what every request gets.
+        if not wait and not is_lenient:
+            return None
+        return cls(wait=wait or None, rejected=Rejected() if is_lenient else None)
 
     @property
     def is_stored(self) -> bool:
@@ -57,7 +61,7 @@ class Preferences:
 
     def applied(self) -> list[tuple[str, str]]:
         """Return the header that says what was done; nothing where nothing was."""
-        done = ["handling=lenient"] if self.is_lenient else []
+        done = [] if self.rejected is None else ["handling=lenient"]
         if self.wait is not None and self.finish is not Finish.NOT_AWAITED:
             done.append(f"wait={self.wait}")
         return [("Preference-Applied", ", ".join(done))] if done else []

@@ -18,9 +18,11 @@ from app.http.problems import UnsupportedType
 from app.http.responses import Answer
 from app.ingest.formats.cloudevents import is_binary, read_binary
 from app.ingest.formats.collection import Collection
-from app.ingest.formats.decoding import check_utf8, read, validate
+from app.ingest.formats.decoding import LINES, check_utf8, read, read_leniently, validate
 from app.ingest.formats.endpoint_format import read_endpoint
 from app.ingest.formats.json_values import read_values
+from app.ingest.formats.ndjson_format import read_ndjson
+from app.ingest.formats.rejected import Rejected
 from app.ingest.formats.webhook_lines import body_id, kept_headers, read_payloads, to_lines
 from app.ingest.ways import RequestHead
 
@@ -42,8 +44,10 @@ class _Challenge(msgspec.Struct):
 _as_challenge: Final = msgspec.json.Decoder(_Challenge).decode
 
 
-def read_events(body: bytes, *, head: RequestHead, schema: Schema | None) -> Collection:
-    """Read events in any JSON-like shape.
+def read_events(
+    body: bytes, *, head: RequestHead, schema: Schema | None, rejected: Rejected | None = None
+) -> Collection:
+    """Read events in any JSON-like shape; with `rejected` those with faults are left out.
 
     Raises:
         UnsupportedType: the media type is nothing like JSON, and it is no CloudEvent.
@@ -52,8 +56,9 @@ def read_events(body: bytes, *, head: RequestHead, schema: Schema | None) -> Col
     content_type = head.header("content-type") or ""
     names = [(name, value) for name, value in head.header_items() if name.startswith("ce-")]
     if is_binary([name for name, _ in names]):
+        # One event: there is none to leave out.
         collection = read(
-            lambda data: read_binary(data, content_type=content_type, headers=names), body
+            lambda data, _=None: read_binary(data, content_type=content_type, headers=names), body
         )
     else:
         media_type = content_type.partition(";")[0].strip().lower()
@@ -61,7 +66,12 @@ def read_events(body: bytes, *, head: RequestHead, schema: Schema | None) -> Col
             raise UnsupportedType(
                 f"The Content-Type must be like one of {ACCEPT}.", headers={"Accept": ACCEPT}
             )
-        collection = read(read_values, check_utf8(body))
+        body = check_utf8(body)
+        if rejected is not None:
+            # Where a line is a payload one that is no JSON can be left out, too.
+            reader = read_ndjson if media_type in LINES else read_values
+            return read_leniently(reader, body, schema=schema, rejected=rejected)
+        collection = read(read_values, body)
     return validate(collection, schema)
 
 
@@ -107,7 +117,12 @@ def read_webhook(
 
 
 def read_endpoint_body(
-    body: bytes, *, endpoint: Endpoint, schema: Schema | None, limit: int
+    body: bytes,
+    *,
+    endpoint: Endpoint,
+    schema: Schema | None,
+    limit: int,
+    rejected: Rejected | None = None,
 ) -> Collection:
     """Read the body of an endpoint; the lines have `limit` bytes at most.
 
@@ -122,11 +137,14 @@ def read_endpoint_body(
         envelope=endpoint.envelope,
         limit=limit,
     )
-    return validate(read(reader, check_utf8(body)), schema)
+    body = check_utf8(body)
+    if rejected is not None:
+        return read_leniently(reader, body, schema=schema, rejected=rejected)
+    return validate(read(reader, body), schema)
 
 
 def _payloads(body: bytes, *, content_type: str) -> list[bytes]:
-    def as_lines(body: bytes) -> Collection:
+    def as_lines(body: bytes, _: Rejected | None = None) -> Collection:
         found = read_payloads(body, content_type=content_type)
         return Collection(b"".join([each + b"\n" for each in found]), len(found))
 

@@ -42,6 +42,13 @@ SCHEMES: Final = {
 }
 
 
+class Fault(msgspec.Struct):
+    """One thing that is wrong, and where: a JSON pointer into the body (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
 class Receipt(msgspec.Struct):
     """Where payloads of a collection are going to be. Lines count from 1.
 
@@ -58,18 +65,12 @@ class Receipt(msgspec.Struct):
 
 
 class Accepted(msgspec.Struct):
-    """The body of a 202, and of a 201."""
+    """The body of a 202, and of a 201. `rejected` is there with `Prefer: handling=lenient`."""
 
     accepted: int
     durability: str
     receipts: list[Receipt]
-
-
-class Fault(msgspec.Struct):
-    """One thing that is wrong, and where: a JSON pointer into the body (RFC 6901)."""
-
-    pointer: str
-    detail: str
+    rejected: list[Fault] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Problem(msgspec.Struct, omit_defaults=True):

@@ -26,7 +26,8 @@ OF_BODIES: Final = (400, 404, 408, 413, 415, 422, 503)
 PREFER: Final[Json] = {
     "name": "Prefer",
     "in": "header",
-    "description": "RFC 7240: `wait=10`, to be answered when the payloads are in S3.",
+    "description": "RFC 7240: `wait=10`, to be answered when the payloads are in S3; "
+    "`handling=lenient`, to leave out payloads with faults.",
     "schema": {"type": "string"},
 }
 

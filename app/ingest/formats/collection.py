@@ -1,12 +1,14 @@
 """What one POST carried, once it is checked. Knows no format."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeVar
 
 import msgspec
+from msgspec import Raw
 
-from app.http.problems import Fault, NotJson, TooLarge, WrongShape
+from app.http.problems import Fault, NotJson, TooLarge, WrongShape, pointer
+from app.ingest.formats.rejected import Rejected
 
 # Of a large body a part at a time is a list of lines, or a string
 PART_BYTES: Final = 256 << 10
@@ -31,8 +33,15 @@ class Collection(msgspec.Struct, frozen=True, gc=False):
     wrapped: int = 0
 
 
-# A format: takes a body of valid UTF-8. May also raise msgspec.DecodeError, or RecursionError.
-Reader: TypeAlias = Callable[[bytes], Collection]
+class Reader(Protocol):
+    """A format: takes a body of valid UTF-8. May also raise msgspec.DecodeError, or RecursionError.
+
+    With `rejected` faults of single payloads are added to it, and those payloads left out.
+    """
+
+    def __call__(self, body: bytes, rejected: Rejected | None = None, /) -> Collection:
+        """Read a body."""
+        ...
 
 
 def check_commas(body: bytes) -> None:
@@ -62,3 +71,29 @@ def raise_any(
     first = next(found, None)
     if first is not None:
         raise problem(detail, errors=chain([first], found))
+
+
+_Payload = TypeVar("_Payload", bytes, Raw)
+_BRACE: Final = ord("{")
+NOT_OBJECTS: Final = "Payloads must be objects."
+
+
+def only_objects(
+    payloads: list[_Payload], rejected: Rejected | None, *, at: str, detail: str
+) -> list[_Payload]:
+    """Return the payloads that are objects, where some are none.
+
+    Raises:
+        WrongShape: some are none, and there is no `rejected` for them; `at` points to the array.
+    """
+    found = (
+        (index, Fault(at + pointer(index), "Must be an object."))
+        for index, payload in enumerate(payloads)
+        if memoryview(payload)[0] != _BRACE
+    )
+    if rejected is None:
+        raise_any(WrongShape, detail, (fault for _, fault in found))
+        return payloads
+    for index, fault in found:
+        rejected.add(index, [fault])
+    return [payload for index, payload in enumerate(payloads) if index not in rejected.indexes]

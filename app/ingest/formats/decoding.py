@@ -12,22 +12,31 @@ from typing import Final
 import msgspec
 from marshmallow import Schema
 
-from app.http.problems import NotJson, UnsupportedType, WrongShape
+from app.http.problems import NotJson, UnsupportedType, WrongShape, pointer
 from app.ingest.formats.collection import PART_BYTES, Collection, Reader, check_commas, raise_any
 from app.ingest.formats.json_format import read_json
 from app.ingest.formats.ndjson_format import read_ndjson
-from app.ingest.formats.schemas import validate_payloads
+from app.ingest.formats.rejected import Rejected, TooManyRejected
+from app.ingest.formats.schemas import complaints, faults, validate_payloads
 from app.ingest.formats.surrogates import Masked
 
+REFUSED: Final = "Payloads do not follow the schema."
 ACCEPT: Final = "application/json, application/x-ndjson"
 
 
-def decode(body: bytes, *, content_type: str, schema: Schema | None = None) -> Collection:
+def decode(
+    body: bytes,
+    *,
+    content_type: str,
+    schema: Schema | None = None,
+    rejected: Rejected | None = None,
+) -> Collection:
     """Decode and check a request's body: all of it, or nothing. Does not block.
 
     JSON (RFC 8259) is an array of objects, or an object with `payloads` or `data`; NDJSON is an
     object a line, blank lines skipped. Numbers and strings stay byte for byte as they were sent.
-    `schema`, if there is one, validates every payload.
+    `schema`, if there is one, validates every payload. With `rejected` payloads with faults of
+    their own are left out, and those faults added to it.
 
     Raises:
         UnsupportedType: `content_type` is missing or none of ours.
@@ -40,6 +49,8 @@ def decode(body: bytes, *, content_type: str, schema: Schema | None = None) -> C
     body = check_utf8(body)
     if reader is read_json or schema is not None:
         check_commas(body)
+    if rejected is not None:
+        return read_leniently(reader, body, schema=schema, rejected=rejected)
     return validate(read(reader, body), schema)
 
 
@@ -65,14 +76,56 @@ def validate(collection: Collection, schema: Schema | None) -> Collection:
         WrongShape: some do not; `errors` names each.
     """
     if schema is not None:
-        found = validate_payloads(schema, io.BytesIO(collection.lines), at=collection.at)
-        raise_any(WrongShape, "Payloads do not follow the schema.", found)
+        lines = io.BytesIO(collection.lines)
+        found = validate_payloads(schema, lines, at=collection.at, wrapped=collection.wrapped)
+        raise_any(WrongShape, REFUSED, found)
     return collection
 
 
-def _read(reader: Reader, body: bytes) -> Collection:
+def read_leniently(
+    reader: Reader, body: bytes, *, schema: Schema | None, rejected: Rejected
+) -> Collection:
+    """Read a body, leaving out payloads that have faults of their own.
+
+    Raises:
+        NotJson, WrongShape: see `decode`: none is without a fault, there are more faults than are
+            listed, or the fault is the request's; then nothing is `rejected`.
+    """
     try:
-        collection = reader(body)
+        return validate(read(reader, body), schema)
+    except (NotJson, WrongShape) as strict:
+        try:
+            masked = Masked.of(body)
+            if masked is None:
+                found = _read(reader, body, rejected)
+            else:
+                found = masked.read(lambda body: _read(reader, body, rejected))
+            return _only_valid(found, schema, rejected)
+        except (NotJson, WrongShape, TooManyRejected):
+            rejected.clear()
+            raise strict from None
+
+
+def _only_valid(collection: Collection, schema: Schema | None, rejected: Rejected) -> Collection:
+    """Return the payloads that follow the schema; the others are rejected."""
+    if schema is None:
+        return collection
+    originals, refused = rejected.originals(collection.count), set()
+    lines = io.BytesIO(collection.lines)
+    for index, found in complaints(schema, lines, wrapped=collection.wrapped):
+        refused.add(index)
+        original = originals[index]
+        rejected.add(original, faults(found, at=collection.at + pointer(original)))
+    if len(refused) == collection.count:
+        raise WrongShape(REFUSED)
+    lines.seek(0)
+    kept = b"".join([line for index, line in enumerate(lines) if index not in refused])
+    return msgspec.structs.replace(collection, lines=kept, count=collection.count - len(refused))
+
+
+def _read(reader: Reader, body: bytes, rejected: Rejected | None = None) -> Collection:
+    try:
+        collection = reader(body, rejected)
     except RecursionError:
         raise NotJson("The body is nested too deeply.") from None
     except msgspec.DecodeError as error:
@@ -106,11 +159,10 @@ def check_utf8(body: bytes) -> bytes:
     return body.removeprefix(codecs.BOM_UTF8)
 
 
+LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _MEDIA_TYPES: Final[dict[str, Reader]] = {
     "application/json": read_json,
-    "application/x-ndjson": read_ndjson,
-    "application/ndjson": read_ndjson,
-    "application/jsonl": read_ndjson,
+    **dict.fromkeys(LINES, read_ndjson),
 }
 
 

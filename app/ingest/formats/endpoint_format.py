@@ -3,15 +3,21 @@
 Values keep their bytes. Knows no HTTP server.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from app.http.problems import Fault, NotJson, WrongShape, pointer
-from app.ingest.formats.collection import Collection, check_commas, check_growth, raise_any
+from app.http.problems import NotJson, WrongShape
+from app.ingest.formats.collection import (
+    NOT_OBJECTS,
+    Collection,
+    check_commas,
+    check_growth,
+    only_objects,
+)
 from app.ingest.formats.json_values import compact, elements
+from app.ingest.formats.rejected import Rejected
 from app.ingest.formats.surrogates import Masked
 
 _members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -45,7 +51,13 @@ def _find(body: bytes, pointer: str) -> bytes | None:
 
 
 def read_endpoint(
-    body: bytes, *, payloads: str, key: str | None, envelope: bool, limit: int
+    body: bytes,
+    rejected: Rejected | None = None,
+    *,
+    payloads: str,
+    key: str | None,
+    envelope: bool,
+    limit: int,
 ) -> Collection:
     """Return the payloads of a body.
 
@@ -70,16 +82,20 @@ def read_endpoint(
     items = elements(found) if found[:1] == b"[" else [found]
     if not items:
         raise WrongShape("There are no payloads.")
-    raise_any(WrongShape, "Payloads must be objects.", _not_objects(items, at=payloads))
+    items = only_objects(items, rejected, at=payloads, detail=NOT_OBJECTS)
     if envelope:
         rest = _without(value, path)
         if key is not None and rest is not None:
             rest = _without(rest, tokens(key))
-        opening = b'{"envelope":' + (rest or b"{}") + b',"payload":'
-        check_growth(sum(map(len, items)) + len(items) * (len(opening) + 2), limit=limit)
-        items = [opening + item + b"}" for item in items]
+        items = _wrapped(items, rest or b"{}", limit=limit)
     lines = b"".join([item + b"\n" for item in items])
     return Collection(lines, len(items), payloads, wrapped=int(envelope))
+
+
+def _wrapped(items: list[bytes], envelope: bytes, *, limit: int) -> list[bytes]:
+    opening = b'{"envelope":' + envelope + b',"payload":'
+    check_growth(sum(map(len, items)) + len(items) * (len(opening) + 2), limit=limit)
+    return [opening + item + b"}" for item in items]
 
 
 def _at(value: bytes, path: list[str]) -> bytes | None:
@@ -108,9 +124,3 @@ def _without(value: bytes, path: list[str]) -> bytes | None:
         else:
             members[token] = Raw(rest)
     return _encode(members)
-
-
-def _not_objects(items: list[bytes], *, at: str) -> Iterator[Fault]:
-    for index, item in enumerate(items):
-        if item[:1] != b"{":
-            yield Fault(at + pointer(index), "Must be an object.")

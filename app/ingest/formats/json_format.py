@@ -4,7 +4,7 @@ msgspec checks the grammar while it slices; payloads are never built into Python
 quick gate refuses, `EnvelopeSchema` explains.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from operator import itemgetter
 from typing import Annotated, Any, Final
@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from app.http.problems import Fault, WrongShape, pointer
-from app.ingest.formats.collection import Collection, raise_any
+from app.ingest.formats.collection import NOT_OBJECTS, Collection, only_objects
+from app.ingest.formats.rejected import Rejected
 from app.ingest.formats.schemas import MAX_TOKEN, MAX_VERSION, EnvelopeSchema, faults
 
 # `join` asks for another 80 bytes for each payload that it joins
@@ -51,7 +52,7 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 _envelope_schema = EnvelopeSchema()
 
 
-def read_json(body: bytes) -> Collection:
+def read_json(body: bytes, rejected: Rejected | None = None) -> Collection:
     """Read a body of valid UTF-8. Raises as every `Reader`."""
     body = body.rstrip(_SPACE)
     # As numbers: a search for bytes takes four times as long.
@@ -61,15 +62,17 @@ def read_json(body: bytes) -> Collection:
         body = msgspec.json.format(body, indent=-1)
     start = body.lstrip(_SPACE)[:1]
     if start == b"{":
-        return _read_envelope(body)
+        return _read_envelope(body, rejected)
     if start == b"[":
         payloads = _array(body)
+        if rejected is not None:
+            payloads = only_objects(payloads, rejected, at="", detail=NOT_OBJECTS)
         return Collection(_join(payloads, at=""), len(payloads))
     _value(body)
     raise WrongShape("Must be an array of objects, or an object with `payloads`.")
 
 
-def _read_envelope(body: bytes) -> Collection:
+def _read_envelope(body: bytes, rejected: Rejected | None) -> Collection:
     try:
         envelope = _envelope(body)
     except msgspec.ValidationError:
@@ -82,6 +85,8 @@ def _read_envelope(body: bytes) -> Collection:
     else:
         raise _explain(body)
     at = "/" + name
+    if rejected is not None:
+        payloads = only_objects(payloads, rejected, at=at, detail=NOT_OBJECTS)
     lines = _join(payloads, at=at)
     # msgspec keeps the last of repeated members. None can hide in a body that is just as long as
     # what was kept, written as tightly as can be; any other body has its names looked at.
@@ -108,17 +113,11 @@ def _join(payloads: list[Raw], *, at: str) -> bytes:
         if line[0] in _BRACE:
             return line
     if not _BRACE.issuperset(map(itemgetter(0), map(_view, payloads))):
-        raise_any(WrongShape, "Payloads must be objects.", _not_objects(payloads, at=at))
+        only_objects(payloads, None, at=at, detail=NOT_OBJECTS)
     if len(payloads) <= JOINED_AT_ONCE:
         return b"\n".join([*payloads, _NOTHING])
     starts = range(0, len(payloads), JOINED_AT_ONCE)
     return b"".join([_join(payloads[i : i + JOINED_AT_ONCE], at=at) for i in starts])
-
-
-def _not_objects(payloads: list[Raw], *, at: str) -> Iterator[Fault]:
-    for index, payload in enumerate(payloads):
-        if _view(payload)[0] not in _BRACE:
-            yield Fault(at + pointer(index), "Must be an object.")
 
 
 def _least(name: str, value: str | None) -> int:

@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from app.http.problems import Fault, NotJson, TooLarge, WrongShape, pointer
-from app.ingest.formats.collection import Collection, check_commas, raise_any
+from app.http.problems import NotJson, TooLarge, WrongShape
+from app.ingest.formats.collection import Collection, check_commas, only_objects
 from app.ingest.formats.ndjson_format import read_ndjson
+from app.ingest.formats.rejected import Rejected
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 # Values in a row that are not one a line are split in Python, some microseconds for each.
@@ -25,7 +26,7 @@ _array: Final = msgspec.json.Decoder(list[Raw]).decode
 _raw: Final = msgspec.json.Decoder(Raw).decode
 
 
-def read_values(body: bytes) -> Collection:
+def read_values(body: bytes, rejected: Rejected | None = None) -> Collection:
     """Read a body of events: an object is one payload, an array many, values in a row many.
 
     Raises as every `Reader`.
@@ -44,7 +45,7 @@ def read_values(body: bytes) -> Collection:
             payloads += map(bytes, _array(value))
         else:
             payloads.append(value)
-    raise_any(WrongShape, "Events must be objects.", _not_objects(payloads))
+    payloads = only_objects(payloads, rejected, at="", detail="Events must be objects.")
     return Collection(b"".join([payload + b"\n" for payload in payloads]), len(payloads))
 
 
@@ -101,9 +102,3 @@ def elements(array: bytes) -> list[bytes]:
     """
     check_commas(array)
     return [bytes(item) for item in _array(array)]
-
-
-def _not_objects(payloads: list[bytes]) -> Iterator[Fault]:
-    for index, payload in enumerate(payloads):
-        if payload[:1] != b"{":
-            yield Fault(pointer(index), "Must be an object.")

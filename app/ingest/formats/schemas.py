@@ -67,18 +67,31 @@ def _wrong(why: str) -> SettingsError:
 
 
 def validate_payloads(
-    schema: Schema, payloads: Iterable[bytes], *, at: str = ""
+    schema: Schema, lines: Iterable[bytes], *, at: str = "", wrapped: int = 0
 ) -> Iterator[Fault]:
     """Validate payloads, each one JSON object, one after the other; yield every fault.
 
-    Lazy, so that a million faults cost no memory. Of a member that a payload has twice the last is
-    checked. `at` is the pointer to the array. Any other exception of the schema is a fault of that
-    payload too, and a WARNING in the log: marshmallow's own fields leak errors of Python's.
+    Lazy, so that a million faults cost no memory. `at` is the pointer to the array; the rest as for
+    `complaints`.
+    """
+    for index, found in complaints(schema, lines, wrapped=wrapped):
+        yield from faults(found, at=at + pointer(index))
+
+
+def complaints(
+    schema: Schema, lines: Iterable[bytes], *, wrapped: int = 0
+) -> Iterator[tuple[int, Any]]:
+    """Yield the index of each payload that the schema refuses, and marshmallow's messages.
+
+    Of a member that a payload has twice the last is checked. `wrapped` says in how many envelopes,
+    each with the rest as its `payload`, a payload is in its line. Any other exception of the schema
+    is a fault of that payload too, and a WARNING in the log: marshmallow's own fields leak errors
+    of Python's.
     """
     failed = False
-    for index, payload in enumerate(payloads):
+    for index, line in enumerate(lines):
         try:
-            found = _complaints(schema, payload)
+            found = _complaints(schema, line, wrapped)
         except Exception as error:  # noqa: BLE001 (the schema is the operator's: it raises anything)
             # The error's text may hold what the payload holds.
             kind = type(error).__name__
@@ -86,12 +99,15 @@ def validate_payloads(
                 log.warning("schema failed", extra={"error": kind})
             failed = True
             found = f"Cannot be validated: {kind}."
-        yield from faults(found, at=at + pointer(index))
+        if found:
+            yield index, found
 
 
-def _complaints(schema: Schema, payload: bytes) -> Any:
+def _complaints(schema: Schema, line: bytes, wrapped: int) -> Any:
     try:
-        value = json.loads(payload)
+        value = json.loads(line)
+        for _ in range(wrapped):
+            value = value["payload"]
     except RecursionError:
         return "Nested too deeply to be validated."
     except ValueError:
