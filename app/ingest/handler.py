@@ -17,13 +17,12 @@ from app.http.content_encoding import inflate
 from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
 from app.http.responses import Answer
 from app.ingest.accepted import AcceptedAnswers
-from app.ingest.arrival import Arrival, has_own_answer
+from app.ingest.arrival import Arrival
 from app.ingest.formats.collection import Collection, check_growth
 from app.ingest.formats.decoding import decode
 from app.ingest.formats.rejected import Rejected
 from app.ingest.formats.schemas import load_payload_schema
-from app.ingest.known_key import KnownKey
-from app.ingest.preferences import MAX_WAIT_SECONDS, Preferences
+from app.ingest.preferences import MAX_WAIT_SECONDS, Preferences, preferences_of
 from app.ingest.readers import read_endpoint_body, read_events, read_webhook
 from app.logs import request_id
 from workers import errors
@@ -82,7 +81,7 @@ class IngestHandler:
         Raises:
             Problem: the response instead. Nothing was kept.
         """
-        preferences = self.preferences(arrival, prefer, max_wait=self._max_blocking_wait)
+        preferences = preferences_of(arrival, prefer, max_wait=self._max_blocking_wait)
         done: queue.SimpleQueue[DurabilityFuture] = queue.SimpleQueue()
         taken = self.take_arrival(
             arrival,
@@ -100,20 +99,6 @@ class IngestHandler:
             with contextlib.suppress(Refusal):
                 taken.result()
         return arrival.accepted(self.answer(taken, preferences))
-
-    def preferences(
-        self,
-        arrival: Arrival | KnownKey | None,
-        prefer: str,
-        *,
-        max_wait: int = MAX_WAIT_SECONDS,
-    ) -> Preferences | None:
-        """Read the header `prefer` of a request; None where there is nothing to do about it."""
-        if not prefer or (isinstance(arrival, Arrival) and has_own_answer(arrival.way.rule)):
-            return None
-        # A webhook is kept whole.
-        can_reject = arrival is None or arrival.way.webhook is None
-        return Preferences.of(prefer, max_wait=max_wait, can_reject=can_reject)
 
     def take(
         self,

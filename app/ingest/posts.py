@@ -13,7 +13,7 @@ from app.http.responses import Answer, Finisher, failure, fault, refusal
 from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
 from app.ingest.known_key import KnownKey
-from app.ingest.preferences import Preferences
+from app.ingest.preferences import Preferences, preferences_of
 from app.logs import request_id, take_request_id
 from workers.segments.future import Callback, DurabilityFuture
 
@@ -122,7 +122,7 @@ class Posts:
 
     def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
         chosen = take_request_id(post.sent_id)
-        preferences = self._handler.preferences(post.arrival, post.prefer) if post.prefer else None
+        preferences = preferences_of(post.arrival, post.prefer) if post.prefer else None
 
         def settled(future: DurabilityFuture) -> None:
             self._finish(self._answer(post, future, chosen, preferences), chosen, post)

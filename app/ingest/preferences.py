@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Final, Self
 
+from app.ingest.arrival import Arrival, has_own_answer
 from app.ingest.formats.rejected import Rejected
+from app.ingest.known_key import KnownKey
 from workers.segments.finish import Finish
 
 # A longer header is ignored.
@@ -65,6 +67,18 @@ class Preferences:
         if self.wait is not None and self.finish is not Finish.NOT_AWAITED:
             done.append(f"wait={self.wait}")
         return [("Preference-Applied", ", ".join(done))] if done else []
+
+
+def preferences_of(
+    arrival: Arrival | KnownKey | None, prefer: str, *, max_wait: int = MAX_WAIT_SECONDS
+) -> Preferences | None:
+    """Read the header `prefer` of a request; None where there is nothing to do about it."""
+    way = arrival.way if isinstance(arrival, Arrival) else None
+    if way is not None and has_own_answer(way.rule):
+        return None
+    # A webhook is kept whole.
+    can_reject = way is None or way.webhook is None
+    return Preferences.of(prefer, max_wait=max_wait, can_reject=can_reject)
 
 
 def _preferences(header: str) -> Iterator[tuple[str, str]]:

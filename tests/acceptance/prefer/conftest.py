@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.prefer.samples import Waiting
 from tests.acceptance.service import SERVER_MODES, ServiceFactory
+from tests.support import wait_until
 from tests.support.s3 import FakeS3
 
 
@@ -32,7 +33,18 @@ def running(
 
 
 @pytest.fixture
-def waiting(running: Waiting) -> Iterator[Waiting]:
+def waiting(running: Waiting) -> Waiting:
     """Hand the folder's service out, with an S3 that answers."""
+    return running
+
+
+@pytest.fixture
+def troubled(running: Waiting) -> Iterator[Waiting]:
+    """Hand it out for a test that lets S3 fail; wait until what failed has gone up after it."""
     yield running
     running.s3.clear()
+    wait_until(
+        lambda: running.post("settled", [{}], "wait=9").status == 201,
+        timeout=50,
+        what="a 201 after the fault",
+    )

@@ -48,34 +48,34 @@ def test_clients_that_wait_share_objects(waiting: Waiting) -> None:
     assert waiting.objects("shared") <= 50
 
 
-def test_s3_that_is_slow_is_a_202_in_time(waiting: Waiting) -> None:
+def test_s3_that_is_slow_is_a_202_in_time(troubled: Waiting) -> None:
     """After the seconds that the client gave, and not before; the payloads are stored later."""
-    waiting.s3.faults(HANG)
-    answer, seconds = waiting.timed("slow", "wait=1")
+    troubled.s3.faults(HANG)
+    answer, seconds = troubled.timed("slow", "wait=1")
     assert answer.status == 202
     assert applied(answer) == "wait=1"
     assert 0.99 < seconds < LONG
     assert "state" not in answer.json()["receipts"][0]
-    assert waiting.service.get(answer.headers["Location"]).json()["state"] == "uploading"
+    assert troubled.service.get(answer.headers["Location"]).json()["state"] == "uploading"
 
 
-def test_s3_that_is_away_is_a_202_in_time(waiting: Waiting) -> None:
+def test_s3_that_is_away_is_a_202_in_time(troubled: Waiting) -> None:
     """A connection that is refused is tried again as long as the client waits, and no longer."""
-    waiting.s3.stop_listening()
+    troubled.s3.stop_listening()
     try:
-        answer, seconds = waiting.timed("away", "wait=1")
+        answer, seconds = troubled.timed("away", "wait=1")
     finally:
-        waiting.s3.listen_again()
+        troubled.s3.listen_again()
     assert (answer.status, applied(answer)) == (202, "wait=1")
     assert 0.99 < seconds < LONG
 
 
-def test_a_dead_letter_is_a_202_at_once(waiting: Waiting) -> None:
+def test_a_dead_letter_is_a_202_at_once(troubled: Waiting) -> None:
     """What S3 refuses for good is not waited for; the receipt says so."""
-    waiting.s3.faults(REFUSED)
-    answer, _ = waiting.timed("dead", f"wait={LONG}")
+    troubled.s3.faults(REFUSED)
+    answer, _ = troubled.timed("dead", f"wait={LONG}")
     assert answer.status == 202
-    assert waiting.service.get(answer.headers["Location"]).json()["state"] == "dead"
+    assert troubled.service.get(answer.headers["Location"]).json()["state"] == "dead"
 
 
 def test_without_a_wait_nothing_is_different(waiting: Waiting) -> None:
@@ -87,36 +87,36 @@ def test_without_a_wait_nothing_is_different(waiting: Waiting) -> None:
     assert waiting.post("ever", b"{", f"wait={LONG}").status == 400
 
 
-def test_a_client_that_leaves_leaves_nothing(waiting: Waiting) -> None:
+def test_a_client_that_leaves_leaves_nothing(troubled: Waiting) -> None:
     """Its payloads are stored all the same, and those that stay get their answers."""
-    waiting.s3.faults(HANG)
-    with Wire(waiting.service.port) as gone, Wire(waiting.service.port) as here:
+    troubled.s3.faults(HANG)
+    with Wire(troubled.service.port) as gone, Wire(troubled.service.port) as here:
         request = post(b"[{}]", "/payloads/left", {**JSON, "Prefer": f"wait={LONG}"})
         gone.send(request)
         here.send(request)
-        waiting.s3.wait_until(lambda counts: counts.faults.get("hang", 0) > 0, what="a PUT")
+        troubled.s3.wait_until(lambda counts: counts.faults.get("hang", 0) > 0, what="a PUT")
         gone.close()
-        waiting.s3.clear()
+        troubled.s3.clear()
         assert here.answer().status == 201
-    assert len(waiting.lines("left")) == 2
-    assert waiting.service.get("/readyz").status == 200
+    assert len(troubled.lines("left")) == 2
+    assert troubled.service.get("/readyz").status == 200
 
 
-def test_waiting_requests_hold_no_threads(waiting: Waiting) -> None:
+def test_waiting_requests_hold_no_threads(troubled: Waiting) -> None:
     """On the engine a hundred that wait are answered together, and others meanwhile."""
-    if waiting.service.settings["ENGINE"] != "granian":
+    if troubled.service.settings["ENGINE"] != "granian":
         pytest.skip("other servers hold a thread for each")
-    waiting.s3.faults(HANG)
-    before = waiting.service.stats()["accepted"]
+    troubled.s3.faults(HANG)
+    before = troubled.service.stats()["accepted"]
 
     def ask(n: int) -> int:
-        return waiting.post("held", [{"n": n}], f"wait={LONG}").status
+        return troubled.post("held", [{"n": n}], f"wait={LONG}").status
 
     with ThreadPoolExecutor(100) as pool:
         futures = [pool.submit(ask, n) for n in range(100)]
-        waiting.service.wait_stats(lambda stats: stats["accepted"] == before + 100)
+        troubled.service.wait_stats(lambda stats: stats["accepted"] == before + 100)
         assert not any(future.done() for future in futures)
-        assert waiting.service.post("/payloads/other", [{}]).status == 202
-        assert waiting.service.get("/stats").status == 200
-        waiting.s3.clear()
+        assert troubled.service.post("/payloads/other", [{}]).status == 202
+        assert troubled.service.get("/stats").status == 200
+        troubled.s3.clear()
         assert {future.result() for future in futures} == {201}
