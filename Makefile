@@ -11,7 +11,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run show s3-off s3-on flask test test-tools screenshots chaos bench bench-tools lint types format \
-  check lock sbom release clean debian-tools
+  check lock sbom image-check release clean debian-tools
 
 help: ## list what can be made (this)
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -84,7 +84,8 @@ lock: $(TOOLS)/installed ## lock the lists of packages with hashes, after a chan
 	done
 	@for python in 3.11 3.12 3.13 3.14; do for machine in x86_64 aarch64; do \
 	  $(UV_COMPILE) --only-binary :all: --python-version $$python \
-	    --python-platform $$machine-unknown-linux-gnu requirements.txt >/dev/null || exit; \
+	    --python-platform $$machine-unknown-linux-gnu requirements.txt requirements-redis.txt \
+	    >/dev/null || exit; \
 	done; done
 	@echo "requirements*.lock are made, with wheels for Python 3.11 to 3.14 on x86_64 and aarch64."
 
@@ -99,12 +100,15 @@ sbom: $(TOOLS)/installed ## list the service's packages as CycloneDX, in build/
 	@rm -rf $(SBOM) && mkdir -p $(SBOM)
 	@$(PYTHON) -m venv --without-pip $(SBOM)/venv
 	@$(TOOLS)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/venv/bin/python \
-	  install --quiet --no-compile $(LOCKED) -r requirements.lock
+	  install --quiet --no-compile $(LOCKED) -r requirements.lock -r requirements-redis.lock
 	@sed 's/^name = .*/&\nversion = "$(VERSION)"/' pyproject.toml >$(SBOM)/pyproject.toml
 	@PYTHONWARNINGS=ignore $(TOOLS)/bin/cyclonedx-py environment $(SBOM)/venv/bin/python \
 	  --pyproject $(SBOM)/pyproject.toml --output-reproducible -o $(RELEASE).cdx.json
 	@rm -rf $(SBOM)
 	@echo $(RELEASE).cdx.json
+
+image-check: $(VENV)/installed ## build and run deploy/Dockerfile without an engine, on Debian, as root
+	@deploy/check-image
 
 release: sbom ## make the archive of HEAD, its SBOM and their checksums, in build/
 	git archive --prefix=bucket-brigade-$(VERSION)/ -o $(RELEASE).tar.gz HEAD

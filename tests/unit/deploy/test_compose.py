@@ -24,6 +24,16 @@ def test_it_builds_the_image_of_the_dockerfile() -> None:
         assert (directory / source).exists()
 
 
+def test_a_build_gets_what_it_copies_and_no_more() -> None:
+    """The list beside the Dockerfile lets in its sources, and neither a spool nor git's files."""
+    lines = (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
+    rules = [line for line in lines if not line.startswith("#")]
+    assert rules[0] == "*"
+    let_in = {line[1:] for line in rules if line.startswith("!")}
+    copied = re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE)
+    assert let_in == {source for sources in copied for source in sources.split()}
+
+
 def test_the_stop_has_its_time() -> None:
     """Docker's SIGKILL comes after the service's own budget."""
     settings = load_settings({"S3_BUCKET": "events"})
