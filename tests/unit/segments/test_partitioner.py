@@ -1,6 +1,7 @@
 """Collections split by members of their payloads: each payload once, in order, in its place."""
 
 import json
+import string
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from workers.errors import TooManyPayloads
 from workers.segments import partitioner
+from workers.segments.key_template import KeyTemplate
 from workers.segments.partitioner import Partitioner
 from workers.segments.partitions import Part
 from workers.segments.values import NO_VALUE, escape
 
+SAFE = set(string.ascii_letters + string.digits + "-._~%=")
 FIELDS = ("payload.a", "payload.b.c")
 
 
@@ -158,3 +161,21 @@ def test_events_go_by_their_time() -> None:
     assert old.partition == f"s/23/{NO_VALUE}/2019-12-31"
     assert arrived.partition.startswith("s/")
     assert arrived.partition.split("/")[3] > "2026"
+
+
+@given(st.lists(VALUES | st.text().map(lambda t: json.dumps(t).encode()), min_size=2, max_size=2))
+@example([b'"../../_dead"', b'"/"'])
+@example([b'".."', b'"."'])
+@example([b'"_dead"', b'"x/_watermark"'])
+def test_no_payload_chooses_another_place(values: list[bytes]) -> None:
+    """Property: the key is what the template says but for one path segment for each value."""
+    template = KeyTemplate.parse("{stream}/{payload.a}/b={payload.b.c}/{segment}")
+    [part] = split(b'{"a":%b,"b":{"c":%b}}' % (values[0], values[1]))
+    key = template.key(part.partition, "name")
+    stream, first, second, name = key.split("/")
+    assert (stream, name) == ("s", "name")
+    assert first not in {"", ".", ".."}
+    assert second.startswith("b=")
+    assert len(first) <= 128
+    assert len(second) <= 128 + len("b=")
+    assert set(first + second) <= SAFE
