@@ -78,7 +78,8 @@ format: $(VENV)/installed ## format the code and mend what ruff can
 check: lint types test ## lint, types and test
 
 lock: $(TOOLS)/installed ## lock the lists of packages with hashes, after a change of one
-	@for list in requirements requirements-redis requirements-dev requirements-tools; do \
+	@for list in requirements requirements-redis requirements-terminal requirements-dev \
+	    requirements-tools; do \
 	  $(UV_COMPILE) --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" --output-file $$list.lock $$list.txt || exit; \
 	done

@@ -4,12 +4,15 @@ import importlib.metadata
 import json
 import platform
 import sys
-from datetime import UTC, datetime
 
 import click
 
 from app.cli.keys import keys
+from app.cli.objects import objects
+from app.cli.progress import with_bar
 from app.cli.segments import segments
+from app.cli.tail import tail
+from app.cli.top import top
 from app.cli.unread_fields import unread_fields
 from app.state import state
 from app.version import VERSION
@@ -20,30 +23,8 @@ from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.operate.receipts import UnknownReceipt
 from workers.spool.spool import Spool
 from workers.storage import open_dead_letters, open_receipts, queue_probe
-from workers.upload.reading import UnreadableObject, decompress
+from workers.upload.reading import UnreadableObject
 from workers.upload.s3 import Bucket
-
-
-@click.command("objects")
-@click.option("--newest", default=3, show_default=True, help="How many objects to print.")
-@click.option("--prefix", default="", help="Only keys that begin so.")
-def objects(newest: int, prefix: str) -> None:
-    """Print the newest objects in the bucket, lines and all."""
-    settings = state().settings
-    bucket = Bucket.connect(settings)
-    try:
-        found = sorted(bucket.list(settings.s3_bucket, prefix), key=lambda item: item[1])
-        click.echo(f"{len(found)} objects in s3://{settings.s3_bucket}/{prefix}", err=True)
-        for key, modified in found[-newest:]:
-            moment = datetime.fromtimestamp(modified, UTC)
-            click.echo(f"--- s3://{settings.s3_bucket}/{key}  {moment:%H:%M:%S}Z", err=True)
-            body, _ = bucket.get(settings.s3_bucket, key)
-            try:
-                _print(decompress(body))
-            except UnreadableObject as error:
-                click.echo(f"cannot be read: {error}", err=True)
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @click.command("receipt")
@@ -93,14 +74,27 @@ def show_dead(segment: str) -> None:
 
 
 @dead_letters.command("replay")
-@click.argument("segment")
-def replay_dead(segment: str) -> None:
+@click.argument("segment", required=False)
+@click.option("--all", "everything", is_flag=True, help="All of them, oldest first.")
+def replay_dead(segment: str | None, *, everything: bool) -> None:
     """Give a dead letter back to the service: a running process uploads it to the same key."""
-    try:
-        payloads = _dead_letters().replay(segment)
-    except BucketBrigadeError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{payloads} payloads of {segment} go up within a minute of a service running")
+    if (segment is None) != everything:
+        raise click.UsageError("name a segment, or say --all")
+    letters = _dead_letters()
+    names = [str(each["name"]) for each in letters.all()] if segment is None else [segment]
+    payloads = done = 0
+    for name in with_bar(names, "replayed"):
+        try:
+            payloads += letters.replay(name)
+        except BucketBrigadeError as error:
+            if segment is not None:
+                raise click.ClickException(str(error)) from error
+            click.echo(f"not replayed: {name}: {error}", err=True)
+        else:
+            done += 1
+    what = segment or f"{done} dead letters"
+    click.echo(f"{payloads} payloads of {what} go up within a minute of a service running")
+    sys.exit(done != len(names))
 
 
 @click.command("check")
@@ -141,4 +135,4 @@ def _print(lines: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-COMMANDS = (objects, receipt, segments, dead_letters, check, keys, version)
+COMMANDS = (objects, receipt, segments, dead_letters, check, keys, version, top, tail)

@@ -1,11 +1,12 @@
 """`flask segments`: what waits in the spool, and what an operator decides about it."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import click
 from marshmallow import ValidationError
 
+from app.cli.progress import with_bar
 from app.state import state
 from workers.errors import BucketBrigadeError
 from workers.operate.segments import Listed, Segments
@@ -93,9 +94,9 @@ def bury(names: tuple[str, ...]) -> None:
     click.echo(f"{done} segments become dead letters, a minute from now, once a service runs")
 
 
-def _decide(names: Iterable[str], act: Callable[[str], None]) -> int:
+def _decide(names: Sequence[str], act: Callable[[str], None]) -> int:
     done = 0
-    for name in names:
+    for name in with_bar(names, "decided"):
         try:
             act(name)
         except BucketBrigadeError as error:

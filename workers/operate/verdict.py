@@ -14,6 +14,8 @@ from workers.spool.counters import Field, Totals
 HANGS_SECONDS = 10.0
 # What a segment may take beyond its age before it is late: a PUT, and a second one.
 GRACE_SECONDS = 5.0
+WITH_SPOOL = ("disk", "memory")
+NOT_SHOWN = "processes, streams, objects and dead letters are not shown here"
 IN_WORDS = {
     "network": "it cannot be reached",
     "server": "it fails",
@@ -53,14 +55,20 @@ def judge(
     oldest = totals.oldest_microseconds / 1e6 or None
     late_after = settings.object_max_age_seconds + settings.s3_read_timeout_seconds + GRACE_SECONDS
     is_late = oldest is not None and now - oldest > late_after
-    state, text = _first_line(totals, processes, causes, is_late=is_late, letters=letters)
+    has_spool = settings.durability in WITH_SPOOL
+    state, text = _first_line(
+        totals, processes, causes, is_late=is_late, letters=letters, has_spool=has_spool
+    )
     why = causes[0].error if causes else _last_error(processes, since=oldest)
     return Verdict(
         state=state,
         text=text,
         since=oldest,
         why=None if state == "ok" else why,
-        notes=list(_notes(totals, processes, letters=letters, now=now)),
+        notes=[
+            *([] if has_spool else [f"With DURABILITY={settings.durability} {NOT_SHOWN}."]),
+            *_notes(totals, processes, letters=letters, now=now),
+        ],
     )
 
 
@@ -71,9 +79,10 @@ def _first_line(
     *,
     is_late: bool,
     letters: int,
+    has_spool: bool,
 ) -> tuple[State, str]:
     refusals = [each.refusal for each in processes if each.refusal]
-    if not processes:
+    if not processes and has_spool:
         return "refusing", "No process of the service is running."
     if refusals:
         some = f" by {len(refusals)} of {len(processes)} processes"

@@ -1,0 +1,197 @@
+"""What `flask top` shows, as text in sections: one for the first line, tables for the rest."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from app.console_data import ConsoleData
+from workers.figures.figures import ProcessFigures, WorkerFigures
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_BARS = " ▁▂▃▄▅▆▇█"
+WEEK = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A table: its title, its columns (`>` before the name of one that is aligned right), rows."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def first_lines(data: ConsoleData) -> list[str]:
+    """Return the answer to the first question, since when, why, and what else to look at."""
+    verdict = data.verdict
+    found = [verdict.text]
+    if verdict.since is not None and verdict.state != "ok":
+        age = lasting(data.at - verdict.since)
+        found.append(f"The oldest came at {clock(verdict.since)}, {age} ago.")
+    return [*found, *([verdict.why] if verdict.why else []), *verdict.notes]
+
+
+def figures(data: ConsoleData) -> Section:
+    """Return the figures of the first row."""
+    space = data.space
+    filling = "not growing"
+    if space.full_in_seconds is not None:
+        full = space.full_in_seconds
+        filling = "full in " + ("over a week" if full > WEEK else lasting(full))
+    idle = sum(worker.work is None for each in data.processes for worker in each.workers)
+    workers = sum(len(each.workers) for each in data.processes)
+    return Section(
+        title="",
+        columns=["Accepted/s", "Stored/s", "Refused/s", "Pending", "Held", "Queue", "Idle workers"],
+        rows=[
+            [
+                rate(data.rates.accepted),
+                rate(data.rates.stored),
+                rate(data.rates.refused),
+                f"{data.pending:,}",
+                f"{size(space.held_bytes)} of {size(space.max_bytes)}, {filling}",
+                f"{data.queued:,} of {data.max_queue:,}",
+                f"{idle} of {workers}",
+            ]
+        ],
+    )
+
+
+def chart(values: Sequence[float], width: int) -> str:
+    """Return ten minutes of a rate in bars, `width` wide; each is the mean of its time."""
+    if not values:
+        return ""
+    width = min(width, len(values))
+    bounds = [len(values) * n // width for n in range(width + 1)]
+    means = [sum(values[a:b]) / max(1, b - a) for a, b in pairwise(bounds)]
+    top = max(means) or 1.0
+    return "".join(_BARS[round(mean / top * (len(_BARS) - 1))] for mean in means)
+
+
+def tables(data: ConsoleData, *, rows: int) -> list[Section]:
+    """Return the tables that have something in them, each with at most `rows` rows."""
+    found = [_causes(data), _letters(data), _processes(data.processes), _streams(data)]
+    found += [_keys(data), _objects(data)]
+    return [
+        Section(title=each.title, columns=each.columns, rows=each.rows[:rows])
+        for each in found
+        if each.rows
+    ]
+
+
+def _causes(data: ConsoleData) -> Section:
+    return Section(
+        title="What fails now",
+        columns=["What", "Reason", "Since", ">Tries", ">Waiting", "Last error"],
+        rows=[
+            [
+                " ".join(cause.key),
+                cause.reason,
+                clock(cause.since),
+                f"{cause.failures:,}",
+                f"{cause.waiting:,}",
+                cause.error,
+            ]
+            for cause in data.causes
+        ],
+    )
+
+
+def _letters(data: ConsoleData) -> Section:
+    rows = [[each.name, each.stream or "?", each.reason] for each in data.dead_letters.newest]
+    title = f"Dead letters: {data.dead_letters.count:,}"
+    return Section(title=title, columns=["Segment", "Stream", "Reason"], rows=rows)
+
+
+def _processes(processes: Sequence[ProcessFigures]) -> Section:
+    rows = []
+    for process in processes:
+        busy = [worker for worker in process.workers if worker.work is not None]
+        idle = len(process.workers) - len(busy)
+        state = process.refusal or f"{idle} of {len(process.workers)} workers idle"
+        rows.append([str(process.pid), clock(process.started_at), state, ""])
+        rows += [_worker(worker) for worker in busy]
+    return Section(title="Processes", columns=[">Pid", "Since", "Doing", "Last error"], rows=rows)
+
+
+def _worker(worker: WorkerFigures) -> list[str]:
+    work = worker.work
+    assert work is not None
+    doing = f"{worker.name}: {work.payloads:,} payloads of {work.stream}, attempt {work.attempt}"
+    error = worker.last_failure.error if worker.last_failure else ""
+    return ["", clock(work.since), doing, error]
+
+
+def _streams(data: ConsoleData) -> Section:
+    return Section(
+        title="Streams",
+        columns=["Stream", ">Payloads/s", ">Bytes/s", ">Open", ">Payloads in it", ">Bytes in it"],
+        rows=[
+            [
+                each.stream,
+                rate(each.payloads_per_second),
+                size(each.bytes_per_second),
+                f"{each.open_segments:,}",
+                f"{each.open_payloads:,}",
+                size(each.open_size),
+            ]
+            for each in data.streams
+        ],
+    )
+
+
+def _keys(data: ConsoleData) -> Section:
+    rows = [
+        [
+            each.name,
+            f"{each.requests:,}",
+            size(each.bytes),
+            ", ".join(f"{status}: {count:,}" for status, count in each.refused.items()),
+        ]
+        for each in data.keys or []
+    ]
+    return Section(title="Keys", columns=["Key", ">Requests", ">Bytes", "Refused"], rows=rows)
+
+
+def _objects(data: ConsoleData) -> Section:
+    return Section(
+        title="Last objects",
+        columns=["Stored at", ">Payloads", ">In S3", "Key"],
+        rows=[
+            [clock(each.at), f"{each.payloads:,}", size(each.stored_size), each.key]
+            for each in data.objects
+        ],
+    )
+
+
+def rate(value: float) -> str:
+    """Return a rate, with a decimal where it is small."""
+    return f"{value:,.1f}" if 0 < value < 10 else f"{value:,.0f}"
+
+
+def size(value: float) -> str:
+    """Return bytes with a unit."""
+    power = 0
+    while value >= 1024 and power < len(_UNITS) - 1:
+        value, power = value / 1024, power + 1
+    unit = _UNITS[power]
+    return f"{value:,.0f} {unit}" if value >= 100 or value == int(value) else f"{value:.1f} {unit}"
+
+
+def lasting(seconds: float) -> str:
+    """Return how long something lasts, in its two largest units."""
+    left = max(0, int(seconds))
+    for unit, length, smaller, part in (
+        ("d", 86_400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if left >= length:
+            return f"{left // length} {unit} {left % length // part} {smaller}"
+    return f"{left} s"
+
+
+def clock(at: float) -> str:
+    """Return a time of day, in this machine's zone."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
