@@ -5,7 +5,9 @@ Knows the service by its settings and its HTTP contract; imports none of it.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
+
+import pytest
 
 from tests.support.flood import Flood
 from tests.support.oracle import judge
@@ -21,6 +23,16 @@ SERVER_MODES = {
 }
 SERVERS = tuple(SERVER_MODES)
 QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 1}
+
+
+def each_server(*, scope: Literal["module", "package"]) -> Any:
+    """Return a fixture `server_mode` that takes each server in turn: all tests hold on each."""
+
+    @pytest.fixture(scope=scope, params=SERVERS, name="server_mode")
+    def server_mode(request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    return server_mode
 
 
 class ServiceFactory:

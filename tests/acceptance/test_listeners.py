@@ -7,13 +7,12 @@ import socket
 import ssl
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.acceptance.service import SERVERS, ServiceFactory, settle
+from tests.acceptance.service import ServiceFactory, each_server, settle
 from tests.support import wait_until
 from tests.support.processes import free_port
 from tests.support.s3 import LOOPBACK, FakeS3
@@ -22,10 +21,7 @@ BODY = b'[{"where":"here"}]'
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="module")
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.acceptance.service import SERVER_MODES, SERVERS, ServiceFactory
+from tests.acceptance.service import SERVER_MODES, ServiceFactory, each_server
 from tests.support import wait_until
 from tests.support.processes import free_port
 from tests.support.s3 import ROOT, FakeS3
@@ -30,10 +28,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="module")
 
 
 def test_the_master_imports_nothing_that_a_reload_renews(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.service import SECRET, SERVERS, ServiceFactory, settle
+from tests.acceptance.service import SECRET, ServiceFactory, each_server, settle
 from tests.acceptance.wire import Wire, post, problem
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
@@ -27,10 +27,7 @@ SAME = {
 }
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="module")
 
 
 def metrics(service: Service) -> dict[str, float]:

@@ -5,13 +5,11 @@ import gzip
 import time
 from itertools import pairwise
 
-import pytest
-
 from tests.acceptance.service import (
-    SERVERS,
     ServiceFactory,
     assert_each_object_was_put_once,
     assert_promise_kept,
+    each_server,
     settle,
 )
 from tests.acceptance.wire import Wire, problem
@@ -25,10 +23,7 @@ TINY = {"MAX_QUEUE": 1, "MAX_WORKERS": 1, "OBJECT_MAX_PAYLOADS": 10}
 QUICK_SECONDS = 5.0
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="module")
 
 
 def test_overload_is_refused_quickly_and_recovered_from_fully(

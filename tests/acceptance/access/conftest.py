@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.access.client import ADMIN, FILE, Client
-from tests.acceptance.service import SERVER_MODES, ServiceFactory
+from tests.acceptance.service import ServiceFactory, each_server
 from tests.support.s3 import FakeS3
 
-
-@pytest.fixture(scope="package", params=SERVER_MODES)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="package")
 
 
 @pytest.fixture(scope="package")

@@ -10,7 +10,7 @@ from tests.acceptance.clients import chromium
 from tests.acceptance.clients.chromium import Chromium, Page
 from tests.acceptance.clients.examples import PAGE_KEY, PLACE, Counted, blocks
 from tests.acceptance.clients.pages import Pages
-from tests.acceptance.service import SERVERS
+from tests.acceptance.service import each_server
 from tests.support import wait_until
 from tests.support.s3 import LOOPBACK
 from tests.support.tools import needed
@@ -25,10 +25,7 @@ try {
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="module")
 
 
 @pytest.fixture(scope="module")

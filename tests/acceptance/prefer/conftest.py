@@ -5,15 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.prefer.samples import Waiting
-from tests.acceptance.service import SERVER_MODES, ServiceFactory
+from tests.acceptance.service import ServiceFactory, each_server
 from tests.support import wait_until
 from tests.support.s3 import FakeS3
 
-
-@pytest.fixture(scope="package", params=SERVER_MODES)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="package")
 
 
 @pytest.fixture(scope="package", params=["disk", "memory"])

@@ -1,13 +1,5 @@
 """The servers that a stop is tested on."""
 
-import pytest
+from tests.acceptance.service import each_server
 
-from tests.acceptance.service import (
-    SERVERS,
-)
-
-
-@pytest.fixture(scope="package", params=SERVERS)
-def server_mode(request: pytest.FixtureRequest) -> str:
-    """Say which way requests take: everything here holds on each."""
-    return str(request.param)
+server_mode = each_server(scope="package")
