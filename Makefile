@@ -30,7 +30,7 @@ flask: $(VENV)/installed ## run a command of the service: make flask ARGS="recei
 
 # Each process starts in half the time where it finds what another has compiled.
 test: $(VENV)/installed ## run every test, with the short chaos; ARGS go to pytest
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto $(ARGS)
 
 NODE := tests/acceptance/clients/node
 # Each command, and the package that has it where that has another name.

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -22,12 +22,37 @@ from workers.upload.s3 import Bucket
 
 # moto's server, like every socketserver, has a thread for each connection that is still open.
 NOT_OURS = "process_request_thread"
-UNIT_TESTS = Path(__file__).parent / "unit"
+UNIT_TESTS, ACCEPTANCE_TESTS = (Path(__file__).parent / name for name in ("unit", "acceptance"))
+WIDER = ("package", "module")
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes share the tests (`-n auto`): while one waits, another computes."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a service in one process, and begin with those: they take longest."""
+    grouped = {item: _group(item) for item in items}
+    for item, group in grouped.items():
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: f"{item.path.parent} " not in grouped[item])
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what a test shares: with its folder a service, else with its module; "" for none."""
+    module, folder = str(item.path), f"{item.path.parent} "
+    if not item.path.is_relative_to(ACCEPTANCE_TESTS) and not item.get_closest_marker("chaos"):
+        return module
+    found = cast("pytest.Function", item)._fixtureinfo.name2fixturedefs
+    scopes = {name: definitions[-1].scope for name, definitions in found.items()}
+    params = cast("Any", item).callspec.params if hasattr(item, "callspec") else {}
+    shared = [str(value) for name, value in params.items() if scopes.get(name) in WIDER]
+    if "package" in scopes.values():
+        return " ".join([folder, *shared])
+    return " ".join([module, *shared]) if "module" in scopes.values() else ""
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ def durability(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server_mode() -> str:
     """Say which of `SERVER_MODES` to run; a folder that must hold on others too overrides it."""
     return "engine"

@@ -25,7 +25,7 @@ SERVERS = tuple(SERVER_MODES)
 QUICK = {"OBJECT_MAX_AGE_SECONDS": 0.1, "WEB_CONCURRENCY": 1}
 
 
-def each_server(*, scope: Literal["module", "package"]) -> Any:
+def each_server(*, scope: Literal["function", "module", "package"]) -> Any:
     """Return a fixture `server_mode` that takes each server in turn: all tests hold on each."""
 
     @pytest.fixture(scope=scope, params=SERVERS, name="server_mode")

@@ -21,7 +21,7 @@ BODY = b'[{"where":"here"}]'
 JSON = {"Content-Type": "application/json"}
 
 
-server_mode = each_server(scope="module")
+server_mode = each_server(scope="function")
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -28,7 +28,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-server_mode = each_server(scope="module")
+server_mode = each_server(scope="function")
 
 
 def test_the_master_imports_nothing_that_a_reload_renews(

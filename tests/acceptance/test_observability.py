@@ -27,7 +27,7 @@ SAME = {
 }
 
 
-server_mode = each_server(scope="module")
+server_mode = each_server(scope="function")
 
 
 def metrics(service: Service) -> dict[str, float]:

@@ -23,7 +23,7 @@ TINY = {"MAX_QUEUE": 1, "MAX_WORKERS": 1, "OBJECT_MAX_PAYLOADS": 10}
 QUICK_SECONDS = 5.0
 
 
-server_mode = each_server(scope="module")
+server_mode = each_server(scope="function")
 
 
 def test_overload_is_refused_quickly_and_recovered_from_fully(

@@ -16,7 +16,7 @@ TINY = {"MAX_QUEUE": 1, "MAX_WORKERS": 1, "MAX_STREAMS": 1, "OBJECT_MAX_PAYLOADS
 ROOM = 3
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def pages() -> Iterator[Pages]:
     """Serve pages: one server, whose two names are two origins."""
     with Pages() as running:

@@ -2,4 +2,4 @@
 
 from tests.acceptance.service import each_server
 
-server_mode = each_server(scope="package")
+server_mode = each_server(scope="function")

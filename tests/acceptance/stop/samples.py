@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from tests.support.flood import Plan
 from tests.support.s3 import Fault
 from tests.support.service import Service
@@ -12,6 +14,12 @@ SLOW = Fault(kind="slow", seconds=0.1)
 # A stop must end by itself; far more than any of these should take.
 STOP_SECONDS = 30.0
 LOAD = Plan(threads=4, payloads=(1, 5), pause_seconds=0.002)
+
+# What a stop leaves is the pipeline's business: its own tests hold in both, and here memory mode
+# is held on one server.
+each_durability = pytest.mark.parametrize(
+    ("server_mode", "durability"), [("engine", "disk"), ("engine", "memory"), ("gthread", "disk")]
+)
 
 
 def events(service: Service, name: str) -> int:

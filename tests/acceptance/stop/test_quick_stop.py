@@ -14,7 +14,16 @@ from tests.acceptance.service import (
     assert_each_object_was_put_once,
     assert_promise_kept,
 )
-from tests.acceptance.stop.samples import LOAD, SLOW, SMALL, STOP_SECONDS, end, events, start_again
+from tests.acceptance.stop.samples import (
+    LOAD,
+    SLOW,
+    SMALL,
+    STOP_SECONDS,
+    each_durability,
+    end,
+    events,
+    start_again,
+)
 from tests.acceptance.wire import JSON, Wire, head, post
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
@@ -72,6 +81,7 @@ def test_a_second_signal_does_not_cut_the_drain_short(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+@each_durability
 def test_a_slow_client_does_not_hold_up_a_hurried_stop(
     service_factory: ServiceFactory, s3: FakeS3, durability: str, number: signal.Signals
 ) -> None:

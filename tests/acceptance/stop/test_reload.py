@@ -8,13 +8,22 @@ from tests.acceptance.service import (
     assert_each_object_was_put_once,
     assert_promise_kept,
 )
-from tests.acceptance.stop.samples import LOAD, SLOW, SMALL, STOP_SECONDS, end, start_again
+from tests.acceptance.stop.samples import (
+    LOAD,
+    SLOW,
+    SMALL,
+    STOP_SECONDS,
+    each_durability,
+    end,
+    start_again,
+)
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
 from tests.support.processes import await_end
 from tests.support.s3 import FakeS3, Fault
 
 
+@each_durability
 def test_a_reload_under_load_is_not_noticed(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -34,6 +43,7 @@ def test_a_reload_under_load_is_not_noticed(
     assert end(service) == 0
 
 
+@each_durability
 def test_one_process_may_go_while_the_others_serve(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:

@@ -13,13 +13,23 @@ from tests.acceptance.service import (
     assert_promise_kept,
     settle,
 )
-from tests.acceptance.stop.samples import LOAD, SLOW, SMALL, STOP_SECONDS, end, events, start_again
+from tests.acceptance.stop.samples import (
+    LOAD,
+    SLOW,
+    SMALL,
+    STOP_SECONDS,
+    each_durability,
+    end,
+    events,
+    start_again,
+)
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
 from tests.support.oracle import judge
 from tests.support.s3 import FakeS3, Fault
 
 
+@each_durability
 def test_sigterm_under_load_stores_every_202_and_exits_0(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -36,6 +46,7 @@ def test_sigterm_under_load_stores_every_202_and_exits_0(
     assert events(service, "stopped") == 2
 
 
+@each_durability
 def test_s3_down_at_sigterm_leaves_all_to_the_next_start(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -56,6 +67,7 @@ def test_s3_down_at_sigterm_leaves_all_to_the_next_start(
     assert_each_object_was_put_once(s3)
 
 
+@each_durability
 def test_a_put_that_outlives_its_process_makes_no_duplicate(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -72,6 +84,7 @@ def test_a_put_that_outlives_its_process_makes_no_duplicate(
     assert_each_object_was_put_once(s3)
 
 
+@each_durability
 def test_a_hanging_put_does_not_outlast_the_stop(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -110,6 +123,7 @@ def test_a_stop_says_what_it_leaves_behind(service_factory: ServiceFactory, s3: 
     assert_promise_kept(service, s3, [flood, flood_again])
 
 
+@each_durability
 def test_ctrl_c_reaches_every_process_and_loses_nothing(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -145,6 +159,7 @@ def test_a_stop_during_the_start_is_heard(service_factory: ServiceFactory) -> No
         assert service.wait(STOP_SECONDS) == 0
 
 
+@each_durability
 def test_start_and_stop_without_traffic(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
@@ -157,6 +172,7 @@ def test_start_and_stop_without_traffic(
     assert not [path for path in service.spool_dir.iterdir() if len(path.name) == 32]
 
 
+@each_durability
 def test_a_restart_keeps_the_ledger(
     service_factory: ServiceFactory, s3: FakeS3, durability: str
 ) -> None:
