@@ -37,8 +37,8 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
 
-    def count(field: Field) -> None:
-        pipeline().counters.add(field)
+    def count(field: Field, number: int) -> None:
+        pipeline().counters.add(field, number)
 
     gate = open_gate(settings)
     app.extensions[KEY] = State(

@@ -45,18 +45,25 @@ class Headers(Protocol):
 class Finisher:
     """Finishes every response, whichever way its request took. Safe to share between threads.
 
-    `count` adds one to a counter; it does not block.
+    `count` adds to a counter; it does not block.
     """
 
-    def __init__(self, count: Callable[[Field], None]) -> None:
+    def __init__(self, count: Callable[[Field, int], None]) -> None:
         self._count = count
 
     def finish(self, status: int, headers: Headers, *, request_id: str) -> None:
         """Add the request's id to a response's headers, and count its status."""
         headers.extend((("X-Request-ID", request_id),))
-        field = COUNTERS.get(status)
-        if field is not None:
-            self._count(field)
+        self._count_status(status, 1)
+
+    def finish_all(self, answers: Iterable[tuple[Answer, str]]) -> None:
+        """Finish responses that leave together, each given with its request's id."""
+        counts: dict[int, int] = {}
+        for answer, id in answers:
+            answer.headers.append(("X-Request-ID", id))
+            counts[answer.status] = counts.get(answer.status, 0) + 1
+        for status, number in counts.items():
+            self._count_status(status, number)
 
     def send(self, make: Callable[[], Answer], *, sent_id: str | None, send: Send) -> None:
         """Make a response, finish it, and send it. Raises nothing of `make`'s.
@@ -73,6 +80,11 @@ class Finisher:
         self.finish(answer.status, answer.headers, request_id=chosen)
         send(answer)
         request_id.set(None)
+
+    def _count_status(self, status: int, number: int) -> None:
+        field = COUNTERS.get(status)
+        if field is not None:
+            self._count(field, number)
 
 
 def refusal(problem: Problem) -> Answer:

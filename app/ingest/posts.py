@@ -4,7 +4,8 @@ No thread waits. Flask's route for any other WSGI server gives byte for byte the
 stand on `IngestHandler`.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from app.http.content_encoding import inflate
@@ -15,7 +16,9 @@ from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
 from app.ingest.known_key import KnownKey
 from app.ingest.preferences import Preferences, preferences_of
 from app.logs import request_id, take_request_id
-from workers.segments.future import Callback, DurabilityFuture
+from workers.segments.future import DurabilityFuture, OwnedCallback
+
+log = logging.getLogger(__name__)
 
 # A larger body is decoded in a thread: one this large that expands to `SMALL_BODY_BYTES` at most
 # takes well under a millisecond.
@@ -87,7 +90,7 @@ class Posts:
         """Answer a request whose body did not come, or cannot be taken."""
         post.release()
         self._finisher.send(
-            lambda: _finished(post, refusal(problem)), sent_id=post.sent_id, send=post.send
+            lambda: _add_headers(post, refusal(problem)), sent_id=post.sent_id, send=post.send
         )
 
     def fail(self, post: Post, error: Exception) -> None:
@@ -123,69 +126,82 @@ class Posts:
     def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
         chosen = take_request_id(post.sent_id)
         preferences = preferences_of(post.arrival, post.prefer) if post.prefer else None
-
-        def settled(future: DurabilityFuture) -> None:
-            self._finish(self._answer(post, future, chosen, preferences), chosen, post)
-
+        pending = PendingAnswer(self, post, chosen, preferences)
         try:
-            answer = self._take(post, body, content_encoding, settled, preferences)
+            answer = self._take(pending, body, content_encoding)
         except Problem as problem:
             answer = refusal(problem)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             answer = failure(error)
         if answer is not None:
-            self._finish(answer, chosen, post)
+            self._finish(pending, answer)
         post.release()
         request_id.set(None)
 
-    def _take(
-        self,
-        post: Post,
-        body: bytes,
-        content_encoding: str,
-        callback: Callback,
-        preferences: Preferences | None,
-    ) -> Answer | None:
+    def _take(self, pending: "PendingAnswer", body: bytes, content_encoding: str) -> Answer | None:
         """Take a body; return its response if that is not a matter of durability."""
+        post = pending.post
         if not isinstance(post.arrival, Arrival):
             self._handler.take(
                 post.stream,
                 body,
                 content_type=post.content_type,
                 content_encoding=content_encoding,
-                callback=callback,
-                preferences=preferences,
+                callback=pending,
+                preferences=pending.preferences,
             )
             return None
         taken = self._handler.take_arrival(
             post.arrival,
             body,
             content_encoding=content_encoding,
-            callback=callback,
-            preferences=preferences,
+            callback=pending,
+            preferences=pending.preferences,
         )
         return taken if isinstance(taken, Answer) else None
 
-    def _answer(
-        self, post: Post, future: DurabilityFuture, chosen: str, preferences: Preferences | None
-    ) -> Answer:
-        """Return the response to a collection that is durable, or turned out not to be."""
+    def on_done(self, callback: "PendingAnswer", future: DurabilityFuture) -> None:
+        """Answer a collection that is durable, or turned out not to be."""
+        self._finish(callback, self._answer(callback, future))
+
+    def on_group_done(self, done: Sequence[tuple["PendingAnswer", DurabilityFuture]]) -> None:
+        """Answer the collections of a group."""
+        answers = [(pending, self._answer(pending, future)) for pending, future in done]
+        for pending, answer in answers:
+            _add_headers(pending.post, answer)
+        self._finisher.finish_all([(answer, pending.request_id) for pending, answer in answers])
+        for pending, answer in answers:
+            try:
+                pending.post.send(answer)
+            except Exception:
+                log.exception("a response failed")
+
+    def _answer(self, pending: "PendingAnswer", future: DurabilityFuture) -> Answer:
+        arrival = pending.post.arrival
         try:
-            answer = self._handler.answer(future, preferences)
-            return answer if post.arrival is None else post.arrival.accepted(answer)
+            answer = self._handler.answer(future, pending.preferences)
+            return answer if arrival is None else arrival.accepted(answer)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
-            request_id.set(chosen)
+            request_id.set(pending.request_id)
             answer = refusal(error) if isinstance(error, Problem) else failure(error)
             request_id.set(None)
             return answer
 
-    def _finish(self, answer: Answer, chosen: str, post: Post) -> None:
-        answer = _finished(post, answer)
-        self._finisher.finish(answer.status, answer.headers, request_id=chosen)
-        post.send(answer)
+    def _finish(self, pending: "PendingAnswer", answer: Answer) -> None:
+        _add_headers(pending.post, answer)
+        self._finisher.finish(answer.status, answer.headers, request_id=pending.request_id)
+        pending.post.send(answer)
 
 
-def _finished(post: Post, answer: Answer) -> Answer:
+class PendingAnswer(OwnedCallback):
+    """A POST whose collection is on its way to durability."""
+
+    post: Post
+    request_id: str
+    preferences: Preferences | None
+
+
+def _add_headers(post: Post, answer: Answer) -> Answer:
     if post.arrival is not None:
         answer.headers.extend(post.arrival.finish(answer.status))
     return answer

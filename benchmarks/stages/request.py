@@ -1,6 +1,7 @@
 """The steps of a request up to its 202, in memory mode."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from app.access.credentials import digest
@@ -8,14 +9,17 @@ from app.access.gate import Gate
 from app.access.usage_files import UsageFiles
 from app.access.watched_file import AccessFile
 from app.factory import create_app
-from app.http.responses import Finisher
+from app.http.responses import Answer, Finisher
 from app.ingest.accepted import AcceptedAnswers
 from app.ingest.arrival import Entrance
 from app.ingest.formats.decoding import decode
 from app.ingest.posts import Posts
 from app.logs import take_request_id
 from benchmarks.stages.fixtures import CONTENT_TYPE, Call, Lab, Step, bodies, lines
-from workers.segments.future import DurabilityFuture
+from workers.segments.future import DurabilityFuture, OwnedCallback, set_results
+
+# Requests of a group.
+GROUP = 16
 
 
 def decode_body(_: Lab, size: int) -> Call:
@@ -31,12 +35,18 @@ def append(lab: Lab, size: int) -> Call:
 
 
 def settle(lab: Lab, size: int) -> Call:
-    """Make a collection's future, give it a callback, and mark it done."""
+    """Make a group's futures, give them callbacks, and mark them done: a share of that."""
     pipeline = lab.pipeline()
     runs = pipeline.take("s", lines(size), count=size).runs
+    owner = _Owner()
+    turns = itertools.cycle([*([False] * (GROUP - 1)), True])
+    futures: list[DurabilityFuture] = []
 
     def call() -> None:
-        DurabilityFuture(runs, lambda _: None).set_result()
+        futures.append(DurabilityFuture(runs, OwnedCallback(owner)))
+        if next(turns):
+            set_results(futures)
+            futures.clear()
 
     return call, 1000
 
@@ -47,10 +57,18 @@ def make_request_id(_: Lab, __: int) -> Call:
 
 
 def count(lab: Lab, _: int) -> Call:
-    """Add a response's request id, and count its status."""
-    counters = lab.pipeline().process_spool.counters
-    finish = Finisher(counters.add).finish
-    return lambda: finish(202, [], request_id="x"), 1000
+    """Add its id to each response of a group, and count their statuses: a share of that."""
+    finisher = Finisher(lab.pipeline().process_spool.counters.add)
+    turns = itertools.cycle([*([False] * (GROUP - 1)), True])
+    answers: list[tuple[Answer, str]] = []
+
+    def call() -> None:
+        answers.append((Answer(202, [], b""), "x"))
+        if next(turns):
+            finisher.finish_all(answers)
+            answers.clear()
+
+    return call, 1000
 
 
 def issue_receipt(lab: Lab, size: int) -> Call:
@@ -67,6 +85,16 @@ def write_answer(lab: Lab, size: int) -> Call:
     runs = pipeline.take("s", lines(size), count=size).runs
     accepted = AcceptedAnswers(durability="disk", issuer=pipeline.receipts.issuer)
     return lambda: accepted.answer(runs), 1000
+
+
+class _Owner:
+    """What goes on with futures that are done: nothing."""
+
+    def on_done(self, callback: object, future: DurabilityFuture) -> None:
+        """Do nothing."""
+
+    def on_group_done(self, done: Sequence[tuple[object, DurabilityFuture]]) -> None:
+        """Do nothing."""
 
 
 class _Post:
@@ -133,7 +161,7 @@ def whole_post(lab: Lab, size: int) -> Call:
 def _posts(pipeline: Any, lab: Lab, size: int) -> Call:
     body, handler = bodies(size), lab.handler(pipeline)
     unused: Any = None
-    posts = Posts(handler, finisher=Finisher(lambda _: None), small=unused, large=unused)
+    posts = Posts(handler, finisher=Finisher(lambda _, __: None), small=unused, large=unused)
     call = lambda: posts.begin(_Post(), body())  # noqa: E731
     return call, 200
 

@@ -6,7 +6,7 @@ The intake returns futures, a committer completes them. Data and one lock each.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -51,6 +51,26 @@ class KeyClaim(Protocol):
 Callback = Callable[["DurabilityFuture"], None]
 
 
+class Owner(Protocol):
+    """What goes on with its futures when they are done, those of a group together."""
+
+    def on_done(self, callback: Any, future: "DurabilityFuture") -> None:
+        """Go on with one."""
+
+    def on_group_done(self, done: Sequence[tuple[Any, "DurabilityFuture"]]) -> None:
+        """Go on with those of a group, each with its callback."""
+
+
+class OwnedCallback(msgspec.Struct):
+    """A callback of an owner, who has many of them."""
+
+    owner: Owner
+
+    def __call__(self, future: "DurabilityFuture") -> None:
+        """Go on with one future."""
+        self.owner.on_done(self, future)
+
+
 class DurabilityFuture:
     """One collection on its way to durability; `runs` say where its `size` bytes go.
 
@@ -60,7 +80,7 @@ class DurabilityFuture:
     `claim` is the collection's on its Idempotency-Key; the store ends it where it is accepted.
     """
 
-    __slots__ = ("_callback", "_waiting", "claim", "done", "exception", "runs", "size")
+    __slots__ = ("_waiting", "callback", "claim", "done", "exception", "runs", "size")
 
     def __init__(
         self,
@@ -76,7 +96,7 @@ class DurabilityFuture:
             self.size = sum(len(run.lines) for run in runs)
         self.done = False
         self.exception: Refusal | None = None
-        self._callback = callback
+        self.callback = callback
         if callback is None:
             # A bare lock is the cheapest thing for a thread to block on.
             self._waiting = threading.Lock()
@@ -114,11 +134,29 @@ class DurabilityFuture:
 
     def _finish(self) -> None:
         self.done = True
-        if self._callback is None:
+        if self.callback is None:
             self._waiting.release()
-            return
-        # An error in one response must not end the committer.
-        try:
-            self._callback(self)
-        except Exception:
-            log.exception("a response failed")
+        else:
+            _call(self.callback, self)
+
+
+def set_results(futures: Sequence[DurabilityFuture]) -> None:
+    """Mark a group's lines durable; each owner is called once."""
+    owned: dict[Owner, list[tuple[OwnedCallback, DurabilityFuture]]] = {}
+    for future in futures:
+        callback = future.callback
+        if not isinstance(callback, OwnedCallback):
+            future.set_result()
+        elif not future.done:
+            future.done = True
+            owned.setdefault(callback.owner, []).append((callback, future))
+    for owner, done in owned.items():
+        _call(owner.on_group_done, done)
+
+
+def _call(callback: Callable[[Any], None], given: Any) -> None:
+    """Call back. An error in a response must not end the committer."""
+    try:
+        callback(given)
+    except Exception:
+        log.exception("a response failed")

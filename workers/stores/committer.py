@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from workers.errors import NotConfirmed, NotDurable, Refusal
-from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run
+from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run, set_results
 from workers.segments.segment import Segment
 from workers.stores.store import Store
 
@@ -208,8 +208,7 @@ class Committer:
             log.exception("commit failed")
             _fail(futures, NotConfirmed(f"{type(error).__name__}: {error}"))
         else:
-            for future in futures:
-                future.set_result()
+            set_results(futures)
 
     def _refuse_failed(self, futures: list[DurabilityFuture]) -> list[DurabilityFuture]:
         """Refuse what was given line numbers behind lines that never were written."""

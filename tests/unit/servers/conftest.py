@@ -18,6 +18,7 @@ from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
 from tests.unit.servers.engine import HeldTasks
 from workers.pipeline import Pipeline
+from workers.spool.counters import Field
 
 MAX_BODY = 300_000
 MAX_WAIT = 10.0
@@ -35,7 +36,7 @@ class Served:
             small=HeldTasks(), large=HeldTasks(), receipts=HeldTasks(), others=HeldTasks()
         )
         self.handler = IngestHandler(settings, pipeline=lambda: self.pipeline)
-        finisher = Finisher(self.counted.append)
+        finisher = Finisher(self._count)
         self.router = RequestRouter(
             Posts(self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large),
             entrance=Entrance(gate),
@@ -48,6 +49,9 @@ class Served:
             limit=MAX_BODY,
             request_timeout=MAX_WAIT,
         )
+
+    def _count(self, field: Field, number: int) -> None:
+        self.counted += [field] * number
 
     def _wsgi(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("418 I'M A TEAPOT", [("X-Path", environ["PATH_INFO"])])
