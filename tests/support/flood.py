@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Literal, Self
 
-from tests.support.outcomes import NO_RETRY_AFTER, Outcome, read_answer
+from tests.support.outcomes import NO_RETRY_AFTER, NOT_CONFIRMED, Outcome, read_answer
 from tests.support.s3 import LOOPBACK
 
 # Long enough to spare the processors while no server listens, too short to matter.
@@ -234,7 +234,8 @@ class Flood:
             connection.close()
             return Outcome(first, count, None), time.monotonic() - started, []
         receipts, faults = read_answer(response, answer, count)
-        return Outcome(first, count, response.status, receipts), time.monotonic() - started, faults
+        status = None if NOT_CONFIRMED in answer else response.status
+        return Outcome(first, count, status, receipts), time.monotonic() - started, faults
 
     def _request(self, index: int, numbers: range) -> tuple[str, bytes, dict[str, str]]:
         plan = self.plan

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import ACCEPTED, SERVICE_UNAVAILABLE, HTTPResponse
+from http.client import ACCEPTED, CREATED, SERVICE_UNAVAILABLE, HTTPResponse
 from typing import Any, Literal, Self
 
 NO_RETRY_AFTER = "a 503 without Retry-After"
+NOT_CONFIRMED = b"urn:bucket-brigade:not-confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Receipt:
 class Outcome:
     """What became of the request with payloads `first` to `first + count - 1`.
 
-    `status` is None where the connection broke before an answer: those payloads may be stored.
+    `status` is None where the connection broke before an answer, or that was *not confirmed*: those
+    payloads may be stored.
     """
 
     first: int
@@ -52,7 +54,7 @@ class Outcome:
         """Say what the client knows of these payloads."""
         if self.status is None:
             return "unknown"
-        return "acked" if self.status == ACCEPTED else "refused"
+        return "acked" if self.status in {ACCEPTED, CREATED} else "refused"
 
     @property
     def numbers(self) -> range:
@@ -78,7 +80,7 @@ def read_answer(
     """Read an answer: its receipts, and what in it breaks the contract."""
     if response.status == SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
         return (), [NO_RETRY_AFTER]
-    if response.status != ACCEPTED:
+    if response.status not in {ACCEPTED, CREATED}:
         return (), []
     try:
         said: Any = json.loads(body)

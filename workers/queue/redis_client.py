@@ -84,7 +84,8 @@ class RedisServer:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            client.close()
+            # What other threads have under way ends by itself.
+            client.connection_pool.disconnect(inuse_connections=False)
 
     def _run(
         self, name: str, arguments: Sequence[Arg], *, confirmed: bool, load: bool = False
@@ -123,15 +124,16 @@ class RedisServer:
             self.forget()
             raise QueueUnavailable(_explain(answer)) from answer
         if waited:
-            self._check_replicas(waited[0])
+            self._check_replicas(waited[-1])
         return answer
 
     def _wait(self, pipe: Any) -> None:
-        milliseconds = int(ANSWER_SECONDS * 1000 * 0.8)
+        milliseconds = int(ANSWER_SECONDS * 1000 * 0.4)
+        pipe.execute_command("WAIT", self._replicas, milliseconds)
         if self._knows_waitaof:
+            # By itself it takes a second: a replica that is asked at once answers before it has
+            # synced, and then with its next report. Behind a WAIT it is asked a second time.
             pipe.execute_command("WAITAOF", 1, self._replicas, milliseconds)
-        else:
-            pipe.execute_command("WAIT", self._replicas, milliseconds)
 
     def _check_replicas(self, found: Any) -> None:
         """See that enough have it: on a time-out the answer is a lower count, and no error."""

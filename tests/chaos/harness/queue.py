@@ -1,0 +1,144 @@
+"""The set-up of a run on a shared queue: machines in directories of their own, Redis, and S3.
+
+Leases are not waited for: a run says that they have expired, of the living too. That is what a
+machine sees that stood still for longer.
+"""
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import redis
+
+from tests.chaos.harness.experiment import HOUR, LOADS, Experiment
+from tests.chaos.harness.figures import Terms
+from tests.chaos.harness.service import STOP_SECONDS, UpgradableService
+from tests.support import wait_until
+from tests.support.flood import Flood
+from tests.support.redis.server import RedisProcess
+
+PREFIX = "{bucket-brigade}:"
+EXPIRE_SECONDS = 0.5
+
+
+class QueueExperiment(Experiment):
+    """A web machine with load against it; more machines as they are added.
+
+    `url` is how machines reach the queue, `server` the process that is the primary.
+    """
+
+    loads = tuple(replace(load, pause_seconds=0.01) for load in LOADS)
+
+    def __init__(
+        self, name: str, terms: Terms, *, server: RedisProcess, url: str = "", **settings: object
+    ) -> None:
+        super().__init__(
+            name,
+            terms,
+            DURABILITY="queue",
+            QUEUE_URL=url or server.url,
+            RECEIPT_SECRET="chaos",
+            WEB_CONCURRENCY=1,
+            ROLE="web",
+            **settings,
+        )
+        self.server = server
+        self.workers: list[UpgradableService] = []
+        self._numbers = itertools.count()
+        self._watch.may_be_away = True
+
+    def _machine(self, role: str) -> UpgradableService:
+        directory = self._terms.workdir / f"{role}-{next(self._numbers)}"
+        directory.mkdir(parents=True)
+        settings = {**self._settings, "ROLE": role, "SPOOL_DIR": directory / "spool"}
+        return UpgradableService(directory, self.s3, settings=settings)
+
+    def add_service(self) -> UpgradableService:
+        """Start one more web machine, and the floods against it."""
+        service = self._machine("web")
+        self.services.append(service)
+        service.restart()
+        for load in self.loads:
+            prefix = f"{self._terms.seed}-{len(self.floods)}"
+            plan = replace(load, seconds=HOUR, timeout_seconds=STOP_SECONDS, prefix=prefix)
+            self.floods.append(Flood(service.port, plan))
+            self.floods[-1].start()
+        return service
+
+    def add_worker(self) -> UpgradableService:
+        """Start one more worker machine."""
+        worker = self._machine("worker")
+        self.workers.append(worker)
+        worker.restart()
+        return worker
+
+    @property
+    def machines(self) -> list[UpgradableService]:
+        """All machines."""
+        return [*self.services, *self.workers]
+
+    def lose(self, machine: UpgradableService) -> None:
+        """Kill a machine and delete its directory; another comes to its address."""
+        machine.kill_group()
+        home = machine.log_path.parent
+        log = machine.log_path.read_bytes()
+        shutil.rmtree(home)
+        home.mkdir()
+        # What it had logged is for the judgement.
+        machine.log_path.write_bytes(log)
+        machine.start()
+
+    def stand_still(self, machine: UpgradableService) -> None:
+        """Stop a machine for longer than its leases, and let it go on."""
+        pids = machine.processes()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        self.expire()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def expire(self) -> None:
+        """Let all leases have expired."""
+        with contextlib.suppress(redis.RedisError), contextlib.closing(self.client()) as client:
+            for kind in ("leased", "writers"):
+                for name in client.zrange(PREFIX + kind, 0, -1):
+                    client.zadd(PREFIX + kind, {name: 1}, xx=True)
+
+    def client(self) -> Any:
+        """Return a client of the primary."""
+        return self.server.client()
+
+    def _settle(self) -> Iterator[str]:
+        """See that every machine runs, and that all is stored once leases have expired."""
+        for machine in self.machines:
+            if not machine.processes():
+                machine.start()
+        for machine in self.machines:
+            machine.wait_ready(timeout=STOP_SECONDS)
+        with contextlib.suppress(AssertionError):
+            wait_until(self._is_stored, timeout=STOP_SECONDS, what="all to be stored")
+        yield from super()._settle()
+
+    def _is_stored(self) -> bool:
+        self.expire()
+        with contextlib.closing(self.client()) as client:
+            return bool(client.zcard(f"{PREFIX}unstored") == 0)
+
+    def _left_in_spool(self) -> list[str]:
+        """Return what any machine has written to its disk, and what stays in the queue."""
+        written = [f"disk: {one.spool_dir}" for one in self.machines if one.spool_dir.exists()]
+        with contextlib.closing(self.client()) as client:
+            kinds = ("lines:*", "segment:*", "open:*")
+            left = [name for kind in kinds for name in client.keys(PREFIX + kind)]
+        return [*written, *(f"queue: {name}" for name in left)]
+
+    def _end_services(self) -> None:
+        for machine in self.machines:
+            machine.kill_group()

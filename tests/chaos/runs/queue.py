@@ -1,0 +1,105 @@
+"""The runs of machines that share a queue: any of them is lost, and the server itself."""
+
+import itertools
+from collections.abc import Callable
+
+from tests.chaos.harness.experiment import FAULTY
+from tests.chaos.harness.figures import Figures, Terms, chaos_run
+from tests.chaos.harness.queue import QueueExperiment
+from tests.support.redis.sentinel import Sentinel
+from tests.support.redis.server import RedisProcess, program_of
+from tests.support.s3 import Fault
+
+SLOW = Fault(kind="slow", probability=0.3, seconds=0.5)
+
+
+@chaos_run("queue")
+def machines_on_a_queue(terms: Terms) -> Figures:
+    """Two web and two worker machines on one Redis: each kind of loss in turn, then at random."""
+    name = "machines on a queue"
+    program = program_of()
+    if program is None:
+        return Figures(name=name, skipped="needs redis-server")
+    with (
+        RedisProcess(program, terms.workdir / "redis") as server,
+        QueueExperiment(name, terms, server=server) as experiment,
+    ):
+        experiment.add_service()
+        experiment.add_worker()
+        experiment.add_worker()
+        experiment.s3.faults(*FAULTY, SLOW)
+        acts = Acts(experiment)
+        rounds = experiment.rounds(0.2, 0.8, least=len(acts.all))
+        for _, act in zip(rounds, itertools.cycle(acts.all), strict=False):
+            experiment.await_load(30)
+            act()
+        return experiment.figures()
+
+
+class Acts:
+    """What is done to machines and servers, one after the other."""
+
+    def __init__(self, experiment: QueueExperiment) -> None:
+        self._experiment = experiment
+        self.all: tuple[Callable[[], None], ...] = (
+            self.lose_web,
+            self.lose_worker,
+            self.stand_still,
+            self.restart_server,
+            self.outage,
+            experiment.expire,
+            self.everything,
+        )
+
+    def lose_web(self) -> None:
+        """Lose a web machine with its directory."""
+        self._experiment.lose(self._experiment.rng.choice(self._experiment.services))
+
+    def lose_worker(self) -> None:
+        """Lose a worker machine, in the middle of PUTs."""
+        self._experiment.lose(self._experiment.rng.choice(self._experiment.workers))
+
+    def stand_still(self) -> None:
+        """Let a machine stand still for longer than its leases."""
+        self._experiment.stand_still(self._experiment.rng.choice(self._experiment.machines))
+
+    def restart_server(self) -> None:
+        """Kill the server, and start it on what it has on its disk."""
+        self._experiment.server.kill()
+        self._experiment.server.start()
+
+    def outage(self) -> None:
+        """Let S3 be away for a while."""
+        self._experiment.s3.stop_listening()
+        self._experiment.await_load()
+        self._experiment.s3.listen_again()
+
+    def everything(self) -> None:
+        """Kill all machines and the server, and start them."""
+        for machine in self._experiment.machines:
+            machine.kill_group()
+        self.restart_server()
+        for machine in self._experiment.machines:
+            machine.start()
+
+
+@chaos_run("failover")
+def failover(terms: Terms) -> Figures:
+    """Lose the primary with its directory, again and again; a replica is promoted each time."""
+    name = "failover of the queue"
+    program = program_of((7, 2))
+    if program is None:
+        return Figures(name=name, skipped="needs redis-server 7.2 or valkey-server")
+    with (
+        Sentinel(program, terms.workdir / "sentinel") as sentinel,
+        QueueExperiment(
+            name, terms, server=sentinel.primary, url=sentinel.url, REDIS_WAIT_REPLICAS=1
+        ) as experiment,
+    ):
+        experiment.add_worker()
+        experiment.s3.faults(*FAULTY)
+        for _ in experiment.rounds(0.5, 1.0):
+            experiment.await_load(30)
+            sentinel.lose_primary()
+            experiment.server = sentinel.primary
+        return experiment.figures()
