@@ -35,10 +35,12 @@ class KeySchema(Schema):
         metadata={"help": "JSON pointer to the time in a payload, for `{event_…}`."},
     )
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)
     def have_event_time(self, data: Mapping[str, Any], **_: object) -> None:
         """Refuse fields of an event's time without one to read."""
+        if "key_template" not in data or "event_time" not in data:
+            return
         used = set(EVENT_FIELDS).intersection(KeyTemplate.parse(data["key_template"]).fields)
-        if used and not data["event_time"]:
+        if used and data["event_time"] is None:
             names = " and ".join(f"{{{name}}}" for name in sorted(used))
             raise ValidationError(f"{names}: set EVENT_TIME", "key_template")

@@ -43,6 +43,9 @@ def mistake(path: Path, text: str) -> str:
         ('[webhooks.s]\nscheme = "github"\nsecrets = ["env:BLANK"]\n', "secrets.0"),
         ('[webhooks.s]\nscheme = "none"\nverify_token = ""\n', "webhooks.s.verify_token"),
         ('[endpoints."/a"]\nstream = "a"\nkey = ""\n', 'endpoints."/a".key'),
+        ('[endpoints."/a"]\nstream = "_dead"\n', 'endpoints."/a".stream: Must be a stream'),
+        ('[webhooks.s]\nscheme = "none"\nstream = "_watermark"\n', "neither _dead nor _watermark"),
+        ('[webhooks._dead]\nscheme = "none"\n', "webhooks._dead: A source's name is"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(

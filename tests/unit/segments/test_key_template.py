@@ -1,7 +1,11 @@
 """The key template: what is a mistake at the start, and what a key comes to."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.support.bench import settings_for
+from workers.errors import SettingsError
 from workers.segments.key_template import KeyTemplate, pointer_path
 from workers.segments.naming import MAX_KEY_BYTES, default_template, segment_name
 
@@ -109,3 +113,27 @@ def test_what_is_no_pointer_to_a_member_is_refused(pointer: str) -> None:
     """The payload itself is no time, and names that msgspec cannot look for are named at once."""
     with pytest.raises(ValueError, match=r"JSON pointer|do not go"):
         pointer_path(pointer)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"KEY_TEMPLATE": "x/{event_date}/{segment}"},
+            "KEY_TEMPLATE: {event_date}: set EVENT_TIME",
+        ),
+        (
+            {"KEY_TEMPLATE": "x/{event_hour}/{event_date}/{segment}", "EVENT_TIME": " "},
+            "KEY_TEMPLATE: {event_date} and {event_hour}: set EVENT_TIME",
+        ),
+        ({"EVENT_TIME": "at"}, "EVENT_TIME: it is no JSON pointer"),
+        ({"KEY_TEMPLATE": "{payload.a}/{segment}"}, "KEY_TEMPLATE: it begins with"),
+        ({"KEY_TEMPLATE": "_dead/{segment}"}, "KEY_TEMPLATE: keys may not be under _dead"),
+    ],
+)
+def test_mistakes_are_named_at_the_start(tmp_path: Path, given: dict[str, str], said: str) -> None:
+    """By the setting, with all others."""
+    with pytest.raises(SettingsError) as caught:
+        settings_for(tmp_path, **given, MAX_QUEUE="0")
+    assert f"  {said}" in str(caught.value)
+    assert "  MAX_QUEUE: " in str(caught.value)
