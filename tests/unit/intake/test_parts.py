@@ -136,3 +136,38 @@ def test_indexes_are_split_by_count(count: int) -> None:
     flat = [[n for a, b in half or () for n in range(a, b + 1)] for half in halves]
     assert flat == [[0, 1, 2, 5, 7, 8][:count], [0, 1, 2, 5, 7, 8][count:]]
     assert take_indexes(None, count) == (None, None)
+
+
+def test_a_partition_keeps_its_place_through_a_kill(
+    make_bench: MakeBench, bucket: DictBucket
+) -> None:
+    """Another process, with another template, stores each segment where its receipt says."""
+    bench = make_bench(COMPRESSION="none")
+    runs = take(bench, part("s/a%2Fb", 0, 2), part("s/..", 1))
+    keys = [run.segment.header.key for run in runs]
+    bench.die()
+    other = make_bench(KEY_TEMPLATE="elsewhere/{segment}")
+    other.adopt()
+    other.upload_all()
+    assert {key: body for key, (body, _, _) in bucket.objects.items()} == {
+        keys[0]: b'{"n":0}\n{"n":2}\n',
+        keys[1]: b'{"n":1}\n',
+    }
+    assert keys[0].startswith("s/a=a%2Fb/")
+
+
+def test_partitions_share_what_is_learnt_of_their_stream(make_bench: MakeBench) -> None:
+    """How far payloads compress is the stream's: a partition may have one segment only."""
+    bench = make_bench(OBJECT_TARGET_BYTES=4096)
+    lines = b"".join(b'{"n":%d}\n' % n for n in range(2000))
+    segment = take(bench, Part("s/a", lines[:2000], lines[:2000].count(b"\n")))[0].segment
+    segment.estimate.sampled, segment.estimate.most = 1000, 500.0
+    before = bench.estimator.profile("s/b", lines)
+    bench.estimator.learn(segment, size=1000, stored=430)
+    after, other = (bench.estimator.profile(name, lines) for name in ("s/b", "t/b"))
+    assert before is not None
+    assert after is not None
+    assert other is not None
+    likely = [each.sizes(0, len(lines)).likely for each in (before, after, other)]
+    assert likely[1] < 0.9 * likely[0]
+    assert likely[2] > 0.95 * likely[0]
