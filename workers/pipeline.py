@@ -6,7 +6,7 @@ Everything else in this package can be read, and tested, without a thread.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from workers.dispatch.backlog import Backlog
@@ -128,6 +128,11 @@ class Pipeline:
         return self._intake.take_parts(
             parts, callback=joined.on_durable, claim=claim, wait=joined.wait
         )
+
+    def are_stored(self, names: Iterable[str]) -> bool:
+        """Whether segments that were accepted on this machine are in S3. Blocks on the disk."""
+        found = [self._look(name) for name in names]
+        return all(each is None or each.state == "stored" for each in found)
 
     def end_waits(self) -> None:
         """Let no response wait for S3 from now on, as a stop has come. Does not block."""

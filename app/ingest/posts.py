@@ -13,6 +13,7 @@ from app.http.problems import Problem, TooLarge
 from app.http.responses import Answer, Finisher, failure, fault, refusal
 from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
+from app.ingest.idempotency import IdempotentRequest
 from app.ingest.known_key import KnownKey
 from app.ingest.preferences import Preferences, preferences_of
 from app.logs import request_id, take_request_id
@@ -33,6 +34,8 @@ class Post(Protocol):
     content_encoding: str
     # The `Prefer` header, "" where there is none.
     prefer: str
+    # The `Idempotency-Key` header, None where there is none.
+    idempotency_key: str | None
     # None for the plain way to /payloads, where everything is open.
     arrival: Arrival | KnownKey | None
 
@@ -127,18 +130,29 @@ class Posts:
         chosen = take_request_id(post.sent_id)
         preferences = preferences_of(post.arrival, post.prefer) if post.prefer else None
         pending = PendingAnswer(self, post, chosen, preferences)
+        keyed: IdempotentRequest | None = None
         try:
-            answer = self._take(pending, body, content_encoding)
+            if post.idempotency_key is not None or isinstance(post.arrival, Arrival):
+                keyed = self._handler.idempotent(post.arrival, post.stream, post.idempotency_key)
+            answer = self._take(pending, body, content_encoding, keyed)
         except Problem as problem:
             answer = refusal(problem)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             answer = failure(error)
+        if keyed is not None:
+            keyed.release()
         if answer is not None:
             self._finish(pending, answer)
         post.release()
         request_id.set(None)
 
-    def _take(self, pending: "PendingAnswer", body: bytes, content_encoding: str) -> Answer | None:
+    def _take(
+        self,
+        pending: "PendingAnswer",
+        body: bytes,
+        content_encoding: str,
+        keyed: IdempotentRequest | None,
+    ) -> Answer | None:
         """Take a body; return its response if that is not a matter of durability."""
         post = pending.post
         if not isinstance(post.arrival, Arrival):
@@ -149,6 +163,7 @@ class Posts:
                 content_encoding=content_encoding,
                 callback=pending,
                 preferences=pending.preferences,
+                keyed=keyed,
             )
             return None
         taken = self._handler.take_arrival(
@@ -157,6 +172,7 @@ class Posts:
             content_encoding=content_encoding,
             callback=pending,
             preferences=pending.preferences,
+            keyed=keyed,
         )
         return taken if isinstance(taken, Answer) else None
 

@@ -14,21 +14,28 @@ REFUSALS: Final = {
     403: "The key's scope or streams do not allow this, or it has expired.",
     404: "No such route, stream, source or receipt.",
     408: "The body did not arrive whole in time.",
+    409: "A request with this `Idempotency-Key` is under way; wait `Retry-After` seconds.",
     413: "The body is too large, as sent or decoded, or has too many values.",
     415: "Another media type or content coding, please.",
-    422: "It is JSON, but not a collection of payloads.",
+    422: "It is JSON, but not a collection of payloads; or the key was used with another body.",
     429: "The key is at a limit; come back after `Retry-After` seconds.",
     500: "A fault of the service.",
     503: "Not now; come back after `Retry-After` seconds. Nothing was kept, unless `type` says so.",
 }  # fmt: skip
 OF_KEYS: Final = (401, 403, 429)
-OF_BODIES: Final = (400, 404, 408, 413, 415, 422, 503)
+OF_BODIES: Final = (400, 404, 408, 409, 413, 415, 422, 503)
 PREFER: Final[Json] = {
     "name": "Prefer",
     "in": "header",
     "description": "RFC 7240: `wait=10`, to be answered when the payloads are in S3; "
     "`handling=lenient`, to leave out payloads with faults.",
     "schema": {"type": "string"},
+}
+KEY: Final[Json] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A retry with the key of an accepted request gets the same answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 
@@ -46,13 +53,17 @@ def post(summary: str, content: Json, refused: tuple[int, ...]) -> Json:
         "headers": {
             "Location": {"description": "A receipt.", "required": True, "schema": text},
             "Preference-Applied": {"description": "What `Prefer` led to.", "schema": text},
+            "Idempotent-Replayed": {
+                "description": "`true` for the answer to an earlier request.",
+                "schema": text,
+            },
         },
         "content": {JSON: {"schema": ref("Accepted")}},
     }  # fmt: skip
     durable = f"Durable. Content-Encoding may be one of {ACCEPT_ENCODING}."
     return {
         "summary": summary,
-        "parameters": [PREFER],
+        "parameters": [PREFER, KEY],
         "requestBody": {
             "required": True,
             "content": {kind: {"schema": schema} for kind, schema in content.items()},

@@ -50,6 +50,7 @@ def accept(**_: str) -> Response:
             body,
             content_encoding=encoding,
             prefer=request.headers.get("Prefer", ""),
+            key=request.headers.get("Idempotency-Key"),
         )
     return as_flask(answer)
 

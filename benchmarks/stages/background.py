@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 
+from app.ingest.idempotency import IdempotentRequest
 from benchmarks.stages.fixtures import Call, Lab, lines, whole_object
 from workers.segments.future import Run
 from workers.spool.spool import Spool
@@ -26,6 +27,34 @@ def commit(group: int) -> Callable[[Lab, int], Call]:
                 segment.reserved_lines += size
                 first = segment.reserved_lines - size + 1
                 committer.append([Run(segment, first, given, size)])
+            committer.step()
+
+        return call, 10
+
+    return step
+
+
+def commit_keyed(group: int) -> Callable[[Lab, int], Call]:
+    """Make the step that claims an idempotency key for each of a group, and commits it."""
+
+    def step(lab: Lab, size: int) -> Call:
+        spool = Spool(lab.directory / f"keyed-{group}-{size}")
+        store = DiskStore(spool, max_bytes=1 << 40)
+        keys = store.use_keys(lab.settings())
+        keys.read()
+        committer = Committer(store)
+        header, given = lab.segment(10**7 + group * 1000 + size).header, lines(size)
+        segment, numbers = store.create(header), itertools.count()
+
+        def call() -> None:
+            for _ in range(group):
+                sent = f'"8e03978e-40d5-43dd-bc93-{next(numbers):012}"'
+                request = IdempotentRequest(keys, caller="k", stream="s", header=sent)
+                request.begin(given)
+                segment.reserved_lines += size
+                first = segment.reserved_lines - size + 1
+                committer.append([Run(segment, first, given, size)], claim=request.claim)
+                request.hand_over()
             committer.step()
 
         return call, 10

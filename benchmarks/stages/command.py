@@ -45,6 +45,7 @@ STEPS: dict[str, tuple[str, Step]] = {
     "a known key with a limit of requests": (REQUEST, request.known_key(limit=10**9)),
     **{f"write, {n} in a group": (GROUP, background.write(n)) for n in GROUPS},
     **{f"write, sync, settle, {n} in a group": (GROUP, background.commit(n)) for n in GROUPS},
+    **{f"the same with keys, {n} in a group": (GROUP, background.commit_keyed(n)) for n in GROUPS},
     "seal": (OBJECT, background.seal),
     f"read {OBJECT_PAYLOADS:,} payloads back": (OBJECT, background.read_back),
     f"compress {OBJECT_PAYLOADS:,} payloads": (OBJECT, background.compress),

@@ -101,6 +101,7 @@ class _Post:
     """A request whose response goes nowhere."""
 
     stream, content_type, content_encoding, prefer = "s", CONTENT_TYPE, "", ""
+    idempotency_key: str | None = None
     sent_id: str | None = None
     arrival: Any = None
 

@@ -70,12 +70,11 @@ class Homes:
 
     def unsettled(self, shared: Shared) -> bool:
         """Whether a process that has ended may have left keys that are in no log yet."""
-        return any(
-            counters[Field.UNLOGGED_KEYS]
-            and not shared.is_locked(life_place(path.name))
-            and self._has_open_files(path)
-            for path, counters in self._counters.items()
-        ) or (bool(self._doubtful) and self._doubt())
+        for path, counters in self._counters.items():
+            is_marked = counters[Field.UNLOGGED_KEYS] and self._has_open_files(path)
+            if is_marked and not shared.is_locked(life_place(path.name)):
+                return True
+        return bool(self._doubtful) and self._doubt()
 
     def _add(self, path: Path) -> None:
         try:

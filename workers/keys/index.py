@@ -10,7 +10,7 @@ Place: TypeAlias = int
 _OFFSET_BITS, _LOG_BITS = 32, 24
 
 
-def pack_place(*, accepted: int, log: int, offset: int) -> Place:
+def pack_place(*, accepted: int, log: int = 0, offset: int = 0) -> Place:
     """Return the place of an entry."""
     return (accepted << _LOG_BITS | log) << _OFFSET_BITS | offset
 
@@ -44,7 +44,7 @@ class KeyIndex:
         # The same keys, in the order in which they came.
         self._order: deque[bytes] = deque()
 
-    def add(self, digest: bytes, place: Place, *, is_whole: bool) -> None:
+    def add(self, digest: bytes, place: Place, is_whole: bool) -> None:  # noqa: FBT001
         """Note where an entry is; one that is not whole is added to those of its request."""
         known = self._places.get(digest)
         if known is None:

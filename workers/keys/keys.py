@@ -86,18 +86,19 @@ class Keys:
             OSError, SpoolError: the spool cannot be used.
         """
         place, compared = claim_place(digest), body if compare else None
+        if not self._is_read:
+            # Without the lock, which is held while they are read.
+            self.on_unrecovered()
+            raise KeyInUse(NOT_READ)
         with self._lock:
-            if not self._is_read:
-                self.on_unrecovered()
-                raise KeyInUse(NOT_READ)
-            known = self._open()
-            self._refresh(known)
+            known = self._known or self._open()
             entries = known.find(digest)
             if not is_whole(entries):
                 self._lock_place(known, place)
                 try:
-                    if self._refresh(known):
-                        # The one who had it before may have accepted it since.
+                    # The one who had it before may have accepted it, here or in another process.
+                    if known.refresh():
+                        self._trim()
                         entries = known.find(digest)
                     _check_body(entries, compared)
                     if not is_whole(entries):
@@ -136,9 +137,11 @@ class Keys:
         with self._lock:
             known.note(known.own, entries, start)
             self._trim()
+            unlock = known.shared.unlock
             for future in group:
                 if future.claim is not None:
-                    self._unlock(claim_place(future.claim.digest))
+                    self._claims.discard(future.claim.place)
+                    unlock(future.claim.place)
         self._counters[Field.UNLOGGED_KEYS] = 0
 
     def abandon(self) -> None:
@@ -208,12 +211,6 @@ class Keys:
             with self._lock:
                 known.add_log(log)
 
-    def _refresh(self, known: KnownKeys) -> bool:
-        is_new = known.refresh()
-        if is_new:
-            self._trim()
-        return is_new
-
     def _trim(self) -> None:
         early = self._index.trim()
         if early:
@@ -231,7 +228,7 @@ class Keys:
 
     def _release(self, claim: Claim) -> None:
         with self._lock:
-            self._unlock(claim_place(claim.digest))
+            self._unlock(claim.place)
 
     def _unlock(self, place: int) -> None:
         self._claims.discard(place)

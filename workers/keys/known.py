@@ -70,7 +70,7 @@ class KnownKeys:
             self._homes.look()
             self._logs.look()
         for digest, place, is_whole in self._logs.read_on():
-            self._index.add(digest, place, is_whole=is_whole)
+            self._index.add(digest, place, is_whole)
         self._listed, self._appended = listed, appended
         return True
 
@@ -80,8 +80,11 @@ class KnownKeys:
         Raises:
             OSError: an entry cannot be read now.
         """
+        places = self._index.find(digest)
+        if not places:
+            return ()
         found = []
-        for place in self._index.find(digest):
+        for place in places:
             entry = self._read(digest, place)
             if entry is None:
                 self._index.forget(digest, place)
@@ -101,10 +104,12 @@ class KnownKeys:
 
     def note(self, log: KeyLog, entries: bytes, start: int) -> None:
         """Take note of entries that this process has appended."""
+        add, newest = self._index.add, 0
+        base = pack_place(accepted=0, log=log.number, offset=start)
         for digest, accepted, is_whole, offset in records.scan(entries):
-            place = pack_place(accepted=accepted, log=log.number, offset=start + offset)
-            self._index.add(digest, place, is_whole=is_whole)
-            self._logs.note(log.number, accepted)
+            add(digest, base + offset + pack_place(accepted=accepted), is_whole)
+            newest = max(newest, accepted)
+        self._logs.note(log.number, newest)
 
     def tidy(self) -> None:
         """Remove the logs that no key is in any more."""

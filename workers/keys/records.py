@@ -11,6 +11,7 @@ Without ranges a record is of all the payloads of its request.
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -75,6 +76,11 @@ def pack_record(record: KeyRecord) -> bytes:
     return head + b"".join([_RANGE.pack(first, last) for first, last in ranges])
 
 
+def pack_whole(digest: bytes, body: bytes, accepted: int, total: int) -> bytes:
+    """Return the bytes of the record of a run that has all payloads of its request."""
+    return _RECORD.pack(digest, body, accepted, total, 0, 0)
+
+
 def unpack_record(data: bytes) -> KeyRecord:
     """Read a record.
 
@@ -93,9 +99,14 @@ def unpack_record(data: bytes) -> KeyRecord:
 
 def pack_entry(record: bytes, header: Header, *, first_line: int, count: int) -> bytes:
     """Return the log's entry of a record that is packed already."""
-    names = f"{header.name}\n{header.stream}\n{header.bucket}\n{header.key}"
-    place = _PLACE.pack(first_line, count) + names.encode()
-    return _LENGTHS.pack(len(record), len(place)) + record + place
+    names = _names(header)
+    lengths = _LENGTHS.pack(len(record), _PLACE.size + len(names))
+    return b"".join((lengths, record, _PLACE.pack(first_line, count), names))
+
+
+@lru_cache(maxsize=1024)
+def _names(header: Header) -> bytes:
+    return f"{header.name}\n{header.stream}\n{header.bucket}\n{header.key}".encode()
 
 
 def unpack_entry(data: bytes) -> KeyEntry:

@@ -21,6 +21,7 @@ SHARED = "shared"
 SHARED_BYTES = 4096
 # struct flock of Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
+_SET, _LOCK, _UNLOCK = fcntl.F_OFD_SETLK, fcntl.F_WRLCK, fcntl.F_UNLCK
 # Claims lie below, signs of life from here on.
 _LIVES = 1 << 62
 
@@ -81,19 +82,20 @@ class SharedFile:
     def lock(self, place: int) -> bool:
         """Lock a place. False where another process has it, or the kernel has no room."""
         try:
-            self._control(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, place)
+            fcntl.fcntl(self._file, _SET, _FLOCK.pack(_LOCK, 0, place, 1, 0))
         except OSError:
             return False
         return True
 
     def unlock(self, place: int) -> None:
         """Unlock a place."""
-        self._control(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, place)
+        fcntl.fcntl(self._file, _SET, _FLOCK.pack(_UNLOCK, 0, place, 1, 0))
 
     def is_locked(self, place: int) -> bool:
         """Whether another process has locked a place."""
-        found = self._control(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, place)
-        return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)
+        asked = _FLOCK.pack(_LOCK, 0, place, 1, 0)
+        found = fcntl.fcntl(self._file, fcntl.F_OFD_GETLK, asked)
+        return bool(_FLOCK.unpack(found)[0] != _UNLOCK)
 
     @property
     def appended(self) -> int:
@@ -122,9 +124,6 @@ class SharedFile:
     def _mark(self) -> int:
         self._next += 1
         return self._next
-
-    def _control(self, command: int, kind: int, place: int) -> bytes:
-        return fcntl.fcntl(self._file, command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
 
 
 def claim_place(digest: bytes) -> int:

@@ -33,9 +33,12 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeyClaim(Protocol):
-    """A request's claim on its Idempotency-Key; `packed` are the key records of its runs."""
+    """A request's claim on its Idempotency-Key; `packed` are the key records of its runs.
 
-    digest: bytes
+    `place` is what is locked for it.
+    """
+
+    place: int
     packed: list[bytes]
 
     def pack(self, runs: Sequence[Run]) -> bytes:
@@ -44,6 +47,10 @@ class KeyClaim(Protocol):
 
     def settle(self, refusal: Refusal) -> None:
         """Give the key up if nothing was kept."""
+        ...
+
+    def all_runs(self, runs: Sequence[Run]) -> Sequence[Run]:
+        """Return the request's runs, those that were accepted before a crash too."""
         ...
 
 

@@ -22,7 +22,8 @@ class Collection(msgspec.Struct, frozen=True, gc=False):
 
     `lines` holds each payload followed by a newline, and no other newline; `count` says how many.
     `at` is the JSON pointer to the client's array, for faults that are found later. `wrapped` says
-    in how many envelopes, each with the rest as its `payload`, a payload is in its line.
+    in how many envelopes, each with the rest as its `payload`, a payload is in its line. `delivery`
+    is a webhook's id.
     """
 
     lines: bytes
@@ -31,6 +32,7 @@ class Collection(msgspec.Struct, frozen=True, gc=False):
     version: str | None = None
     token: str | None = None
     wrapped: int = 0
+    delivery: str | None = None
 
 
 class Reader(Protocol):

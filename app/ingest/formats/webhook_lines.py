@@ -140,4 +140,4 @@ def to_lines(
     opening = _encode(envelope)[: -len("}")]
     check_growth(sum(map(len, payloads)) + len(payloads) * (len(opening) + 2), limit=limit)
     lines = b"".join([opening + each + b"}\n" for each in payloads])
-    return Collection(lines, len(payloads), wrapped=1)
+    return Collection(lines, len(payloads), wrapped=1, delivery=id)

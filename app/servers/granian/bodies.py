@@ -173,7 +173,15 @@ class Body:
 class KeptBody(Body):
     """The body of a POST of payloads for a stream, kept whole."""
 
-    __slots__ = ("_buffer", "arrival", "content_encoding", "content_type", "prefer", "stream")
+    __slots__ = (
+        "_buffer",
+        "arrival",
+        "content_encoding",
+        "content_type",
+        "idempotency_key",
+        "prefer",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -194,6 +202,9 @@ class KeptBody(Body):
             _joined(headers, "content-encoding") if "content-encoding" in headers else ""
         )
         self.prefer = _joined(headers, "prefer") if "prefer" in headers else ""
+        self.idempotency_key = (
+            ", ".join(headers.get_all("idempotency-key")) if "idempotency-key" in headers else None
+        )
         self._buffer: Buffer | None = None
 
     def release(self) -> None:

@@ -57,6 +57,7 @@ class Experiment:
     """
 
     loads: Sequence[Plan] = LOADS
+    flood: type[Flood] = Flood
 
     def __init__(self, name: str, terms: Terms, **settings: object) -> None:
         self.name = name
@@ -99,7 +100,7 @@ class Experiment:
         for load in self.loads:
             prefix = f"{self._terms.seed}-{len(self.floods)}"
             plan = replace(load, seconds=HOUR, timeout_seconds=STOP_SECONDS, prefix=prefix)
-            self.floods.append(Flood(service.port, plan))
+            self.floods.append(self.flood(service.port, plan))
             self.floods[-1].start()
         return service
 

@@ -28,6 +28,8 @@ class Figures:
     faults: int = 0
     s3_faults: int = 0
     acknowledged: int = 0
+    # Idempotency keys that were answered, one way each.
+    keys: int = 0
     lost: int = 0
     stored_twice: int = 0
     refused_but_stored: int = 0

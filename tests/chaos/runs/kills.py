@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tests.chaos.harness.experiment import FAULTY, LOADS, Experiment
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
+from tests.chaos.keys.keyed_flood import KeyedFlood
 
 
 @chaos_run("processes")
@@ -51,4 +52,45 @@ def two_services(terms: Terms) -> Figures:
                 service.kill_one(experiment.rng)
             else:
                 service.kill_group()
+        return experiment.figures()
+
+
+class KeyedExperiment(Experiment):
+    """The clients send keys, and each request again until it is answered."""
+
+    flood = KeyedFlood
+
+    def figures(self) -> Figures:
+        """Judge every answer, and that no key has two."""
+        found = super().figures()
+        floods = [flood for flood in self.floods if isinstance(flood, KeyedFlood)]
+        wrong = [
+            *(f"key {n} has two answers" for flood in floods for n in flood.disagreeing),
+            *(f"key {n} has no answer" for flood in floods for n in flood.unanswered),
+        ]
+        if not sum(flood.repeats for flood in floods):
+            wrong.append("no request was answered again")
+        keys = sum(len(flood.answers) for flood in floods)
+        return replace(found, keys=keys, complaints=[*found.complaints, *wrong])
+
+
+@chaos_run("keyed-processes")
+def killed_processes_with_keys(terms: Terms) -> Figures:
+    """Kill -9 one process after another; clients send each key until it is answered."""
+    with KeyedExperiment("kill -9 of processes, with keys", terms, WEB_CONCURRENCY=3) as experiment:
+        experiment.s3.faults(*FAULTY)
+        for _ in experiment.rounds(0.05, 0.8):
+            experiment.services[0].kill_one(experiment.rng)
+        return experiment.figures()
+
+
+@chaos_run("keyed-group")
+def killed_group_with_keys(terms: Terms) -> Figures:
+    """Kill -9 all processes at once, start again, and so on; clients send keys."""
+    with KeyedExperiment("kill -9 of the group, with keys", terms) as experiment:
+        experiment.s3.faults(*FAULTY)
+        for _ in experiment.rounds(0.0, 0.5):
+            experiment.await_load()
+            experiment.services[0].kill_group()
+            experiment.services[0].restart()
         return experiment.figures()

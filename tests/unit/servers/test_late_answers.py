@@ -59,6 +59,7 @@ class Client:
     """A post whose response goes into a list; one whose connection is broken raises."""
 
     stream, content_type, content_encoding, prefer = "s", "application/json", "", ""
+    idempotency_key: str | None = None
     sent_id: str | None = None
     arrival: Arrival | KnownKey | None = None
 
