@@ -4,6 +4,7 @@ Also the rules that hold for all of them: no thread survives its test, no packet
 machine, and a unit test neither starts a thread, nor sleeps, nor connects.
 """
 
+import itertools
 import os
 import socket
 import threading
@@ -137,10 +138,14 @@ def real_bucket(_s3_server: FakeS3, tmp_path_factory: pytest.TempPathFactory) ->
     bucket.close()
 
 
+_numbers = itertools.count(1)
+
+
 @pytest.fixture
 def s3(_s3_server: FakeS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
     """Point boto3 at a faultless fake S3 with an empty bucket; the server is shared by the run."""
-    _s3_server.renew()
+    # A thread that a test left behind means another bucket.
+    _s3_server.renew(f"bucket-{next(_numbers)}")
     for name, value in _s3_server.environ().items():
         monkeypatch.setenv(name, value)
     yield _s3_server

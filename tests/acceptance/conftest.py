@@ -12,7 +12,7 @@ from tests.support.s3 import FakeS3
 @pytest.fixture
 def s3(_s3_server: FakeS3) -> FakeS3:
     """Empty the run's fake S3, and let it work without a fault."""
-    _s3_server.renew()
+    _s3_server.renew("bucket")
     return _s3_server
 
 

@@ -16,7 +16,8 @@ RFC3339 = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 def documented(name: str) -> Any:
     """Return a function that the page shows."""
-    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    [code] = [each for each in found if f"def {name}(" in each]
     names: dict[str, Any] = {}
     exec(code, names)
     return names[name]

@@ -1,7 +1,6 @@
 """A test's handle on the server process."""
 
 import http.client
-import itertools
 import json
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from tests.support.s3.server import LOOPBACK
 ROOT = Path(__file__).resolve().parents[3]
 # About as long as S3 waits for a client that has stopped in the middle of its body.
 BODY_SECONDS = 20.0
-_numbers = itertools.count(1)
 
 
 class FakeS3:
@@ -111,13 +109,13 @@ class FakeS3:
         """Come back up on the same port."""
         self._call("up")
 
-    def renew(self) -> None:
-        """Be as after the start, with one empty bucket of another name; the port stays.
+    def renew(self, bucket: str) -> None:
+        """Be as after the start, with one empty bucket; the port stays, and connections break.
 
         A server for each test would cost as much as most of what they do with it.
         """
-        self.bucket = f"bucket-{next(_numbers)}"
-        self._call(f"renew?name={self.bucket}")
+        self.bucket = bucket
+        self._call(f"renew?name={quote(bucket)}")
 
     def create_bucket(self, name: str) -> None:
         """Create one more bucket, past all faults."""

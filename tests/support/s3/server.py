@@ -113,8 +113,10 @@ class Server:
         return b""
 
     async def _renew(self, bucket: str) -> None:
-        """Become a new server with one empty bucket; what is late is for a bucket that is gone."""
+        """Become a new server with one empty bucket; what is late gets into the old one's."""
         self._faults.replace([])
+        for writer in self._open:
+            reset(writer)
         self._faults = Faults(self._faults.seed)
         self._store = Store([bucket])
         self._requests.clear()
@@ -148,7 +150,7 @@ class Server:
         """Serve one request; return whether the connection lives on."""
         request = Request.parse(await reader.readuntil(b"\r\n\r\n"))
         self._requests[request.method] += 1
-        fault = self._faults.strike(request)
+        fault, store = self._faults.strike(request), self._store
         # Of the rules that struck, though they be replaced before the body is here.
         replaced = self._faults.replaced
         if fault and fault.kind == "reset":
@@ -157,7 +159,9 @@ class Server:
             return False
         try:
             request, body = unwrap(request, await self._read_body(request, reader, writer))
-            answer = await self._act(fault, request, body, reader=reader, replaced=replaced)
+            answer = await self._act(
+                fault, request, body, reader=reader, replaced=replaced, store=store
+            )
         except S3Error as error:
             self._half_bodies += error.code in {"IncompleteBody", "RequestTimeout"}
             answer = error_answer(request, error)
@@ -180,6 +184,7 @@ class Server:
         *,
         reader: asyncio.StreamReader,
         replaced: asyncio.Event,
+        store: Store,
     ) -> Answer | None:
         """Do what was asked, or what the fault makes of it; None: close without an answer."""
         match fault:
@@ -188,7 +193,7 @@ class Server:
             case Fault(kind="close_early"):
                 return None
             case Fault(kind="half"):
-                self._store.keep_part(request, body[: int(len(body) * fault.keep)])
+                store.keep_part(request, body[: int(len(body) * fault.keep)])
                 return None
             case Fault(kind="hang"):
                 if not await self._hang(reader, replaced):
@@ -196,12 +201,12 @@ class Server:
             case Fault(kind="slow"):
                 await self._pause(replaced, fault.seconds)
             case Fault(kind="late_answer"):
-                answer = self._store.perform(request, body)
+                answer = store.perform(request, body)
                 await self._pause(replaced, fault.seconds)
                 return answer
             case Fault(kind="portal"):
                 return Answer(200, {"Content-Type": "text/html", "ETag": '"page"'}, PAGE)
-        return self._store.perform(request, body)
+        return store.perform(request, body)
 
     async def _pause(self, replaced: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
