@@ -119,6 +119,8 @@ class Committer:
         self._appended_bytes = self._settled_bytes = 0
         self._inbox: queue.SimpleQueue[DurabilityFuture | Ending | None] = queue.SimpleQueue()
         self._in_hand: list[DurabilityFuture] = []
+        # Some segment may have lost lines.
+        self._has_failed = False
         self._ended = False
 
     @property
@@ -203,15 +205,19 @@ class Committer:
         try:
             self._store.append(futures)
         except Refusal as refusal:
+            self._has_failed = True
             _fail(futures, refusal)
         except Exception as error:
             log.exception("commit failed")
+            self._has_failed = True
             _fail(futures, NotConfirmed(f"{type(error).__name__}: {error}"))
         else:
             set_results(futures)
 
     def _refuse_failed(self, futures: list[DurabilityFuture]) -> list[DurabilityFuture]:
         """Refuse what was given line numbers behind lines that never were written."""
+        if not self._has_failed:
+            return futures
         good = []
         for future in futures:
             if any(run.segment.write_failed for run in future.runs):
