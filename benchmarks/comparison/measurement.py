@@ -47,12 +47,14 @@ def measure(
     """
     with bench.running(contender) as running:
         cpu, begun = running.cpu_seconds(), time.monotonic()
+        engine = running.engine_cpu_seconds()
         seen = bench.load.run(running.port, demand)
         loaded = time.monotonic()
         counts = running.wait_stored(timeout=wait_seconds)
         # What it holds back on purpose, to fill an object, is not work left over.
         tail = max(0.0, time.monotonic() - loaded - contender.waits_seconds)
         cpu = running.cpu_seconds() - cpu
+        engine = running.engine_cpu_seconds() - engine
         stored = counts.stored
         return Cell(
             contender=contender.name,
@@ -69,4 +71,5 @@ def measure(
             refused=seen.refused,
             broken=seen.broken,
             unstored=counts.accepted - stored,
+            note=f"{engine / stored * MICRO:.2f} us of it Redis'" if engine and stored else "",
         )

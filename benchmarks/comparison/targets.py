@@ -26,6 +26,7 @@ class Target:
 TARGETS = (
     Target("memory", FLUENT_BIT, CPU, {1: 0.70, 10: 0.28, 100: 0.11}),
     Target("disk", FLUENT_BIT, CPU, {1: 0.92, 10: 0.36, 100: 0.14}),
+    Target("queue", "disk", CPU, {10: 1.6, 100: 1.6}, about="with Redis' own"),
     Target("disk", GO, CPU, {1: 0.5, 10: 0.06, 100: 0.015}),
     # With a payload a request, payloads stored are requests accepted, durable and stored.
     Target("disk", "", STORED, {1: 1e6 / 60}, at_least=True, about="a million requests a minute"),

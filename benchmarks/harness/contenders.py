@@ -28,7 +28,8 @@ class Contender:
     name: str
     about: str
     settings: Mapping[str, str] = field(default_factory=dict)
-    server: Literal["gunicorn", "granian", "original", "fluent-bit"] = "gunicorn"
+    # `queue` is gunicorn with a Redis server on this machine.
+    server: Literal["gunicorn", "granian", "queue", "original", "fluent-bit"] = "gunicorn"
     # A module of `benchmarks.baselines`; empty for the others.
     baseline: str = ""
     # The checkout of this project that it is started from.
@@ -43,7 +44,7 @@ class Contender:
     def ours(self) -> bool:
         """Whether it is this service, making objects of many payloads, under whichever server."""
         alone = self.baseline or self.settings.get("OBJECT_MAX_PAYLOADS") == "1"
-        return self.server in {"gunicorn", "granian"} and not alone
+        return self.server in {"gunicorn", "granian", "queue"} and not alone
 
     @property
     def earlier(self) -> bool:
@@ -64,6 +65,12 @@ CONTENDERS = (
         name="memory",
         about="this service; a 202 leaves when the payload is in memory",
         settings=MEMORY,
+    ),
+    Contender(
+        name="queue",
+        about="this service; a 202 leaves when Redis, here too, has synced it; CPU with Redis'",
+        settings={"DURABILITY": "queue", "RECEIPT_SECRET": "bench"},
+        server="queue",
     ),
     Contender(
         name="disk-gthread",

@@ -18,6 +18,7 @@ from benchmarks.baselines.front import read_tallies
 from benchmarks.harness.contenders import AGE_SECONDS, Contender
 from benchmarks.harness.fluent_bit import FluentBit
 from benchmarks.harness.servers import CommandService, granian
+from tests.support.redis.server import RedisProcess, program_of
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
@@ -52,10 +53,15 @@ class Running:
         given = {**common, **settings, **contender.settings, "BASELINE": contender.baseline}
         self._contender = contender
         self.service: Service
+        self._redis: RedisProcess | None = None
         match contender.server:
             case "gunicorn":
                 root = BASELINES if contender.baseline else contender.root
                 self.service = Service(workdir, s3, settings=given, root=root)
+            case "queue":
+                self._redis = RedisProcess(program_of() or "redis-server", workdir / "redis")
+                given["QUEUE_URL"] = self._redis.url
+                self.service = Service(workdir, s3, settings=given, root=contender.root)
             case "granian":
                 self.service = CommandService(workdir, s3, settings=given, command=granian)
             case "original":
@@ -65,7 +71,13 @@ class Running:
                 self.service = FluentBit(workdir, s3, settings=given)
 
     def __enter__(self) -> Self:
-        self.service.__enter__()
+        if self._redis is not None:
+            self._redis.start()
+        try:
+            self.service.__enter__()
+        except BaseException:
+            self._end_redis()
+            raise
         if self._contender.server in {"gunicorn", "granian"} and not self._contender.baseline:
             self._await_all()
         return self
@@ -82,6 +94,11 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.service.kill_group()
+        self._end_redis()
+
+    def _end_redis(self) -> None:
+        if self._redis is not None:
+            self._redis.kill()
 
     @property
     def port(self) -> int:
@@ -114,12 +131,12 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Sum user and system time of all its processes, those that ended included (proc(5))."""
-        ticks = 0
-        for pid in self.service.processes():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += sum(map(int, fields[11:15]))
-        return ticks / TICKS_PER_SECOND
+        own = sum(map(_cpu_seconds, self.service.processes()))
+        return own + self.engine_cpu_seconds()
+
+    def engine_cpu_seconds(self) -> float:
+        """Return how much of it is the queue's server's."""
+        return 0.0 if self._redis is None else _cpu_seconds(self._redis.pid)
 
     def peak_rss_bytes(self) -> int:
         """Sum the highest resident memory of each process; shared pages count once for each."""
@@ -141,6 +158,13 @@ class Running:
                 text = Path(f"/proc/{pid}/{file}").read_text()
                 total += sum(int(kib) for kib in re.findall(pattern, text, re.MULTILINE)) * 1024
         return total
+
+
+def _cpu_seconds(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / TICKS_PER_SECOND
+    return 0.0
 
 
 def _run(program: Path | None, _: int) -> Sequence[str]:

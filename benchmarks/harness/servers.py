@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import LOOPBACK, ROOT
 from benchmarks.harness import fluent_bit
+from tests.support.redis.server import program_of
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
@@ -61,6 +62,8 @@ def lacking(server: str) -> str | None:
         ]
         packages = "golang-go golang-github-aws-aws-sdk-go-dev"
         return f"without {' and '.join(missing)}: apt install {packages}" if missing else None
+    if server == "queue" and program_of() is None:
+        return "no redis-server: `make test-tools` installs one"
     if server == "fluent-bit" and not shutil.which(fluent_bit.PROGRAM):
         return f"no {fluent_bit.PROGRAM} on the PATH: https://docs.fluentbit.io/manual/installation"
     return None
