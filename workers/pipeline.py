@@ -41,9 +41,9 @@ from workers.upload.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
-# Requests that wait for S3; more are answered without. One takes about 2 KiB, and its client may
+# Requests that wait for S3; more are answered without. One takes about 8 KiB, and its client may
 # be gone.
-MAX_WAITS = 8192
+MAX_WAITS = 1024
 
 
 class Pipeline:
@@ -63,7 +63,8 @@ class Pipeline:
         self._jobs = JobQueue(maxsize=settings.max_queue)
         self._idle, self._rate = Pool(), DrainRate()
         estimator = estimator_for(settings, max_bytes=self._store.max_bytes)
-        self._finishes = Finishes(limit=MAX_WAITS)
+        # Of a shared store another machine's workers finish what is taken here.
+        self._finishes = Finishes(limit=0 if self._store.is_shared else MAX_WAITS)
         self._backlog = Backlog(park=self._store.park, on_change=self._wake)
         self._intake = self._make_intake(estimator)
         # The way in, without a call of its own; neither blocks.

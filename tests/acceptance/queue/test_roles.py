@@ -68,11 +68,14 @@ def test_one_tier_accepts_and_another_uploads(start: Start, s3: FakeS3) -> None:
     receipt = post(web, 1, 2)
     assert state_of(web, receipt) in ("accepted", "uploading")
     assert stored(s3) == []
+    # Which machine uploads is not known here: nothing waits for it.
+    asked = web.post("/payloads", [{"n": 3}], headers={"Prefer": "wait=20"})
+    assert (asked.status, asked.headers["Preference-Applied"]) == (202, None)
     worker = start("worker")
-    wait_until(lambda: stored(s3) == [1, 2], timeout=30, what="the upload")
+    wait_until(lambda: stored(s3) == [1, 2, 3], timeout=30, what="the upload")
     wait_until(lambda: state_of(web, receipt) == "stored", timeout=10, what="the receipt")
     assert worker.get("/healthz").status == 200
-    assert worker.get("/stats").json()["stored"] == 2
+    assert worker.get("/stats").json()["stored"] == 3
     assert [worker.get(receipt).status, worker.get("/openapi.json").status] == [404, 404]
     assert worker.post("/payloads", b"[{}]").status == 404
     assert worker.post("/events", b"{}").status == 404
