@@ -87,6 +87,26 @@ def test_without_a_wait_nothing_is_different(waiting: Waiting) -> None:
     assert waiting.post("ever", b"{", f"wait={LONG}").status == 400
 
 
+def test_no_201_is_taken_back_while_s3_fails(troubled: Waiting) -> None:
+    """With answers lost, late and refused, each 201 finds its payload in the bucket, once."""
+    troubled.s3.faults(
+        Fault(kind="lose_answer", probability=0.3),
+        Fault(kind="error", probability=0.3),
+        Fault(kind="slow", seconds=0.2, probability=0.3),
+    )
+
+    def ask(n: int) -> int:
+        answer = troubled.post("failing", [{"n": n}], f"wait={LONG}")
+        if answer.status == 201:
+            assert troubled.lines("failing").count(b'{"n": %d}' % n) == 1
+        return answer.status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(ask, range(32)))
+    assert set(statuses) <= {201, 202}
+    assert 201 in statuses
+
+
 def test_a_client_that_leaves_leaves_nothing(troubled: Waiting) -> None:
     """Its payloads are stored all the same, and those that stay get their answers."""
     troubled.s3.faults(HANG)

@@ -1,8 +1,13 @@
 """The `Prefer` header: what is read out of it, by RFC 7240, and what is ignored."""
 
+from typing import Any
+
 import pytest
 
-from app.ingest.preferences import Preferences
+from app.access.rules import Endpoint, Webhook
+from app.ingest.arrival import Arrival
+from app.ingest.preferences import Preferences, preferences_of
+from app.ingest.ways import Way
 from workers.segments.finish import Finish
 
 
@@ -59,3 +64,62 @@ def test_what_was_done_is_said(finish: Finish) -> None:
     found.finish = finish
     assert bool(found.applied()) == (finish is not Finish.NOT_AWAITED)
     assert found.is_stored == (finish is Finish.STORED)
+
+
+BOTH = "wait=3, handling=lenient"
+
+
+@pytest.mark.parametrize(
+    ("header", "wait", "is_lenient"),
+    [
+        ("handling=lenient", None, True),
+        ('Handling="Lenient"', None, True),
+        ("handling=lenient, wait=0", None, True),
+        (BOTH, 3, True),
+        ("handling=strict, handling=lenient, wait=3", 3, False),
+    ],
+)
+def test_lenient_handling_is_read(header: str, wait: int | None, *, is_lenient: bool) -> None:
+    """Beside a wait or without one; of two the first counts."""
+    found = Preferences.of(header)
+    assert found is not None
+    assert (found.wait, found.rejected is not None) == (wait, is_lenient)
+
+
+def arrival(way: Way) -> Arrival:
+    """Make a request of a way arrive."""
+    head: Any = None
+    return Arrival(way=way, head=head)
+
+
+def webhook(**options: Any) -> Way:
+    """Return the way of a webhook."""
+    made = Webhook(source="w", scheme="none", secrets=(), stream="s", **options)
+    return Way("s", webhook=made)
+
+
+def endpoint(**options: Any) -> Way:
+    """Return the way of an endpoint."""
+    return Way("s", endpoint=Endpoint(path="/b", stream="s", payloads="", **options))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [webhook(status=200), webhook(body="ok"), endpoint(status=204), endpoint(body="{}")],
+)
+def test_an_answer_of_the_access_file_stays(way: Way) -> None:
+    """Where it sets the status or the body a client's preference changes nothing."""
+    assert preferences_of(arrival(way), BOTH) is None
+
+
+@pytest.mark.parametrize(
+    ("way", "is_lenient"),
+    [(webhook(), False), (endpoint(), True), (Way("s", is_events=True), True), (None, True)],
+)
+def test_each_other_way_can_wait(way: Way | None, *, is_lenient: bool) -> None:
+    """A webhook too, but it is kept whole."""
+    found = preferences_of(None if way is None else arrival(way), BOTH)
+    assert found is not None
+    assert (found.wait, found.rejected is not None) == (3, is_lenient)
+    if way is not None and way.webhook is not None:
+        assert preferences_of(arrival(way), "handling=lenient") is None
