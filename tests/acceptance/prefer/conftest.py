@@ -5,18 +5,20 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.prefer.samples import Waiting
-from tests.acceptance.service import ServiceFactory, each_server
+from tests.acceptance.service import ServiceFactory
 from tests.support import wait_until
 from tests.support.s3 import FakeS3
 
-server_mode = each_server(scope="package")
+# Each server, and each way to be durable.
+KINDS = (("engine", "disk"), ("engine", "memory"), ("gthread", "disk"))
 
 
-@pytest.fixture(scope="package", params=["disk", "memory"])
+@pytest.fixture(scope="package", params=KINDS, ids="-".join)
 def running(
-    request: pytest.FixtureRequest, server_mode: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Waiting]:
     """Run one service for the folder, whose segments are sealed late but for those that wait."""
+    server_mode, durability = request.param
     with (
         FakeS3() as s3,
         ServiceFactory(
@@ -24,7 +26,7 @@ def running(
         ) as service_factory,
     ):
         service_factory.expect_errors("dead letter")
-        service = service_factory.start(DURABILITY=request.param, OBJECT_MAX_AGE_SECONDS=600)
+        service = service_factory.start(DURABILITY=durability, OBJECT_MAX_AGE_SECONDS=600)
         yield Waiting(service, s3)
 
 
