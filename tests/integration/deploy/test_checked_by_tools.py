@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from tests.support.certificates import make_certificate
@@ -94,9 +95,10 @@ def test_systemd_takes_its_unit(tmp_path: Path) -> None:
     assert f"exposure at {level[1]} of 10" in words
 
 
-def test_kubernetes_takes_its_manifest() -> None:
+@pytest.mark.parametrize("name", ["statefulset.yaml", "queue-deployments.yaml"])
+def test_kubernetes_takes_its_manifest(name: str) -> None:
     """Every resource has the shape that Kubernetes' schemas ask for, and no unknown field."""
-    manifest = DEPLOY / "statefulset.yaml"
+    manifest = DEPLOY / name
     done = run(program("kubernetes-validate"), "--strict", manifest)
     assert done.returncode == 0, done.stdout
     resources = list(yaml.safe_load_all(manifest.read_text()))

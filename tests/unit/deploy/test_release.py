@@ -33,9 +33,14 @@ def test_the_project_s_file_takes_the_version_from_the_code() -> None:
 
 def test_the_examples_name_the_version() -> None:
     """Kubernetes and Docker Compose run the image of this version."""
-    for name in ("statefulset.yaml", "compose.yaml"):
+    for name in (
+        "statefulset.yaml",
+        "compose.yaml",
+        "queue-deployments.yaml",
+        "compose-queue.yaml",
+    ):
         example = (ROOT / "deploy" / name).read_text()
-        assert re.findall(r"image: \S+:(\S+)", example) == [VERSION]
+        assert set(re.findall(r"image: \S*bucket-brigade:(\S+)", example)) == {VERSION}
 
 
 def test_the_command_prints_the_version() -> None:
