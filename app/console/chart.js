@@ -1,10 +1,11 @@
 // The chart of the last ten minutes: SVG, drawn anew with each answer, with axes and a cursor.
 
-import { atMinute, at as clock, rate, short } from "./format.js";
+import { atMinute, at as clock, lasting, rate, short } from "./format.js";
 import { make, say } from "./dom.js";
 
 const SERIES = [["accepted", "Accepted"], ["stored", "Stored"], ["refused", "Refused"]];
-const SPAN = 600;
+const LONGEST = 600;
+const SHORTEST = 120;
 const MARGIN = { top: 8, right: 8, bottom: 22, left: 46 };
 // Objects come in bursts: each point is a mean over so many seconds.
 const MEAN = 10;
@@ -57,6 +58,10 @@ export class Chart {
     this.end = data.at;
     this.at = data.chart.at;
     this.values = Object.fromEntries(SERIES.map(([name]) => [name, means(this.at, data.chart[name])]));
+    // A service that has just started has a short history: it fills the width all the same.
+    const known = this.end - (this.at[0] ?? this.end);
+    this.span = Math.min(LONGEST, Math.max(SHORTEST, known));
+    say("chart-title", `The last ${this.span < LONGEST ? lasting(this.span) : "ten minutes"}`);
     this.draw();
   }
 
@@ -68,18 +73,19 @@ export class Chart {
     const most = Math.max(0, ...SERIES.flatMap(([name]) => this.values[name]));
     const tick = step(most);
     const top = Math.max(tick * Math.ceil(most / tick), tick);
-    const x = (moment) => MARGIN.left + (1 - (this.end - moment) / SPAN) * (width - MARGIN.left - MARGIN.right);
+    const x = (moment) => MARGIN.left + (1 - (this.end - moment) / this.span) * (width - MARGIN.left - MARGIN.right);
     const y = (value) => height - MARGIN.bottom - (value / top) * (height - MARGIN.top - MARGIN.bottom);
     const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.#inWords() });
     for (let value = 0; value <= top * 1.001; value += tick) {
       svg.append(node("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }));
       svg.append(node("text", { x: MARGIN.left - 8, y: y(value) + 4, "text-anchor": "end" }, short(value)));
     }
-    const every = width < 500 ? 240 : 120;
-    for (let moment = Math.ceil((this.end - SPAN) / every) * every; moment <= this.end; moment += every) {
+    const every = [30, 60, 120, 240].find((seconds) => this.span / seconds <= (width < 500 ? 3 : 5)) ?? 240;
+    const label = every < 60 ? (moment) => clock(moment, this.end) : atMinute;
+    for (let moment = Math.ceil((this.end - this.span) / every) * every; moment <= this.end; moment += every) {
       const place = x(moment);
       if (place < MARGIN.left + 16 || place > width - 20) continue;
-      svg.append(node("text", { x: place, y: height - 5, "text-anchor": "middle" }, atMinute(moment)));
+      svg.append(node("text", { x: place, y: height - 5, "text-anchor": "middle" }, label(moment)));
       svg.append(node("line", { class: "grid", x1: place, x2: place, y1: height - MARGIN.bottom, y2: height - MARGIN.bottom + 4 }));
     }
     for (const [name] of SERIES) {
@@ -101,7 +107,7 @@ export class Chart {
   * #runs(name, x, y) {
     let run = [];
     for (let n = 0; n < this.at.length; n += 1) {
-      if (this.at[n] < this.end - SPAN) continue;
+      if (this.at[n] < this.end - this.span) continue;
       if (run.length && this.at[n] - this.at[n - 1] > GAP) {
         yield run;
         run = [];

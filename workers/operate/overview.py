@@ -14,7 +14,7 @@ from workers.figures.figures import CauseFigures, ProcessFigures, StoredFigures,
 from workers.figures.history import History, Moment
 from workers.figures.published import newest, read_processes
 from workers.operate.kept import Kept, dead_letters, quarantined
-from workers.operate.verdict import Verdict, judge
+from workers.operate.verdict import WITH_SPOOL, Verdict, judge
 from workers.settings import Settings
 from workers.spool.counters import Field, Totals
 from workers.spool.spool import Spool
@@ -132,7 +132,7 @@ def _space(
     settings: Settings, totals: Totals, moments: Sequence[Moment], *, processes: int
 ) -> Space:
     held = totals[Field.HELD_BYTES]
-    most = settings.spool_max_bytes
+    most = settings.spool_max_bytes if settings.durability in WITH_SPOOL else 0
     if settings.durability == "memory":
         most = settings.memory_max_bytes * max(1, processes)
     full = None
