@@ -158,7 +158,7 @@ class PutSchema(Schema):
         metadata={"help": "Region of the bucket; boto3's AWS_DEFAULT_REGION and profiles do too."},
     )
 
-    @validates_schema(pass_original=True)
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
     def fit_together(
         self, data: Mapping[str, Any], original: Mapping[str, str], **_: object
     ) -> None:

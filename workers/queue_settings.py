@@ -133,21 +133,25 @@ class QueueSchema(PutSchema):
         metadata={"help": "How long the queue knows that a receipt's payloads are stored."},
     )
 
-    @validates_schema
-    def check_queue(self, data: Mapping[str, Any], **_: Any) -> None:
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def check_queue(
+        self, data: Mapping[str, Any], original: Mapping[str, str], **_: object
+    ) -> None:
         """See that what belongs to a queue is there with one, and only with one."""
         faults: dict[str, list[str]] = {}
-        if data["durability"] == QUEUE:
-            if data["queue_url"] is None:
+        if data.get("durability") == QUEUE:
+            if not original.get("QUEUE_URL", "").strip():
                 faults["queue_url"] = ["must be set with DURABILITY=queue."]
-            if not data["receipt_secret"]:
+            if not data.get("receipt_secret"):
                 faults["receipt_secret"] = [
                     "must be set with DURABILITY=queue, the same on all machines."
                 ]
-        else:
-            if data["queue_url"] is not None:
+            if data.get("watermark_seconds"):
+                faults["watermark_seconds"] = ["is not offered with DURABILITY=queue."]
+        elif "durability" in data:
+            if data.get("queue_url") is not None:
                 faults["queue_url"] = ["is for DURABILITY=queue only."]
-            if data["role"] != "all":
+            if data.get("role", "all") != "all":
                 faults["role"] = ["is for DURABILITY=queue only."]
         if faults:
             raise ValidationError(faults)
