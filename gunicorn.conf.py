@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.log_writer import writer as log_writer
 from app.logs import logging_config
@@ -22,6 +22,10 @@ from app.servers.tuning import end_start, raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
 from workers.queue_settings import QUEUE
 from workers.settings import check_boto3_files, process_settings, read_secret
+from workers.stored_settings import STORED, place_in_memory
+
+if TYPE_CHECKING:
+    from workers.spool.spool import Spool
 
 try:
     _settings = process_settings()
@@ -55,12 +59,21 @@ graceful_timeout = math.ceil(_settings.graceful_seconds) + 2
 keepalive = 75
 # Its thread would make each later fork a fork of two threads.
 control_socket_disable = True
+# A heartbeat is a file: with a root file system that cannot be written there may be no other place.
+worker_tmp_dir = str(place_in_memory()) if _settings.durability == STORED else None
 logconfig_dict = logging_config(_settings.log_level)
 
 
 def _owner(cfg: Any) -> tuple[int, int] | None:
     """Return the user and group that root's processes will be (`--user`, `--group`), if others."""
     return (cfg.uid, cfg.gid) if os.geteuid() == 0 and cfg.uid != 0 else None
+
+
+def _say_doubts(spool: "Spool") -> None:
+    with contextlib.suppress(OSError):
+        for doubt in spool.doubts(max_bytes=_settings.spool_max_bytes):
+            about = {"directory": str(spool.root), "reason": doubt}
+            log.warning("the spool directory is in doubt", extra=about)
 
 
 def _check(owner: tuple[int, int] | None) -> None:
@@ -83,10 +96,8 @@ def _prepare_spool(owner: tuple[int, int] | None) -> None:
     spool = Spool(_settings.spool_dir)
     try:
         spool.prepare(owner=owner)
-        with contextlib.suppress(OSError):
-            for doubt in spool.doubts(max_bytes=_settings.spool_max_bytes):
-                about = {"directory": str(spool.root), "reason": doubt}
-                log.warning("the spool directory is in doubt", extra=about)
+        if _settings.durability != STORED:
+            _say_doubts(spool)
     except SpoolError as error:
         if not error.may_pass:
             raise

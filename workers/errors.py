@@ -84,11 +84,15 @@ class StoreError(BucketBrigadeError):
 
 
 class StoreUnavailable(StoreError):
-    """The failure may pass. `reason` is a word from `workers.upload.s3_errors.REASONS`."""
+    """The failure may pass. `reason` is a word from `workers.upload.s3_errors.REASONS`.
 
-    def __init__(self, message: str, *, reason: str) -> None:
+    `was_sent` is False where the request certainly never reached S3.
+    """
+
+    def __init__(self, message: str, *, reason: str, was_sent: bool = True) -> None:
         super().__init__(message)
         self.reason = reason
+        self.was_sent = was_sent
 
 
 class ObjectExists(StoreError):

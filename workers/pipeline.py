@@ -65,7 +65,7 @@ class Pipeline:
         estimator = estimator_for(settings, max_bytes=self._store.max_bytes)
         # Of a shared store another machine's workers finish what is taken here.
         self._finishes = Finishes(limit=0 if self._store.is_shared else MAX_WAITS)
-        self._backlog = Backlog(park=self._store.park, on_change=self._wake)
+        self._backlog = self._make_backlog()
         self._intake = self._make_intake(estimator)
         # The way in, without a call of its own; neither blocks.
         self.take, self.take_parts = self._intake.take, self._intake.take_parts
@@ -198,6 +198,10 @@ class Pipeline:
                 if self._watermark is not None:
                     self._threads.start({"last-watermark": self._watermark.finish})
                     self._threads.join("last-watermark", deadline=deadline)
+
+    def _make_backlog(self) -> Backlog:
+        delay = self._storage.delay
+        return Backlog(park=self._store.park, on_change=self._wake, delay=delay)
 
     def _make_watermark(self) -> Watermark | None:
         store, adoption = self._store, self._storage.adoption

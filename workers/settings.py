@@ -15,6 +15,7 @@ from workers.errors import SettingsError
 from workers.key_settings import KeySchema
 from workers.queue_settings import QUEUE, QueueSchema, QueueSettings
 from workers.segments.naming import default_template
+from workers.stored_settings import STORED, StoredSchema, counters_directory
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
@@ -82,7 +83,7 @@ def _choice(default: str, choices: list[str], text: str) -> fields.String:
 _PATTERN = r"[a-z0-9_*?\[\]!-]{1,64}"
 
 
-class SettingsSchema(KeySchema, QueueSchema):
+class SettingsSchema(KeySchema, QueueSchema, StoredSchema):
     """The settings table of the README, as marshmallow fields; names are upper case outside."""
 
     class Meta:
@@ -102,8 +103,9 @@ class SettingsSchema(KeySchema, QueueSchema):
     )
     durability = _choice(
         "disk",
-        ["disk", "memory", QUEUE],
-        "What a 202 means: `disk`: fsynced before it; `queue`: confirmed by `QUEUE_URL`.",
+        ["disk", "memory", STORED, QUEUE],
+        "What an answer means: `disk`: fsynced before it; `stored`: in S3 before it (201); "
+        "`queue`: confirmed by `QUEUE_URL`.",
     )
     max_workers = _number(fields.Integer, 8, 1, 128, "Upload threads per process.")
     max_queue = _number(
@@ -220,6 +222,8 @@ class SettingsSchema(KeySchema, QueueSchema):
         """Make the typed settings."""
         data["streams"] = tuple(name.strip() for name in data["streams"].split(","))
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
+        if data["durability"] == STORED:
+            data["spool_dir"] = counters_directory(data["s3_bucket"], data["port"])
         if data["access_file"] is not None:
             data["access_file"] = Path(data["access_file"]).absolute()
         return Settings(**data)

@@ -10,6 +10,7 @@ from functools import partial
 from operator import attrgetter
 from types import ModuleType
 
+from workers.dispatch import backoff
 from workers.errors import SettingsError
 from workers.keys.keys import Keys
 from workers.keys.recovered import key_logger
@@ -22,14 +23,20 @@ from workers.settings import Settings
 from workers.spool.adoption import Adoption
 from workers.spool.decisions import Decisions
 from workers.spool.spool import Spool
+from workers.stored_settings import STORED
 from workers.stores.committer import Committer, InlineCommitter, Journal
 from workers.stores.disk_store import DiskStore
 from workers.stores.found import found_on_disk
 from workers.stores.job_source import AdoptedJobs, JobSource
 from workers.stores.memory_store import MemoryStore
 from workers.stores.store import Store
+from workers.stores.stored_committer import StoredCommitter
+from workers.stores.stored_store import StoredStore
 from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
+
+# Of `DRAIN_SECONDS`: requests that still wait for S3 at a stop have an answer before its end.
+STOP_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +45,7 @@ class Storage:
 
     `bucket_for` says where a segment goes, by the `decisions` of operators where there can be any;
     `adoption` has the directories of dead processes, where they are on this machine. Without `keys`
-    no request may have an Idempotency-Key.
+    no request may have an Idempotency-Key. `delay` is how long a job waits after so many failures.
     """
 
     store: Store
@@ -48,12 +55,15 @@ class Storage:
     decisions: Decisions | None = None
     adoption: Adoption | None = None
     keys: Keys | None = None
+    delay: Callable[[int], float] = backoff.delay
 
 
 def open_storage(settings: Settings, *, bucket: Bucket) -> Storage:
     """Make the parts that `DURABILITY` asks for. Blocks on the disk, or on the network."""
     if settings.durability == QUEUE:
         return _on_queue(settings)
+    if settings.durability == STORED:
+        return _in_s3(settings)
     return _on_this_machine(settings, bucket)
 
 
@@ -78,6 +88,20 @@ def _on_this_machine(settings: Settings, bucket: Bucket) -> Storage:
         bucket_for=Decided(bucket, decisions).bucket_for,
         decisions=decisions,
         adoption=adoption,
+    )
+
+
+def _in_s3(settings: Settings) -> Storage:
+    spool = Spool(settings.spool_dir)
+    store, adoption = StoredStore(spool, settings=settings), Adoption(spool)
+    return Storage(
+        store=store,
+        committer=StoredCommitter(store, stop_seconds=STOP_SHARE * settings.drain_seconds),
+        source=AdoptedJobs(adoption, keys=None),
+        decisions=Decisions(spool.root),
+        adoption=adoption,
+        # Clients wait for the next try.
+        delay=partial(backoff.delay, cap=settings.request_seconds / 5),
     )
 
 

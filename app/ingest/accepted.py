@@ -6,12 +6,13 @@ from typing import Final
 
 import msgspec
 
-from app.http.problems import listed
+from app.http.problems import Fault, listed
 from app.http.responses import JSON, Answer
 from app.ingest.preferences import Preferences
 from workers.operate.receipts import Issuer
 from workers.segments.future import Run
 from workers.segments.segment import Header
+from workers.stored_settings import STORED
 
 # A stream has one open segment; of those that have none here the texts are made anew.
 MAX_SEGMENTS: Final = 1024
@@ -41,10 +42,13 @@ class AcceptedAnswers:
 
     def __init__(self, *, durability: str, issuer: Callable[[Header], Issuer]) -> None:
         self._durability = durability
+        self._is_stored = durability == STORED
         self._form = lru_cache(MAX_SEGMENTS)(lambda header: _Form(header, issuer(header)))
 
     def answer(self, runs: Sequence[Run]) -> Answer:
-        """Return the 202 for a collection that is cut into runs. Does not block."""
+        """Return the 202, or 201, for a collection that is cut into runs. Does not block."""
+        if self._is_stored:
+            return self._spelled(runs, is_stored=True)
         accepted = runs[0].count
         id, receipts = self._form(runs[0].segment.header).fill(runs[0])
         # Nearly always there is one.
@@ -58,15 +62,30 @@ class AcceptedAnswers:
 
     def preferred(self, runs: Sequence[Run], preferences: Preferences) -> Answer:
         """Return the 201 or 202 for a collection of a request that had preferences."""
-        stored = preferences.is_stored
+        rejected = preferences.rejected
+        return self._spelled(
+            runs,
+            is_stored=preferences.is_stored or self._is_stored,
+            rejected=None if rejected is None else rejected.faults,
+            applied=preferences.applied(),
+        )
+
+    def _spelled(
+        self,
+        runs: Sequence[Run],
+        *,
+        is_stored: bool,
+        rejected: Sequence[Fault] | None = None,
+        applied: Sequence[tuple[str, str]] = (),
+    ) -> Answer:
         filled = [self._form(run.segment.header).fill(run) for run in runs]
-        state = ',"state":"stored"}' if stored else "}"
+        state = ',"state":"stored"}' if is_stored else "}"
         body = {
             "accepted": sum(run.count for run in runs),
-            "durability": "stored" if stored else self._durability,
+            "durability": "stored" if is_stored else self._durability,
             "receipts": [msgspec.Raw((text[:-1] + state).encode()) for _, text in filled],
         }
-        if preferences.rejected is not None:
-            body["rejected"] = list(map(listed, preferences.rejected.faults))
-        headers = [JSON, ("Location", f"/receipts/{filled[0][0]}"), *preferences.applied()]
-        return Answer(201 if stored else 202, headers, _encode(body))
+        if rejected is not None:
+            body["rejected"] = list(map(listed, rejected))
+        headers = [JSON, ("Location", f"/receipts/{filled[0][0]}"), *applied]
+        return Answer(201 if is_stored else 202, headers, _encode(body))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.harness.figures import Terms
-from tests.chaos.runs.watermarks import watermarks
+from tests.chaos.runs.kills import watermarks
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class DictBucket(Bucket):
         self.lost_answers: set[int] = set()
         self.keeps_half: set[int] = set()
         self.puts = 0
+        # Called in each PUT, before it takes effect.
+        self.before_put: Callable[[], None] | None = None
 
     def put(
         self,
@@ -101,6 +103,8 @@ class DictBucket(Bucket):
 
     def _begin_put(self) -> None:
         self.puts += 1
+        if self.before_put is not None:
+            self.before_put()
         error = self.trouble.popleft() if self.trouble else None
         if error is not None:
             raise error

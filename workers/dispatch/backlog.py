@@ -35,8 +35,10 @@ class Backlog:
         park: Callable[[Job, str], Parked],
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        delay: Callable[[int], float] = backoff.delay,
     ) -> None:
         self._park = park
+        self._delay = delay
         self._on_change = on_change
         self._clock = clock
         self._causes: dict[Key, Cause] = {}
@@ -80,7 +82,7 @@ class Backlog:
                 self._log_failure(job, reason, error, failures=job.failures)
             elif key not in self._causes:
                 job.failures += 1
-                self._causes[key] = Cause(reason, self._clock() + backoff.delay(1), in_words(error))
+                self._causes[key] = Cause(reason, self._clock() + self._delay(1), in_words(error))
                 self._log_failure(job, reason, error, failures=1)
             elif is_probe:
                 self._probe_failed(self._causes[key], job, reason, error)
@@ -94,7 +96,7 @@ class Backlog:
                 # It is an answer: the bucket can be reached.
                 self._clear([("s3", header.bucket)])
         is_again = key is None or job.failures > 1
-        after = backoff.delay(job.failures) if is_again else 0.0
+        after = self._delay(job.failures) if is_again else 0.0
         self._put(self._park(job, reason), blocker=key, after=after)
         self._on_change()
 
@@ -160,7 +162,7 @@ class Backlog:
             self._unclaim(parked)
         failures = parked.failures + 1
         again = replace(parked, failures=failures, probes=(), reason="disk")
-        self._put(again, after=backoff.delay(failures))
+        self._put(again, after=self._delay(failures))
 
     def is_held_up(self, bucket: str, stream: str) -> bool:
         """Whether a job of this stream would have to wait for another's probe."""
@@ -257,7 +259,7 @@ class Backlog:
     def _probe_failed(self, cause: Cause, job: Job, reason: str, error: Exception) -> None:
         cause.failures += 1
         cause.reason, cause.error = reason, in_words(error)
-        cause.next_try = self._clock() + backoff.delay(cause.failures)
+        cause.next_try = self._clock() + self._delay(cause.failures)
         self._log_failure(job, reason, error, failures=cause.failures)
 
     def _clear(self, keys: Iterable[Key]) -> bool:
@@ -272,7 +274,7 @@ class Backlog:
             log.info("recovered", extra={**about, "parked": len(cause.waiting)})
             for parked in cause.waiting:
                 if parked.failures > 1:
-                    self._push(parked, after=backoff.delay(parked.failures))
+                    self._push(parked, after=self._delay(parked.failures))
                 else:
                     self._push(replace(parked, reason=""), after=0.0)
         return cleared
@@ -281,7 +283,7 @@ class Backlog:
         with self._lock:
             cause = None if blocker is None else self._causes.get(blocker)
             if cause is not None:
-                cause.waiting.append(parked)
+                cause.add(parked)
             else:
                 self._push(parked, after=after)
 

@@ -30,6 +30,12 @@ class Cause:
     probing: bool = False
     waiting: deque[Parked] = field(default_factory=deque)
 
+    def add(self, parked: Parked) -> None:
+        """Let a job wait, and drop those before it that were withdrawn."""
+        while self.waiting and self.waiting[0].is_void:
+            self.waiting.popleft()
+        self.waiting.append(parked)
+
 
 def keys_of(bucket: str, stream: str, *, is_stored: bool) -> tuple[Key, ...]:
     """Return the shared causes that may hold a job up: once it is stored only the disk can."""

@@ -23,7 +23,8 @@ class Job:
     """A sealed segment on its way to S3. `place` is the store's own handle.
 
     One thread at a time has it. `outcome` is set once its object is verified. `failures` counts its
-    own failed attempts, `probes` are the failing causes that its next attempt tries.
+    own failed attempts, `probes` are the failing causes that its next attempt tries. `was_sent`:
+    whether the last attempt's PUT may have reached S3.
     """
 
     segment: Segment
@@ -31,6 +32,7 @@ class Job:
     outcome: Outcome | None = None
     failures: int = 0
     probes: tuple[Key, ...] = ()
+    was_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,12 @@ class Parked:
     failures: int
     reason: str
     probes: tuple[Key, ...] = ()
+
+    @property
+    def is_void(self) -> bool:
+        """Whether its lines were withdrawn since: it is a job without any."""
+        segment = self.segment
+        return segment is not None and segment.write_failed and not segment.lines
 
 
 # None is the STOP behind the last job.

@@ -13,6 +13,7 @@ from workers.intake.placement import is_full, is_void
 from workers.segments.segment import Segment
 from workers.settings import Settings
 from workers.spool.counters import Counters, Field
+from workers.stored_settings import STORED
 from workers.stores.committer import Journal
 from workers.stores.store import Store
 
@@ -43,6 +44,9 @@ class Sealing:
         self.ended: dict[str, tuple[int, int]] = {}
         self._max_lines = settings.object_max_payloads
         self._max_age = settings.object_max_age_seconds
+        if settings.durability == STORED:
+            # Every request waits for its object.
+            self._max_age = min(self._max_age, settings.stored_max_wait_seconds)
         self._max_wait = settings.stored_max_wait_seconds
         self._store = store
         self._jobs = jobs

@@ -58,12 +58,15 @@ class AdoptedJobs:
 
     look_seconds = LOOK_SECONDS
 
-    def __init__(self, adoption: Adoption, *, keys: Keys) -> None:
+    def __init__(self, adoption: Adoption, *, keys: Keys | None) -> None:
         self._adoption = adoption
         self._keys = keys
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
         """Adopt the directories that no process owns; before it, read the keys, once."""
+        if self._keys is None:
+            self._adoption.look(stopping=stopping)
+            return
         try:
             self._keys.read()
         except (OSError, SpoolError):

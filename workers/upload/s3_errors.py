@@ -89,6 +89,11 @@ _NETWORK = (
     botocore.exceptions.IncompleteReadError,
     OSError,
 )
+# There was no connection to send anything on.
+_NOT_CONNECTED = (
+    botocore.exceptions.EndpointConnectionError,
+    botocore.exceptions.ConnectTimeoutError,
+)
 
 # What helps, by S3's code, or by the status of an answer without one.
 _ADVICE = {
@@ -126,7 +131,8 @@ def meaning(error: Exception) -> StoreError:
         change = "the body was changed on its way; does a proxy decompress it?"
         return StoreUnavailable(f"{change}: {text}", reason="other")
     if isinstance(error, _NETWORK):
-        return StoreUnavailable(text, reason="network")
+        was_sent = not isinstance(error, _NOT_CONNECTED)
+        return StoreUnavailable(text, reason="network", was_sent=was_sent)
     # botocore parses what any server sends: no answer of one may end a worker.
     return StoreUnavailable(f"{type(error).__name__}: {text}", reason="other")
 

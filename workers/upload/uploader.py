@@ -169,6 +169,7 @@ class Uploader:
             self._put(job, packed, _metadata(job.segment, packed, lost))
         except StoreUnavailable as error:
             counters.add(Field[f"PUT_FAILURES_{error.reason.upper()}"])
+            job.was_sent = error.was_sent
             raise
         counters.add(Field.STORED_OBJECTS)
         counters.add(Field.STORED_BYTES, packed.body.length)

@@ -2,30 +2,19 @@
 
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 from tests.acceptance.service import ServiceFactory
 from tests.support import wait_until
 from tests.support.s3 import FakeS3
+from tests.support.s3.recipes import documented
 from tests.support.s3.watermarks import client_of, created_at
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/objects.md"
 RFC3339 = "%Y-%m-%dT%H:%M:%S.%fZ"
-
-
-def documented(name: str) -> Any:
-    """Return a function that the page shows."""
-    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    [code] = [each for each in found if f"def {name}(" in each]
-    names: dict[str, Any] = {}
-    exec(code, names)
-    return names[name]
 
 
 def test_a_reader_waits_for_the_watermark(service_factory: ServiceFactory, s3: FakeS3) -> None:
     """It stays before what is not stored, passes it then, and says when nothing is left at all."""
-    complete_until, client = documented("complete_until"), client_of(s3)
+    complete_until, client = documented("objects.md", "complete_until"), client_of(s3)
     assert complete_until(client, s3.bucket) is None
     service = service_factory.start(
         DURABILITY="memory", WATERMARK_SECONDS=0.1, OBJECT_MAX_AGE_SECONDS=3600, S3_TAGS="a=b"

@@ -139,7 +139,7 @@ class Experiment:
         self.s3.listen_again()
         unsettled = list(self._settle())
         verdict = judge(self.floods, self.s3)
-        ledger = [*self._watch.complaints, *self._unbalanced(verdict)]
+        ledger = [*self.watched(), *self.unbalanced(verdict)]
         others = (
             self._logged(),
             self._left_in_spool(),
@@ -170,7 +170,11 @@ class Experiment:
             except AssertionError as error:
                 yield str(error)
 
-    def _unbalanced(self, verdict: Verdict) -> Iterator[str]:
+    def watched(self) -> Sequence[str]:
+        """Return what the watch over the ledger has seen."""
+        return self._watch.complaints
+
+    def unbalanced(self, verdict: Verdict) -> Iterator[str]:
         """Hold the last ledger, of each service, against the bucket."""
         lines = sum(not key.startswith(NOTES) for key, _, _ in self.s3.lines())
         if not self._watch.samples:

@@ -1,0 +1,56 @@
+"""What `DURABILITY=stored` changes in other settings: no disk is used.
+
+Counters, and what processes show each other, are in a directory in memory instead of `SPOOL_DIR`.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, ValidationError, validates_schema
+
+STORED = "stored"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (its directory is the user's own)
+
+
+class StoredSchema(Schema):
+    """Mistakes that only `DURABILITY=stored` makes, for the schema of all settings to inherit."""
+
+    @validates_schema
+    def fit_stored(self, data: Mapping[str, Any], **_: object) -> None:
+        """Refuse what a request could not wait for, and what is not offered."""
+        if data.get("durability") != STORED:
+            return
+        faults: dict[str, list[str]] = {}
+        if data.get("watermark_seconds"):
+            faults["watermark_seconds"] = [f"is not offered with DURABILITY={STORED}"]
+        wait, request = data.get("stored_max_wait_seconds"), data.get("request_seconds")
+        if wait and request and wait > request / 4:
+            text = f"must be at most a quarter of REQUEST_SECONDS with DURABILITY={STORED}"
+            faults["stored_max_wait_seconds"] = [text]
+        if faults:
+            raise ValidationError(faults)
+
+
+def counters_directory(bucket: str, port: int | None) -> Path:
+    """Return the directory of a service's counters: the same in all processes and commands."""
+    mark = hashlib.sha256(f"{bucket}\n{port}".encode()).hexdigest()[:12]
+    return place_in_memory() / f"bucket-brigade-{os.geteuid()}-{mark}"
+
+
+def place_in_memory() -> Path:
+    """Return where small files can be without a disk; the temporary directory where there is none.
+
+    Raises:
+        ValidationError: there is no place at all.
+    """
+    if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
+        return SHARED_MEMORY
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        fault = f"{STORED} needs {SHARED_MEMORY}, or TMPDIR, for its counters"
+        raise ValidationError({"durability": [fault]}) from error
