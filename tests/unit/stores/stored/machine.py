@@ -99,6 +99,11 @@ class Machine:
         assert job is not None
         self._worker.attempt(job)
 
+    def work(self) -> None:
+        """Make attempts with the jobs that are in the queue, and with no parked one."""
+        while not self.jobs.empty():
+            self.attempt()
+
     def attempt_all(self) -> None:
         """Make attempts until there is no job any more."""
         for _ in range(100):

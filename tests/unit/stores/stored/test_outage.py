@@ -10,18 +10,22 @@ from workers.errors import NotDurable, StoreUnavailable
 def test_withdrawn_jobs_do_not_pile_up(tmp_path: Path, bucket: DictBucket) -> None:
     """Hours without S3: of the jobs that wait for it only those of the last seconds are kept."""
     machine = Machine(tmp_path, bucket)
-    unsent = StoreUnavailable("refused", reason="network", was_sent=False)
-    for _ in range(200):
-        bucket.trouble.append(unsent)
+
+    def away() -> None:
+        raise StoreUnavailable("refused", reason="network", was_sent=False)
+
+    bucket.before_put = away
+    for _ in range(100):
         machine.send(b"{}")
-        machine.seal()
-        while not machine.jobs.empty():
-            machine.attempt()
-        machine.pass_deadline()
-    assert [type(error) for _, error in machine.answers] == [NotDurable] * 200
-    assert sum(machine.backlog.counts().values()) <= 2
+        # Full of age, and so sealed though its job cannot go.
+        machine.pass_time(0.3)
+        machine.intake.seal_due()
+        machine.work()
+    machine.pass_deadline()
+    assert [type(error) for _, error in machine.answers] == [NotDurable] * 100
+    assert 0 < sum(machine.backlog.counts().values()) < 10
     assert machine.held_bytes == 0
-    bucket.trouble.clear()
+    bucket.before_put = None
     machine.attempt_all()
     assert bucket.objects == {}
     sent = machine.send(b"{}")
