@@ -6,7 +6,7 @@ Everything else in this package can be read, and tested, without a thread.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from workers.dispatch.backlog import Backlog
@@ -31,6 +31,7 @@ from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.storage import open_storage
 from workers.stores.adopter import Adopter
+from workers.stores.awaited import AwaitedParts, await_stored
 from workers.stores.committer import Committer
 from workers.stores.found import Found, found_in_memory
 from workers.stores.local_store import LocalStore
@@ -125,15 +126,15 @@ class Pipeline:
         Raises:
             Refusal: as for `take`.
         """
-        joined = DurableAndFinished(self._finishes, seconds=seconds, callback=callback)
-        return self._intake.take_parts(
-            parts, callback=joined.on_durable, claim=claim, wait=joined.wait
-        )
+        both = DurableAndFinished(self._finishes, seconds=seconds, callback=callback)
+        return self.take_parts(parts, callback=both.on_durable, claim=claim, wait=both.wait)
 
-    def are_stored(self, names: Iterable[str]) -> bool:
-        """Whether segments that were accepted on this machine are in S3. Blocks on the disk."""
-        found = [self._look(name) for name in names]
-        return all(each is None or each.state == "stored" for each in found)
+    def await_stored(
+        self, names: Collection[str], *, seconds: float, callback: Callable[[Finish], None]
+    ) -> None:
+        """Wait until segments accepted before are stored; see `workers.stores.awaited`."""
+        parts = AwaitedParts(self._finishes, look=self._look, hasten=self._intake.hasten)
+        await_stored(parts, names, seconds=seconds, callback=callback)
 
     def end_waits(self) -> None:
         """Let no response wait for S3 from now on, as a stop has come. Does not block."""

@@ -209,12 +209,18 @@ class IngestHandler:
     def _replay(
         self, replay: Replay, callback: Callback | None, preferences: Preferences | None
     ) -> DurabilityFuture:
-        """Return the future of a request that is accepted already; it is done."""
+        """Return the future of a request that is accepted already: done, or once it is stored."""
         future = ReplayedFuture(replay.runs, callback)
         if preferences is not None and preferences.wait is not None:
+            prefer = preferences
+
+            def ended(finish: Finish) -> None:
+                prefer.finish = finish
+                future.set_result()
+
             names = {entry.header.name for entry in replay.entries}
-            if self._pipeline().are_stored(names):
-                preferences.finish = Finish.STORED
+            self._pipeline().await_stored(names, seconds=preferences.wait, callback=ended)
+            return future
         future.set_result()
         return future
 

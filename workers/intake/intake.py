@@ -5,7 +5,7 @@ One lock guards the open segments and every put into the job queue. Blocks only 
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.errors import Draining, Full, NotDurable, Refusal
@@ -138,6 +138,15 @@ class Intake:
         if self._committer.is_inline:
             future.set_result()
         return future
+
+    def hasten(self, names: Collection[str]) -> None:
+        """Have open segments of these names sealed soon: requests wait for their objects."""
+        with self._lock:
+            now = time.monotonic()
+            waited_for = [each for each in self._open.values() if each.name in names]
+            hastened = [self._sealing.hasten(segment, now) for segment in waited_for]
+            if any(hastened):
+                self._wake_sealer()
 
     def refusal(self) -> str | None:
         """Say why a small collection would be refused now, or None: what readiness asks."""

@@ -23,7 +23,7 @@ DURABLE, VOLATILE = ".keys", ".memory"
 NAME = re.compile(r"([0-9a-f]{32})-(\d+)(\.keys|\.memory)")
 LOG_BYTES = 4 << 20
 # How much room is made sure of at a time.
-RESERVE_BYTES = 1 << 16
+RESERVE_BYTES = 1 << 14
 # What nearly every entry fits into.
 ENTRY_BYTES = 512
 
