@@ -22,7 +22,7 @@ from app.servers.tuning import end_start, raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
 from workers.queue_settings import QUEUE
 from workers.settings import check_boto3_files, process_settings, read_secret
-from workers.stored_settings import STORED, place_in_memory
+from workers.stored_settings import STORED, make_own, place_in_memory
 
 if TYPE_CHECKING:
     from workers.spool.spool import Spool
@@ -95,6 +95,8 @@ def _prepare_spool(owner: tuple[int, int] | None) -> None:
 
     spool = Spool(_settings.spool_dir)
     try:
+        if _settings.durability == STORED:
+            make_own(spool.root, owner=owner[0] if owner else os.geteuid())
         spool.prepare(owner=owner)
         if _settings.durability != STORED:
             _say_doubts(spool)

@@ -5,12 +5,15 @@ Counters, and what processes show each other, are in a directory in memory inste
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from marshmallow import Schema, ValidationError, validates_schema
+
+from workers.errors import SpoolError
 
 STORED = "stored"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (its directory is the user's own)
@@ -39,6 +42,23 @@ def counters_directory(bucket: str, port: int | None) -> Path:
     """Return the directory of a service's counters: the same in all processes and commands."""
     mark = hashlib.sha256(f"{bucket}\n{port}".encode()).hexdigest()[:12]
     return place_in_memory() / f"bucket-brigade-{os.geteuid()}-{mark}"
+
+
+def make_own(directory: Path, *, owner: int) -> None:
+    """Make a directory in a place that all users write to, unless `owner` (a number) has one there.
+
+    Raises:
+        SpoolError: it cannot be made; or another user made it, or a link: nothing is written to it.
+    """
+    try:
+        directory.mkdir(mode=0o750, exist_ok=True)
+        found = os.lstat(directory)
+    except OSError as error:
+        raise SpoolError(f"{directory} cannot be made: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+        raise SpoolError(f"{directory} is not this service's own: another user has made it")
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise SpoolError(f"{directory} can be written by others")
 
 
 def place_in_memory() -> Path:
