@@ -63,7 +63,7 @@ class Pipeline:
         self.counters = self._store.counters
         self._jobs = JobQueue(maxsize=settings.max_queue)
         self._idle, self._rate = Pool(), DrainRate()
-        estimator = estimator_for(settings, max_bytes=self._store.max_bytes)
+        estimator = estimator_for(settings, self._store)
         # Of a shared store another machine's workers finish what is taken here.
         self._finishes = Finishes(limit=0 if self._store.is_shared else MAX_WAITS)
         self._backlog = self._make_backlog()

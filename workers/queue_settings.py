@@ -3,6 +3,7 @@
 Knows no client.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,48 @@ from workers.put_settings import PutSchema, PutSettings
 
 QUEUE = "queue"
 REDIS_SCHEMES = ("redis", "rediss")
+SQS_SCHEME = "sqs"
 DEFAULT_NAME = "bucket-brigade"
+
+
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
+_ACCOUNT = re.compile(r"\d{12}")
+_QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqsUrl:
+    """What a `QUEUE_URL` of SQS says: where the queue is."""
+
+    region: str
+    account: str
+    name: str
+
+
+def is_sqs(url: str | None) -> bool:
+    """Whether a `QUEUE_URL` is one of SQS."""
+    return url is not None and url.startswith(f"{SQS_SCHEME}:")
+
+
+def read_sqs_url(url: str) -> SqsUrl:
+    """Read a `QUEUE_URL` of SQS: `sqs://region/account/queue`.
+
+    Raises:
+        ValueError: it cannot be used; says why.
+    """
+    parts = urlsplit(url)
+    account, _, name = parts.path.removeprefix("/").partition("/")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("it is sqs://<region>/<account>/<queue>, and nothing else")
+    if not _REGION.fullmatch(parts.netloc):
+        raise ValueError("after sqs:// comes a region, such as eu-west-1")
+    if not _ACCOUNT.fullmatch(account):
+        raise ValueError("after the region comes an account, 12 digits")
+    if name.endswith(".fifo"):
+        raise ValueError("a FIFO queue does not do: it must be a standard queue")
+    if not _QUEUE.fullmatch(name):
+        raise ValueError("the queue has 1 to 80 letters, digits, - and _")
+    return SqsUrl(region=parts.netloc, account=account, name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +86,8 @@ def read_redis_url(url: str) -> RedisUrl:
     """
     parts = urlsplit(url)
     if parts.scheme not in REDIS_SCHEMES:
-        raise ValueError(f"it begins with none of {', '.join(f'{s}://' for s in REDIS_SCHEMES)}")
+        schemes = ", ".join(f"{scheme}://" for scheme in (*REDIS_SCHEMES, SQS_SCHEME))
+        raise ValueError(f"it begins with none of {schemes}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := options.keys() - {"name", "sentinel", "cluster"}:
         raise ValueError(f"unknown option {min(unknown)}; there are name, sentinel, cluster")
@@ -99,7 +142,10 @@ class QueueSettings(PutSettings):
 
 def _queue_url(value: str) -> None:
     try:
-        read_redis_url(value)
+        if is_sqs(value):
+            read_sqs_url(value)
+        else:
+            read_redis_url(value)
     except ValueError as error:
         raise ValidationError(f"cannot be used: {error}.") from error
 
@@ -110,7 +156,7 @@ class QueueSchema(PutSchema):
     queue_url = fields.String(
         load_default=None,
         validate=_queue_url,
-        metadata={"help": "`redis://…` or `rediss://…`: the queue of `DURABILITY=queue`."},
+        metadata={"help": "`redis://…`, `rediss://…`, `sqs://…`: the queue of `DURABILITY=queue`."},
     )
     role = fields.String(
         load_default="all",
@@ -153,5 +199,21 @@ class QueueSchema(PutSchema):
                 faults["queue_url"] = ["is for DURABILITY=queue only."]
             if data.get("role", "all") != "all":
                 faults["role"] = ["is for DURABILITY=queue only."]
+        if is_sqs(data.get("queue_url")):
+            faults |= _not_with_sqs(data)
         if faults:
             raise ValidationError(faults)
+
+
+def _not_with_sqs(data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what is set and has no effect on SQS, or could not work there."""
+    faults: dict[str, list[str]] = {}
+    if data.get("queue_max_bytes") is not None:
+        faults["queue_max_bytes"] = ["is for Redis only: SQS has no bound."]
+    if data.get("redis_wait_replicas"):
+        faults["redis_wait_replicas"] = ["is for Redis only."]
+    wait, request = data.get("stored_max_wait_seconds"), data.get("request_seconds")
+    if wait and request and wait > request / 4:
+        text = "must be at most a quarter of REQUEST_SECONDS with SQS: requests wait for it."
+        faults["stored_max_wait_seconds"] = [text]
+    return faults

@@ -17,7 +17,7 @@ from workers.keys.recovered import key_logger
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.operate.receipts import Receipts
-from workers.queue_settings import QUEUE
+from workers.queue_settings import QUEUE, is_sqs
 from workers.segments.segment import Header
 from workers.settings import Settings
 from workers.spool.adoption import Adoption
@@ -106,16 +106,15 @@ def _in_s3(settings: Settings) -> Storage:
 
 
 def _on_queue(settings: Settings) -> Storage:
-
-    opened = _queue_module().open_queue(settings)
-    return Storage(store=opened.store, committer=Committer(opened.store), source=opened.jobs)
+    opened = _queue_module(settings).open_queue(settings)
+    return Storage(store=opened.store, committer=opened.committer, source=opened.jobs)
 
 
 def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:
     """Return the receipts as a command looks them up, without a store of its own."""
     if settings.durability == QUEUE:
-        server = _queue_module().open_server(settings)
-        look = partial(_queue_module().find_segment, server)
+        module = _queue_module(settings)
+        look = partial(module.find_segment, module.open_server(settings))
         return Receipts(settings, bucket=bucket, look=look)
     spool = Spool(settings.spool_dir)
     return Receipts(
@@ -127,9 +126,18 @@ def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:
 
 
 def open_dead_letters(settings: Settings, *, bucket: Bucket) -> DeadLetters | QueuedDeadLetters:
-    """Return the dead letters, where the service keeps them."""
+    """Return the dead letters, where the service keeps them.
+
+    Raises:
+        SettingsError: they are nowhere that they could be listed.
+    """
+    if is_sqs(settings.queue_url):
+        raise SettingsError(
+            "SQS has no list of dead letters: each has a note in the bucket, under _dead/, and its "
+            "message is tried again until MessageRetentionPeriod ends"
+        )
     if settings.durability == QUEUE:
-        return QueuedDeadLetters(_queue_module().open_server(settings), bucket=bucket)
+        return QueuedDeadLetters(_queue_module(settings).open_server(settings), bucket=bucket)
     return DeadLetters(Spool(settings.spool_dir), bucket=bucket)
 
 
@@ -137,20 +145,23 @@ def queue_probe(settings: Settings) -> Callable[[], str | None] | None:
     """Return what tries the queue, None where there is none."""
     if settings.durability != QUEUE:
         return None
+    module = _queue_module(settings)
     return partial(
-        _queue_module().try_server,
-        _queue_module().open_server(settings),
+        module.try_server,
+        module.open_server(settings),
         max_bytes=settings.queue_max_bytes,
         replicas=settings.redis_wait_replicas,
     )
 
 
-def _queue_module() -> ModuleType:
+def _queue_module(settings: Settings) -> ModuleType:
     """Import what knows the engine, only where it is used: it takes a tenth of a second.
 
     Raises:
         SettingsError: its packages are not installed.
     """
+    if is_sqs(settings.queue_url):
+        return importlib.import_module("workers.sqs.opening")
     try:
         return importlib.import_module("workers.queue.opening")
     except ModuleNotFoundError as error:

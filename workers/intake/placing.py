@@ -9,7 +9,7 @@ from functools import partial
 from typing import NoReturn
 
 from workers.errors import Full, TooManyPayloads, UnknownStream
-from workers.intake.placement import Plan, cut, fits, is_void
+from workers.intake.placement import Piece, Plan, cut, fits, is_void
 from workers.intake.sealing import Sealing
 from workers.segments.future import Run
 from workers.segments.key_template import KeyTemplate
@@ -114,6 +114,7 @@ class Placing:
             raise self._too_many([part])
         reach = partial(self._estimator.reach, profile)
         pieces = cut(lines, count, reach=reach, max_lines=self._max_lines)
+        self._check_payload(pieces)
         return Plan(part, profile, segment, joins=False, pieces=pieces)
 
     def _carry_out(self, plan: Plan) -> list[Run]:
@@ -132,6 +133,17 @@ class Placing:
     def _too_many(self, parts: Sequence[Part]) -> TooManyPayloads:
         count, size = sum(part.count for part in parts), sum(len(part.lines) for part in parts)
         return TooManyPayloads(f"{count} payloads ({size} bytes) never fit at once")
+
+    def _check_payload(self, pieces: Sequence[Piece]) -> None:
+        """Refuse a payload that is larger than a segment may be."""
+        limit = self._store.segment_bytes
+        if limit is None:
+            return
+        largest = max(len(lines) for lines, _ in pieces)
+        if largest > limit:
+            raise TooManyPayloads(
+                f"a payload of {largest} bytes never fits: the queue takes at most {limit}"
+            )
 
     def _check_stream(self, stream: str) -> None:
         """Refuse a stream that the operator does not allow; one that is open is allowed."""

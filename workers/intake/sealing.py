@@ -10,6 +10,7 @@ from heapq import nsmallest
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.placement import is_full, is_void
+from workers.queue_settings import is_sqs
 from workers.segments.segment import Segment
 from workers.settings import Settings
 from workers.spool.counters import Counters, Field
@@ -44,8 +45,8 @@ class Sealing:
         self.ended: dict[str, tuple[int, int]] = {}
         self._max_lines = settings.object_max_payloads
         self._max_age = settings.object_max_age_seconds
-        if settings.durability == STORED:
-            # Every request waits for its object.
+        if settings.durability == STORED or is_sqs(settings.queue_url):
+            # Every request waits for its object, or its message.
             self._max_age = min(self._max_age, settings.stored_max_wait_seconds)
         self._max_wait = settings.stored_max_wait_seconds
         self._store = store

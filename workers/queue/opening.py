@@ -10,16 +10,18 @@ from workers.queue.redis_reading import find_segment
 from workers.queue.redis_store import RedisStore
 from workers.queue_settings import read_redis_url
 from workers.settings import Settings
+from workers.stores.committer import Committer
 
 __all__ = ["Queue", "find_segment", "open_queue", "open_server", "try_server"]
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A process's part of a queue: where it appends, and where its jobs come from."""
+    """A process's part of a queue: where it appends, what calls that, and whence jobs come."""
 
     store: RedisStore
     jobs: RedisJobs
+    committer: Committer
 
 
 def open_server(settings: Settings) -> RedisServer:
@@ -39,4 +41,4 @@ def open_queue(settings: Settings) -> Queue:
     )
     # Two for each upload thread: the next is there when one is done.
     jobs = RedisJobs(server, leases=leases, place=store, most=2 * settings.max_workers)
-    return Queue(store, jobs)
+    return Queue(store, jobs, Committer(store))

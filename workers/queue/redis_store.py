@@ -44,6 +44,7 @@ class RedisStore:
     """One process's view of the queue that all machines share. Implements `Store`."""
 
     is_shared = True
+    segment_bytes: int | None = None
 
     def __init__(
         self, server: RedisServer, *, leases: Leases, max_bytes: int | None, receipt_seconds: int

@@ -38,6 +38,7 @@ class LocalStore(ABC):
     durable: bool
     doubt: str | None = None
     is_shared = False
+    segment_bytes: int | None = None
 
     def __init__(self, spool: Spool, *, max_bytes: int) -> None:
         self.spool = spool

@@ -33,6 +33,9 @@ class Store(Protocol):
     # Whether what is sealed is any process's to upload, and not this one's alone.
     is_shared: bool
 
+    # Bytes of lines that no segment exceeds; None where a single larger payload may.
+    segment_bytes: int | None
+
     @property
     def doubt(self) -> str | None:
         """What may weaken the promise of what is appended, or None."""

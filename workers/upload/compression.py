@@ -10,6 +10,7 @@ from isal import isal_zlib
 
 from workers.segments.ratios import Estimator
 from workers.settings import Settings
+from workers.stores.store import Store
 from workers.upload.body import ObjectBody
 
 # Lines go to the compressor in pieces of about this size: few calls, and little memory for each.
@@ -123,11 +124,11 @@ def _pieces(runs: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(piece)
 
 
-def estimator_for(settings: Settings, *, max_bytes: int) -> Estimator:
-    """Make what estimates objects' sizes, for a store that holds `max_bytes`."""
+def estimator_for(settings: Settings, store: Store) -> Estimator:
+    """Make what estimates objects' sizes, within what the store takes of a segment."""
     return Estimator(
         settings,
         # A quarter of the budget, so that one segment fills while others are on their way.
-        max_size=max(1, max_bytes // 4),
+        max_size=store.segment_bytes or max(1, store.max_bytes // 4),
         compressed_size=partial(compressed_size, compression=settings.compression),
     )

@@ -1,6 +1,6 @@
-"""The process's S3 client, and its credentials: looked up when needed, and again when they fail.
+"""A process's clients of AWS, and their credentials: looked up when needed, and when they fail.
 
-The one place that makes boto3's and botocore's objects. Knows no bucket.
+The one place that makes boto3's and botocore's objects. Knows no bucket and no queue.
 """
 
 import logging
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # Credentials that fail are looked up again at most so often.
 LOOK_SECONDS = 5.0
+NO_CLIENT = {"s3": "no S3 client yet", "sqs": "no SQS client yet"}
 
 LookUp = Callable[[], Credentials | None]
 
@@ -104,7 +105,7 @@ class RenewedCredentials:
 
 
 class Connection:
-    """One S3 client for all threads. Made in `connect`, or later if that failed then."""
+    """One client for all threads. Made in `connect`, or later if that failed then."""
 
     def __init__(self, make: Callable[[], Any], *, credentials: RenewedCredentials | None) -> None:
         self._make = make
@@ -140,20 +141,39 @@ class Connection:
             self._client.close()
 
 
-def connect(settings: Settings, *, options: Mapping[str, Any]) -> Connection:
-    """Return the process's connection. Call it after the fork; does not touch the network.
+def connect(
+    settings: Settings,
+    *,
+    options: Mapping[str, Any],
+    service: str = "s3",
+    region: str | None = None,
+    read_timeout: float | None = None,
+) -> Connection:
+    """Return a connection to S3, or another service. Call it after the fork; no network.
+
+    `region` and `read_timeout` (seconds) are those of the settings where they are not given.
 
     What fails here may pass, and must not keep the service from accepting: it is tried again with
     the first request.
     """
-    credentials = RenewedCredentials(lambda: _look_up(settings.aws_region))
+    region = region or settings.aws_region
+    credentials = RenewedCredentials(lambda: _look_up(region))
+    config = Config(
+        # Our own retry outlasts an outage; botocore's quota would run dry in one.
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=3,
+        read_timeout=read_timeout or settings.s3_read_timeout_seconds,
+        max_pool_connections=settings.max_workers + 2,
+        tcp_keepalive=True,
+        **options,
+    )
     connection = Connection(
-        lambda: _make_client(settings, credentials, options), credentials=credentials
+        lambda: _make_client(service, region, credentials, config), credentials=credentials
     )
     try:
         connection.client()
     except Exception as error:  # noqa: BLE001 (the service accepts without S3)
-        log.warning("no S3 client yet", extra={"error": str(meaning(error))})
+        log.warning(NO_CLIENT[service], extra={"error": str(meaning(error))})
     return connection
 
 
@@ -178,24 +198,16 @@ class _Provider:
 
 
 def _make_client(
-    settings: Settings, credentials: RenewedCredentials, options: Mapping[str, Any]
+    service: str, region: str | None, credentials: RenewedCredentials, config: Config
 ) -> Any:
-    config = Config(
-        # Our own retry outlasts an outage; botocore's quota would run dry in one.
-        retries={"mode": "standard", "total_max_attempts": 1},
-        connect_timeout=3,
-        read_timeout=settings.s3_read_timeout_seconds,
-        max_pool_connections=settings.max_workers + 2,
-        tcp_keepalive=True,
-        **options,
-    )
     session = botocore.session.Session()
     session.register_component("credential_provider", _Provider(credentials))
     # boto3 itself reads AWS_DEFAULT_REGION; every other AWS SDK reads AWS_REGION.
-    made = boto3.session.Session(botocore_session=session, region_name=settings.aws_region)
-    client = made.client("s3", config=config)
+    made = boto3.session.Session(botocore_session=session, region_name=region)
+    client = made.client(service, config=config)
     # A server that ignores `Expect: 100-continue` would cost a second per PUT.
-    client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
+    if service == "s3":
+        client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
     return client
 
 

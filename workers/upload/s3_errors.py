@@ -142,6 +142,26 @@ def is_not_implemented(error: BaseException | None) -> bool:
     return isinstance(error, botocore.exceptions.ClientError) and _status(error) == 501
 
 
+def had_no_effect(error: BaseException) -> bool:
+    """Whether a call certainly did nothing: there was no connection, or it was refused (4xx)."""
+    if isinstance(error, botocore.exceptions.ClientError):
+        return 400 <= _status(error) < 500
+    never_sent = (
+        *_NO_CREDENTIALS,
+        botocore.exceptions.EndpointConnectionError,
+        botocore.exceptions.ConnectTimeoutError,
+        botocore.exceptions.ParamValidationError,
+    )
+    return isinstance(error, never_sent)
+
+
+def code_of(error: BaseException | None) -> str:
+    """Return the code of an error answer; an empty text for anything else."""
+    if not isinstance(error, botocore.exceptions.ClientError):
+        return ""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
 def without_password(text: str) -> str:
     """Return a text without what stands before the `@` of a URL in it."""
     return _USERINFO.sub("//", text)
@@ -149,7 +169,7 @@ def without_password(text: str) -> str:
 
 def _meaning_of_answer(error: botocore.exceptions.ClientError) -> StoreError:
     """Tell what an error answer means. Those of HEAD, and of many proxies, have no code."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = code_of(error)
     status = _status(error)
     text = without_password(str(error))
     advice = _ADVICE.get(code) or _ADVICE.get(str(status))

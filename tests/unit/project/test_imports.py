@@ -19,6 +19,7 @@ MUST_NOT_IMPORT = {
         *("workers.upload", "workers.operate"),
     ),
     "workers/queue": ("boto3", "botocore", "http", *FILES, "workers.upload", "workers.operate"),
+    "workers/sqs": ("boto3", "botocore", "http", *FILES, "workers.operate", "workers.pipeline"),
     "workers/keys": (
         *(*S3, "http", "queue", "workers.dispatch", "workers.intake", "workers.stores"),
         *("workers.operate", "workers.pipeline"),

@@ -37,7 +37,7 @@ class Machine:
         self.committer = StoredCommitter(self.store, stop_seconds=self.stop_seconds)
         self.jobs = JobQueue(maxsize=settings.max_queue)
         self.backlog = Backlog(park=self.store.park, on_change=lambda: None, clock=lambda: self.now)
-        estimator = estimator_for(settings, max_bytes=self.store.max_bytes)
+        estimator = estimator_for(settings, self.store)
         self.intake = Intake(
             settings,
             store=self.store,

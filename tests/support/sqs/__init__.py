@@ -1,0 +1,1 @@
+"""An SQS on loopback: moto's server, and a front before it that refuses and loses answers."""
