@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.access.client import LIMITED, READER, WRITER, Client
 from tests.acceptance.wire import Wire, chunked, head, post
+from tests.support import wait_until
 from tests.support.service import Answer
 
 ORIGIN = "https://shop.example"
@@ -83,7 +84,14 @@ def test_a_page_reads_each_refusal(client: Client, case: str) -> None:
 def test_a_page_reads_that_it_sends_too_much(client: Client) -> None:
     """A 429 and its Retry-After are readable."""
     request = whole(b"[{}]", {**JSON, "X-API-Key": LIMITED})
-    answers = [outcome(client, request) for _ in range(10)]
-    assert {answer.status for answer in answers} == {202, 429}
-    for answer in answers:
+    answers = {}
+
+    def have_both() -> bool:
+        # Another test may have used the key a moment ago.
+        answer = outcome(client, request)
+        answers[answer.status] = answer
+        return answers.keys() == {202, 429}
+
+    wait_until(have_both, timeout=30, what="a 202 and a 429")
+    for answer in answers.values():
         assert_readable(answer.headers)
