@@ -47,6 +47,16 @@ debian-tools:
 	done; \
 	[ -z "$$missing" ] || { apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; }
+	@command -v valkey-server >/dev/null || $(INSTALL_VALKEY) || \
+	  echo "No valkey-server: tests that need Redis 7.2 or newer are skipped."
+
+# Debian 12 has it in its backports only. What Redis 6.2 can do is tested with a server from PyPI.
+BACKPORTS := /etc/apt/sources.list.d/bucket-brigade-backports.list
+INSTALL_VALKEY = { . /etc/os-release; \
+  apt-cache policy valkey-server | grep -q 'Candidate: [0-9]' || { \
+    echo "deb http://deb.debian.org/debian $$VERSION_CODENAME-backports main" >$(BACKPORTS) && \
+    apt-get -qq update || { rm -f $(BACKPORTS); false; }; } && \
+  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends valkey-server; }
 
 # npm's own record of what it has installed.
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json

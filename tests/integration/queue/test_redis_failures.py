@@ -10,6 +10,7 @@ import pytest
 from tests.integration.queue.conftest import MakeMachine
 from tests.integration.queue.machine import Machine, lines_of
 from tests.support import wait_until
+from tests.support.processes import free_port
 from tests.support.redis.fixtures import WAITAOF
 from tests.support.redis.server import RedisProcess, program_of
 from tests.support.tools import needed
@@ -187,7 +188,9 @@ def test_replicas_confirm(
 ) -> None:
     """A 202 waits for the replica; with too few it is said that it is unknown."""
     monkeypatch.setattr(redis_client, "ANSWER_SECONDS", 1.0)
-    program = needed(program_of(least), f"redis-server {least[0]}.{least[1]}")
+    program = program_of(least)
+    if program is None:
+        pytest.skip(f"needs redis-server {least[0]}.{least[1]} or valkey-server")
     with RedisProcess(program, tmp_path / "primary") as primary:
         options = ("--replicaof", "127.0.0.1", str(primary.port))
         with RedisProcess(program, tmp_path / "replica", options=options) as replica:
@@ -216,7 +219,9 @@ def test_a_cluster_s_one_shard_serves(tmp_path: Path) -> None:
     """In a cluster the client finds the shard of the service's hash tag."""
     program = needed(program_of(), "redis-server")
     options = ("--cluster-enabled", "yes")
-    with RedisProcess(program, tmp_path / "node", options=options) as node:
+    # The nodes of a cluster talk on a port that is 10,000 further.
+    port = next(port for port in iter(free_port, 0) if port < 55_000)
+    with RedisProcess(program, tmp_path / "node", options=options, port=port) as node:
         slots = [str(slot) for slot in range(16384)]
         node.client().execute_command("CLUSTER", "ADDSLOTS", *slots)
         state = node.client().execute_command

@@ -100,7 +100,7 @@ def test_a_server_that_is_full_still_gives_back(
     web, worker = machine(max_bytes=1 << 30), machine()
     segment, parked = web.open(), web.open()
     web.append((segment, b"{}\n"), (parked, b"{}\n"))
-    shared_redis.client().config_set("maxmemory", 1 << 20)
+    shared_redis.client().config_set("maxmemory", 1 << 10)
     refused = web.refused((web.open(), b"{}\n"))
     assert isinstance(refused, NotDurable)
     assert "maxmemory" in str(refused)

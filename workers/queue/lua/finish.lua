@@ -14,7 +14,7 @@ if ARGV[6] ~= '' then
   redis.call('HSET', segment, 'state', 'dead')
   redis.call('HSET', key('dead'), name, ARGV[6])
 else
-  redis.call('HINCRBY', key('ledger'), 'held', -(redis.call('HGET', segment, 'held') or 0))
+  redis.call('HINCRBY', key('ledger'), 'held', 0 - (redis.call('HGET', segment, 'held') or 0))
   redis.call('DEL', segment, key('lines:' .. name))
   redis.call('SET', key('done:' .. name), ARGV[7], 'EX', ARGV[8])
 end
