@@ -106,8 +106,8 @@ def _in_s3(settings: Settings) -> Storage:
 
 
 def _on_queue(settings: Settings) -> Storage:
-    opened = _queue_module(settings).open_queue(settings)
-    return Storage(store=opened.store, committer=opened.committer, source=opened.jobs)
+    store, committer, source = _queue_module(settings).open_queue(settings)
+    return Storage(store=store, committer=committer, source=source)
 
 
 def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:

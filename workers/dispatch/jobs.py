@@ -1,6 +1,7 @@
 """Job, the bounded job queue, and the pool of idle workers' job channels. Data only."""
 
 import queue
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,33 @@ class Parked:
     failures: int
     reason: str
     probes: tuple[Key, ...] = ()
+
+    @classmethod
+    def of(cls, job: Job, *, reason: str, segment: Segment | None, held_bytes: int) -> "Parked":
+        """Keep what is needed of a job; `segment` as above."""
+        header = job.segment.header
+        return cls(
+            name=header.name,
+            # Many are kept at a time.
+            bucket=sys.intern(header.bucket),
+            stream=sys.intern(header.stream),
+            place=job.place,
+            held_bytes=held_bytes,
+            segment=segment,
+            outcome=job.outcome,
+            failures=job.failures,
+            reason=reason,
+        )
+
+    def job(self, segment: Segment) -> Job:
+        """Return the job again, with its segment."""
+        return Job(
+            segment,
+            self.place,
+            outcome=self.outcome,
+            failures=self.failures,
+            probes=self.probes,
+        )
 
     @property
     def is_void(self) -> bool:

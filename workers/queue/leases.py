@@ -50,10 +50,6 @@ class Leases:
             if name in self._parked and self._parked[name] is None:
                 self._parked[name] = self._clock()
 
-    def resume(self, name: str) -> bool:
-        """Take note of another attempt; False where the lease is lost."""
-        return name in self._parked
-
     def names(self) -> list[str]:
         """Return all of them."""
         with self._lock:

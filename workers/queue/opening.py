@@ -1,7 +1,5 @@
 """Opens the queue that `QUEUE_URL` names: the one module of this package that others import."""
 
-from dataclasses import dataclass
-
 from workers.queue.leases import Leases
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
@@ -12,16 +10,7 @@ from workers.queue_settings import read_redis_url
 from workers.settings import Settings
 from workers.stores.committer import Committer
 
-__all__ = ["Queue", "find_segment", "open_queue", "open_server", "try_server"]
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A process's part of a queue: where it appends, what calls that, and whence jobs come."""
-
-    store: RedisStore
-    jobs: RedisJobs
-    committer: Committer
+__all__ = ["find_segment", "open_queue", "open_server", "try_server"]
 
 
 def open_server(settings: Settings) -> RedisServer:
@@ -30,8 +19,8 @@ def open_server(settings: Settings) -> RedisServer:
     return RedisServer(read_redis_url(settings.queue_url), replicas=settings.redis_wait_replicas)
 
 
-def open_queue(settings: Settings) -> Queue:
-    """Make a process's part of the queue. Blocks on the network."""
+def open_queue(settings: Settings) -> tuple[RedisStore, Committer, RedisJobs]:
+    """Make a process's store, committer and job source on the queue. Blocks on the network."""
     server, leases = open_server(settings), Leases()
     store = RedisStore(
         server,
@@ -41,4 +30,4 @@ def open_queue(settings: Settings) -> Queue:
     )
     # Two for each upload thread: the next is there when one is done.
     jobs = RedisJobs(server, leases=leases, place=store, most=2 * settings.max_workers)
-    return Queue(store, jobs, Committer(store))
+    return store, Committer(store), jobs

@@ -2,13 +2,12 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
-from workers.dispatch.jobs import Job
 from workers.errors import QueueError
+from workers.queue.held_jobs import HeldJobs
 from workers.queue.leases import LEASE_MILLISECONDS, RENEW_SECONDS, Leases
 from workers.queue.queued_body import QueuedBody
 from workers.queue.redis_client import RedisServer
@@ -17,18 +16,15 @@ from workers.segments.segment import Header, Segment
 log = logging.getLogger(__name__)
 
 
-class RedisJobs:
+class RedisJobs(HeldJobs):
     """Implements `JobSource`: what any machine has sealed, up to `most` at one time."""
 
     look_seconds = 0.25
 
     def __init__(self, server: RedisServer, *, leases: Leases, place: object, most: int) -> None:
+        super().__init__(place=place, most=most, holds=lambda segment: segment.name in leases)
         self._server = server
         self._leases = leases
-        self._most = most
-        self._place = place
-        self._waiting: deque[Segment] = deque()
-        self._renew_at = 0.0
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
         """Renew the leases that are due, give back what waits for too long, and take more."""
@@ -41,32 +37,6 @@ class RedisJobs:
         except QueueError as error:
             # Leases that cannot be renewed expire, and other workers take the segments.
             log.warning("the queue gives no jobs now", extra={"error": str(error)})
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a leased segment waits for room in the job queue."""
-        return bool(self._waiting)
-
-    def next(self) -> Job | None:
-        """Take out the segment that was leased first."""
-        while self._waiting:
-            segment = self._waiting.popleft()
-            if segment.name in self._leases:
-                return Job(segment, self._place)
-        return None
-
-    def find(self, name: str) -> Segment | None:
-        """Return None: the queue knows, and is asked."""
-        del name
-        return None
-
-    @property
-    def pending(self) -> int:
-        """Return 0: what is not uploaded at a stop stays in the queue."""
-        return 0
-
-    def tidy(self) -> None:
-        """Do nothing: what is finished is gone."""
 
     def close(self) -> None:
         """Give back what is left, for other workers to take at once. Blocks on the network."""

@@ -177,7 +177,7 @@ class RedisStore:
             self._unsealed.difference_update(names)
 
     def job(self, segment: Segment) -> None:
-        """Return None: whoever takes it from the queue has the job. Does not block."""
+        """Return None: the process that takes it from the queue has the job. Does not block."""
 
     def finish(self, job: Job, *, stored: int, dead: int) -> None:
         """Count what became of a job's lines and remove them; nothing where the lease is lost.
@@ -209,31 +209,14 @@ class RedisStore:
 
     def park(self, job: Job, reason: str) -> Parked:
         """Return what is kept of a job that cannot go now; its lease is renewed meanwhile."""
-        header = job.segment.header
-        self._leases.park(header.name)
-        return Parked(
-            name=header.name,
-            bucket=header.bucket,
-            stream=header.stream,
-            place=self,
-            held_bytes=0,
-            segment=job.segment,
-            outcome=job.outcome,
-            failures=job.failures,
-            reason=reason,
-        )
+        self._leases.park(job.segment.name)
+        return Parked.of(job, reason=reason, segment=job.segment, held_bytes=0)
 
     def load(self, parked: Parked) -> Job | None:
         """Make a parked job whole again; None where its lease is lost or given back."""
         if parked.segment is None or parked.name not in self._leases:
             return None
-        return Job(
-            parked.segment,
-            self,
-            outcome=parked.outcome,
-            failures=parked.failures,
-            probes=parked.probes,
-        )
+        return parked.job(parked.segment)
 
     def find(self, name: str) -> Segment | None:
         """Return the open segment `name` if it is this process's. Does not block."""

@@ -2,11 +2,10 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 
-from workers.dispatch.jobs import Job
 from workers.errors import QueueError
+from workers.queue.held_jobs import HeldJobs
 from workers.queue.leases import LEASE_SECONDS, RENEW_SECONDS, Leases
 from workers.segments.segment import Segment
 from workers.sqs.client import Received, SqsQueue
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 GIVEN_BACK_SECONDS = 10
 
 
-class SqsJobs:
+class SqsJobs(HeldJobs):
     """Implements `JobSource`: up to `most` segments at one time, hidden from all others.
 
     A message whose visibility is not renewed is received again, here or elsewhere.
@@ -31,13 +30,10 @@ class SqsJobs:
     def __init__(
         self, sqs: SqsQueue, *, leases: Leases, in_flight: InFlight, place: object, most: int
     ) -> None:
+        super().__init__(place=place, most=most, holds=in_flight.has)
         self._sqs = sqs
         self._leases = leases
         self._in_flight = in_flight
-        self._place = place
-        self._most = most
-        self._waiting: deque[Segment] = deque()
-        self._renew_at = 0.0
         self._receive_at = 0.0
 
     def look(self, *, stopping: Callable[[], bool]) -> None:
@@ -54,32 +50,6 @@ class SqsJobs:
             # Messages that cannot be renewed come back to the queue by themselves.
             self._receive_at = time.monotonic() + 1
             log.warning("the queue gives no jobs now", extra={"error": str(error)})
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a received segment waits for room in the job queue."""
-        return bool(self._waiting)
-
-    def next(self) -> Job | None:
-        """Take out the segment that was received first."""
-        while self._waiting:
-            segment = self._waiting.popleft()
-            if self._in_flight.has(segment):
-                return Job(segment, self._place)
-        return None
-
-    def find(self, name: str) -> Segment | None:
-        """Return None: of what is in the queue only `accepted` is known."""
-        del name
-        return None
-
-    @property
-    def pending(self) -> int:
-        """Return 0: what is not uploaded at a stop stays in the queue."""
-        return 0
-
-    def tidy(self) -> None:
-        """Do nothing: what is finished is gone."""
 
     def close(self) -> None:
         """Give back what is left, for others to receive at once. Blocks on the network."""

@@ -1,7 +1,5 @@
 """Opens the queue on SQS: the one module of this package that others import."""
 
-from dataclasses import dataclass
-
 from workers.queue.leases import Leases
 from workers.settings import Settings
 from workers.sqs.client import SqsQueue, connect_queue
@@ -11,16 +9,7 @@ from workers.sqs.jobs import SqsJobs
 from workers.sqs.store import InFlight, SqsStore
 from workers.stores.found import Found
 
-__all__ = ["Queue", "find_segment", "open_queue", "open_server", "try_server"]
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A process's part of a queue: what sends, and where its jobs come from."""
-
-    store: SqsStore
-    jobs: SqsJobs
-    committer: SqsCommitter
+__all__ = ["find_segment", "open_queue", "open_server", "try_server"]
 
 
 def open_server(settings: Settings) -> SqsQueue:
@@ -34,8 +23,8 @@ def find_segment(server: SqsQueue, name: str) -> Found | None:
     return None
 
 
-def open_queue(settings: Settings) -> Queue:
-    """Make a process's part of the queue. Blocks on the network."""
+def open_queue(settings: Settings) -> tuple[SqsStore, SqsCommitter, SqsJobs]:
+    """Make a process's store, committer and job source on the queue. Blocks on the network."""
     sqs, leases, in_flight = connect_queue(settings), Leases(), InFlight()
     store = SqsStore(
         sqs, in_flight=in_flight, max_bytes=settings.memory_max_bytes, parked=leases.park
@@ -44,4 +33,4 @@ def open_queue(settings: Settings) -> Queue:
     most = 2 * settings.max_workers
     jobs = SqsJobs(sqs, leases=leases, in_flight=in_flight, place=store, most=most)
     committer = SqsCommitter(store, request_seconds=settings.request_seconds)
-    return Queue(store, jobs, committer)
+    return store, committer, jobs

@@ -156,7 +156,7 @@ class SqsStore:
             except QueueError as error:
                 answers = [error] * len(left)
             for number, answer in zip(left, answers, strict=True):
-                # Sent before and not answered: that may be in the queue whatever this one says.
+                # The one sent before may be in the queue, though this one is refused.
                 if answer is None or not was_sent or isinstance(answer, QueueUnconfirmed):
                     results[number] = answer
             left = [n for n in left if isinstance(results[n], QueueUnconfirmed)]
@@ -218,31 +218,14 @@ class SqsStore:
 
     def park(self, job: Job, reason: str) -> Parked:
         """Return what is kept of a job that cannot go now; its message stays hidden meanwhile."""
-        header = job.segment.header
-        self._on_parked(header.name)
-        return Parked(
-            name=header.name,
-            bucket=header.bucket,
-            stream=header.stream,
-            place=self,
-            held_bytes=0,
-            segment=job.segment,
-            outcome=job.outcome,
-            failures=job.failures,
-            reason=reason,
-        )
+        self._on_parked(job.segment.name)
+        return Parked.of(job, reason=reason, segment=job.segment, held_bytes=0)
 
     def load(self, parked: Parked) -> Job | None:
         """Make a parked job whole again; None where its message was given back."""
         if parked.segment is None or not self._in_flight.has(parked.segment):
             return None
-        return Job(
-            parked.segment,
-            self,
-            outcome=parked.outcome,
-            failures=parked.failures,
-            probes=parked.probes,
-        )
+        return parked.job(parked.segment)
 
     def find(self, name: str) -> Segment | None:
         """Return the segment `name` if it is in memory here, not sent yet. Does not block."""

@@ -4,7 +4,6 @@ A process can run without a directory of its own: it then refuses, and `check` t
 """
 
 import logging
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -178,18 +177,13 @@ class LocalStore(ABC):
 
     def park(self, job: Job, reason: str) -> Parked:
         """Return what is kept of a job that cannot go now: of one on the disk only its name."""
-        segment, header = job.segment, job.segment.header
+        segment = job.segment
         on_disk = _directory_of(job).park(segment)
-        return Parked(
-            name=header.name,
-            bucket=sys.intern(header.bucket),
-            stream=sys.intern(header.stream),
-            place=job.place,
-            held_bytes=segment.held_bytes,
-            segment=None if on_disk else segment,
-            outcome=job.outcome,
-            failures=job.failures,
+        return Parked.of(
+            job,
             reason=reason,
+            segment=None if on_disk else segment,
+            held_bytes=segment.held_bytes,
         )
 
     def load(self, parked: Parked) -> Job | None:
@@ -204,13 +198,7 @@ class LocalStore(ABC):
         if segment.header.bucket != parked.bucket:
             # An operator has sent it there since its file was written.
             segment.header = msgspec.structs.replace(segment.header, bucket=parked.bucket)
-        return Job(
-            segment,
-            parked.place,
-            outcome=parked.outcome,
-            failures=parked.failures,
-            probes=parked.probes,
-        )
+        return parked.job(segment)
 
     def find(self, name: str) -> Segment | None:
         """Return the segment `name` if it is here. Does not block."""

@@ -114,7 +114,7 @@ def test_metrics_by_key(client: Client) -> None:
 
 
 def test_a_key_looks_up_receipts_of_its_streams_only(client: Client) -> None:
-    """Another stream's is a 403, whatever the key's scope; a key of all streams sees it."""
+    """Another stream's is a 403 for a key of any scope; a key of all streams sees it."""
     other = client.post("/payloads/other", EVENT, METERED).headers["Location"]
     own = client.post("/payloads/web-1", EVENT, PAGE).headers["Location"]
     for key in (WRITER, PAGE):

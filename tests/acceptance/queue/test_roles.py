@@ -2,45 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.queue.conftest import SETTINGS, Start, machines
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
 from tests.support.service import Service
 
-SETTINGS = {
-    "DURABILITY": "queue",
-    "RECEIPT_SECRET": "shared",
-    "WEB_CONCURRENCY": 1,
-    "OBJECT_MAX_AGE_SECONDS": 0.3,
-    "MAX_WORKERS": 2,
-}
-Start = Callable[..., Service]
+AGE = {"OBJECT_MAX_AGE_SECONDS": 0.3}
 
 
 @pytest.fixture
 def start(tmp_path: Path, shared_redis: RedisProcess, s3: FakeS3) -> Iterator[Start]:
-    """Start services in directories of their own, on the shared server."""
-    started: list[Service] = []
-
-    def begin(role: str, *, ready: bool = True, **more: object) -> Service:
-        directory = tmp_path / f"{role}-{len(started)}"
-        directory.mkdir()
-        settings = {**SETTINGS, "QUEUE_URL": shared_redis.url, "ROLE": role, **more}
-        service = Service(directory, s3, settings=settings)
-        started.append(service)
-        service.start()
-        if ready:
-            service.wait_ready()
-        return service
-
-    yield begin
-    for service in started:
-        service.kill_group()
+    """Start services on the shared server."""
+    with machines(tmp_path, s3, {**AGE, "QUEUE_URL": shared_redis.url}) as begin:
+        yield begin
 
 
 def post(service: Service, *numbers: int) -> str:
@@ -116,7 +96,7 @@ def test_the_server_away_is_a_503_and_recovers(
     tmp_path: Path, own_redis: RedisProcess, s3: FakeS3
 ) -> None:
     """Readiness is red, requests are refused, figures say so; nothing needs a restart."""
-    settings = {**SETTINGS, "QUEUE_URL": own_redis.url}
+    settings = {**SETTINGS, **AGE, "QUEUE_URL": own_redis.url}
     with Service(tmp_path / "service", s3, settings=settings) as service:
         post(service, 1)
         own_redis.kill()

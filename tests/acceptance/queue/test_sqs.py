@@ -2,43 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.queue.conftest import Start, machines
 from tests.support import wait_until
 from tests.support.s3 import FakeS3, Fault
 from tests.support.service import Service
 from tests.support.sqs.server import SqsServer
 
-SETTINGS = {
-    "DURABILITY": "queue",
-    "RECEIPT_SECRET": "shared",
-    "WEB_CONCURRENCY": 1,
-    "STORED_MAX_WAIT_SECONDS": 0.05,
-    "MAX_WORKERS": 2,
-}
-Start = Callable[..., Service]
-
 
 @pytest.fixture
 def start(tmp_path: Path, sqs: SqsServer, s3: FakeS3) -> Iterator[Start]:
-    """Start services in directories of their own, on the same queue."""
-    started: list[Service] = []
-
-    def begin(role: str) -> Service:
-        directory = tmp_path / f"{role}-{len(started)}"
-        directory.mkdir()
-        service = Service(directory, s3, settings={**SETTINGS, **sqs.environ(), "ROLE": role})
-        started.append(service)
-        service.start()
-        service.wait_ready()
-        return service
-
-    yield begin
-    for service in started:
-        service.kill_group()
+    """Start services on the same queue."""
+    with machines(tmp_path, s3, {"STORED_MAX_WAIT_SECONDS": 0.05, **sqs.environ()}) as begin:
+        yield begin
 
 
 def stored(s3: FakeS3) -> Counter[int]:

@@ -37,7 +37,7 @@ envelope = true
 def test_every_way_in_goes_by_the_payload(
     service_factory: ServiceFactory, s3: FakeS3, tmp_path: Path, line_format: str
 ) -> None:
-    """Whatever is around it in its line: in an envelope, an endpoint's envelope, a webhook."""
+    """With anything around it in its line: in an envelope, an endpoint's envelope, a webhook."""
     (tmp_path / "secret").write_bytes(SECRET)
     file = tmp_path / "access.toml"
     file.write_text(ACCESS.format(secret=tmp_path / "secret"))

@@ -11,26 +11,36 @@ from tests.support.s3.watermarks import WatermarkWatch
 AWAY = (0.4, 0.6)
 
 
+def kill_processes(experiment: Experiment) -> Figures:
+    """Kill one process after another, and judge."""
+    experiment.s3.faults(*FAULTY)
+    for _ in experiment.rounds(0.05, 0.8):
+        experiment.services[0].kill_one(experiment.rng)
+    return experiment.figures()
+
+
+def kill_groups(experiment: Experiment) -> Figures:
+    """Kill all processes at once and start again, over and over, and judge."""
+    experiment.s3.faults(*FAULTY)
+    for _ in experiment.rounds(0.0, 0.5):
+        experiment.await_load()
+        experiment.services[0].kill_group()
+        experiment.services[0].restart()
+    return experiment.figures()
+
+
 @chaos_run("processes")
 def killed_processes(terms: Terms) -> Figures:
     """Kill -9 one gunicorn process after another, at random, with an S3 that often fails."""
     with Experiment("kill -9 of processes", terms, WEB_CONCURRENCY=3) as experiment:
-        experiment.s3.faults(*FAULTY)
-        for _ in experiment.rounds(0.05, 0.8):
-            experiment.services[0].kill_one(experiment.rng)
-        return experiment.figures()
+        return kill_processes(experiment)
 
 
 @chaos_run("group")
 def killed_group(terms: Terms) -> Figures:
     """Kill -9 all processes at once under load, start again, and so on."""
     with Experiment("kill -9 of the group", terms) as experiment:
-        experiment.s3.faults(*FAULTY)
-        for _ in experiment.rounds(0.0, 0.5):
-            experiment.await_load()
-            experiment.services[0].kill_group()
-            experiment.services[0].restart()
-        return experiment.figures()
+        return kill_groups(experiment)
 
 
 class Partitioned(Experiment):
@@ -82,22 +92,14 @@ class KeyedExperiment(Experiment):
 def killed_processes_with_keys(terms: Terms) -> Figures:
     """Kill -9 one process after another; clients send each key until it is answered."""
     with KeyedExperiment("kill -9 of processes, with keys", terms, WEB_CONCURRENCY=3) as experiment:
-        experiment.s3.faults(*FAULTY)
-        for _ in experiment.rounds(0.05, 0.8):
-            experiment.services[0].kill_one(experiment.rng)
-        return experiment.figures()
+        return kill_processes(experiment)
 
 
 @chaos_run("keyed-group")
 def killed_group_with_keys(terms: Terms) -> Figures:
     """Kill -9 all processes at once, start again, and so on; clients send keys."""
     with KeyedExperiment("kill -9 of the group, with keys", terms) as experiment:
-        experiment.s3.faults(*FAULTY)
-        for _ in experiment.rounds(0.0, 0.5):
-            experiment.await_load()
-            experiment.services[0].kill_group()
-            experiment.services[0].restart()
-        return experiment.figures()
+        return kill_groups(experiment)
 
 
 @chaos_run("watermarks")

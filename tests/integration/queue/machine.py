@@ -1,5 +1,6 @@
 """One process of a service on a queue, without threads: what it appends, and what it takes."""
 
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
@@ -53,12 +54,7 @@ class Machine:
 
     def append(self, *lines: tuple[Segment, bytes]) -> DurabilityFuture:
         """Append one collection, as the intake and the committer do."""
-        runs = []
-        for segment, data in lines:
-            number = data.count(b"\n")
-            runs.append(Run(segment, segment.reserved_lines + 1, data, number))
-            segment.reserved_lines += number
-        future = self.committer.append(runs)
+        future = self.committer.append(runs_of(lines))
         self.committer.step()
         return future
 
@@ -101,6 +97,16 @@ class Machine:
         """Let every lease in `leased` or `writers` have expired."""
         for name in client.zrange(f"{self.server.prefix}{key}", 0, -1):
             client.zadd(f"{self.server.prefix}{key}", {name: 1})
+
+
+def runs_of(lines: Iterable[tuple[Segment, bytes]]) -> list[Run]:
+    """Reserve room for lines in their segments, as the intake does."""
+    runs = []
+    for segment, data in lines:
+        number = data.count(b"\n")
+        runs.append(Run(segment, segment.reserved_lines + 1, data, number))
+        segment.reserved_lines += number
+    return runs
 
 
 def lines_of(job: Job) -> bytes:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.queue.machine import runs_of
 from tests.support.bench import settings_for
 from tests.support.sqs.fixtures import sqs
 from tests.support.sqs.server import SqsServer
 from workers.dispatch.jobs import Job
-from workers.segments.future import DurabilityFuture, Run
+from workers.segments.future import DurabilityFuture
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, Segment
 from workers.sqs.opening import open_queue
@@ -24,8 +25,7 @@ class Machine:
 
     def __init__(self, tmp_path: Path, server: SqsServer, **given: str) -> None:
         environ = {"DURABILITY": "queue", "RECEIPT_SECRET": "s", **server.environ(), **given}
-        opened = open_queue(settings_for(tmp_path, **environ))
-        self.store, self.jobs, self.committer = opened.store, opened.jobs, opened.committer
+        self.store, self.committer, self.jobs = open_queue(settings_for(tmp_path, **environ))
 
     def open(self) -> Segment:
         """Open a segment."""
@@ -36,12 +36,7 @@ class Machine:
 
     def append(self, *lines: tuple[Segment, bytes]) -> DurabilityFuture:
         """Append one collection."""
-        runs = []
-        for segment, data in lines:
-            number = data.count(b"\n")
-            runs.append(Run(segment, segment.reserved_lines + 1, data, number))
-            segment.reserved_lines += number
-        return self.committer.append(runs)
+        return self.committer.append(runs_of(lines))
 
     def seal(self, *segments: Segment) -> None:
         """End segments, and send them together."""

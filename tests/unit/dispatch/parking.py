@@ -27,15 +27,4 @@ def make_job(name: str, *, stream: str = "s", bucket: str = "b") -> Job:
 
 def park(job: Job, reason: str) -> Parked:
     """Keep a job's segment."""
-    header = job.segment.header
-    return Parked(
-        name=header.name,
-        bucket=header.bucket,
-        stream=header.stream,
-        place=job.place,
-        held_bytes=0,
-        segment=job.segment,
-        outcome=job.outcome,
-        failures=job.failures,
-        reason=reason,
-    )
+    return Parked.of(job, reason=reason, segment=job.segment, held_bytes=0)

@@ -60,7 +60,7 @@ def test_one_dead_segment_ends_a_wait(waits: Waits) -> None:
 
 
 def test_waits_expire_each_at_its_time(waits: Waits) -> None:
-    """Shorter ones first, whatever their order; the next deadline is said."""
+    """Shorter ones first, in any order of theirs; the next deadline is said."""
     assert waits.finishes.expire() is None
     waits.begin("long", "a", seconds=10)
     waits.begin("short", "a", seconds=2)

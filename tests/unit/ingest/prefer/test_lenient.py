@@ -86,7 +86,7 @@ def test_lines_are_counted_over_parts() -> None:
 
 @pytest.mark.parametrize("kind", [JSON, LINES])
 def test_what_the_schema_refuses_is_left_out(kind: str) -> None:
-    """Pointers are into the body as it was sent, whatever was left out before."""
+    """Pointers are into the body as it was sent, also behind payloads that were left out."""
     payloads: list[Any] = [1, {"a": 1}, {"a": "x", "b": 2}, {"a": 2}]
     body = json.dumps(payloads).encode()
     if kind == LINES:

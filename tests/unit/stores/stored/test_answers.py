@@ -1,4 +1,4 @@
-"""`DURABILITY=stored`: which answer a request gets, and when, whatever becomes of its object."""
+"""`DURABILITY=stored`: which answer a request gets, and when, by what becomes of its object."""
 
 from collections.abc import Callable
 from pathlib import Path
