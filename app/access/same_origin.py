@@ -17,7 +17,7 @@ ACTION_HEADER, ACTION = "X-Requested-With", "console"
 def check_host(host: str | None) -> None:
     """See that an open service was not reached by a name that may be another site's.
 
-    Whoever owns a domain can have its name lead to this machine, and its pages would be of our
+    The owner of a domain can have its name lead to this machine, and its pages would be of our
     origin (DNS rebinding). They cannot have an address, nor a name without a dot.
 
     Raises:

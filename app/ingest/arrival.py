@@ -205,7 +205,7 @@ class Entrance:
 
 
 def has_own_answer(rule: Webhook | Endpoint | None) -> bool:
-    """Whether the access file says how payloads are answered, whatever a client prefers."""
+    """Whether the access file says how payloads are answered; clients have no choice then."""
     return rule is not None and (rule.status != ACCEPTED or rule.body is not None)
 
 

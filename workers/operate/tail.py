@@ -70,7 +70,7 @@ class Follower:
         self._done &= found.keys()
 
     def skip(self) -> None:
-        """Give up what was not shown yet: whoever reads is too slow. Lets removed files go."""
+        """Give up what was not shown yet: its reader is too slow. Lets removed files go."""
         for each in list(self._files.values()):
             if os.fstat(each.file).st_nlink == 0:
                 self._counted[each.name] = each.expected and each.expected - 1

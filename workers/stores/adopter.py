@@ -8,7 +8,7 @@ from workers.stores.job_source import JobSource
 
 log = logging.getLogger(__name__)
 
-# Between two looks there is as much, whoever asks for them.
+# Between two looks there is as much, also where one is asked for.
 PAUSE_SECONDS = 0.2
 
 
