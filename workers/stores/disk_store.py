@@ -71,7 +71,9 @@ class DiskStore(LocalStore):
         try:
             keyed = self.begin_keys(group)
             self._write_and_sync(group)
-            # Not before: a key must not be known whose payloads a power cut can still take.
+            count(group, self.counters)
+            # Not before: a key must not be known whose payloads a power cut can still take. Another
+            # process may answer for it at once, so that they are counted by then.
             self.commit_keys(keyed)
         except NotDurable:
             if self.keys is not None:
@@ -85,7 +87,6 @@ class DiskStore(LocalStore):
                 for run in future.runs:
                     _file(run.segment).cut_back()
             raise NotConfirmed(self.refusal) from error
-        count(group, self.counters)
         self.counters.add(Field.COMMITS)
         self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
 

@@ -51,10 +51,15 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def kill_within(bench: Bench, method: str, *, key: str, lines: bytes = LINES) -> None:
-    """Take a request, and kill the process as it calls a method of its `Keys`."""
+def kill_within(
+    bench: Bench, method: str, *, key: str, lines: bytes = LINES, done: bool = False
+) -> None:
+    """Take a request, and kill the process as it calls a method of its `Keys`, or has `done` so."""
+    called = getattr(bench.keys, method)
 
-    def ends(*_: object, **__: object) -> None:
+    def ends(*args: object, **kwargs: object) -> None:
+        if done:
+            called(*args, **kwargs)
         raise Killed
 
     setattr(bench.keys, method, ends)

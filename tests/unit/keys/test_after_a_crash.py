@@ -40,6 +40,14 @@ def test_a_kill_between_sync_and_log(process: MakeProcess) -> None:
     assert other.totals()[Field.STORED] == 3
 
 
+def test_payloads_are_counted_before_their_key_is_known(process: MakeProcess) -> None:
+    """Another process answers for a key at once: the ledger has its payloads by then."""
+    one, other = process(), process()
+    kill_within(one, "commit", key="a", done=True)
+    assert places(other, "a") is not None
+    assert other.totals()[Field.ACCEPTED] == 3
+
+
 def test_a_kill_before_anything_is_written(process: MakeProcess) -> None:
     """Nothing was kept, so a retry is a first request, as soon as that is known."""
     one = process()
