@@ -7,6 +7,7 @@ import msgspec
 
 from workers.errors import StoreError
 from workers.operate.dead_letters import DeadLetter, NoSuchDeadLetter
+from workers.queue.queued_body import part_lines
 from workers.segments.naming import dead_marker
 from workers.upload.s3 import Bucket
 
@@ -39,7 +40,7 @@ class QueuedDeadLetters:
         if note is None:
             raise NoSuchDeadLetter(f"no dead letter {name}")
         parts = self._server.call("LRANGE", f"{self._server.prefix}lines:{name}", 0, -1)
-        return DeadLetter(msgspec.json.decode(note), b"".join(parts))
+        return DeadLetter(msgspec.json.decode(note), b"".join(map(part_lines, parts)))
 
     def replay(self, name: str) -> int:
         """Let workers have a dead letter again; return its number of payloads.

@@ -1,28 +1,52 @@
-"""The lines of a segment in Redis, read a few parts at a time."""
+"""The lines of a segment in Redis: how a part is written, and how all are read, a few at a time.
 
+A part is whole lines, as they are or compressed. A compressed one begins with a byte that no line
+begins with, and says how many bytes of lines it is and their CRC-32 (little-endian):
+
+    part       = lines | compressed
+    compressed = mark (1 byte: 1 gzip, 2 zstd)  size (4 bytes)  crc (4 bytes)  data
+"""
+
+import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from workers.errors import QueueUnavailable
-from workers.queue.redis_client import RedisServer
+from workers.segments.compressors import compress_run, decompress_run
+from workers.segments.segment import Body, CompressedRun
+
+if TYPE_CHECKING:
+    from workers.queue.redis_client import RedisServer
+
+# Smaller parts stay as they are: apart from each other they compress badly. The worker compresses
+# them together.
+COMPRESSED_FROM = 1 << 14
+_MARKS = {"gzip": 1, "zstd": 2}
+_COMPRESSIONS = {mark: compression for compression, mark in _MARKS.items()}
+_HEAD = struct.Struct("<BII")
 
 # About as much of a segment is in memory at one time, unless a single part is larger.
 READ_BYTES = 1 << 20
 
 
-class QueuedBody:
+class QueuedBody(Body):
     """A segment's lines: a list of parts, each what one group commit brought.
 
     `parts` is how many have been appended, `size` the bytes of all.
     """
 
-    def __init__(self, server: RedisServer, name: str, *, size: int = 0) -> None:
+    def __init__(self, server: "RedisServer", name: str, *, size: int = 0) -> None:
         self.parts = 0
         self.size = size
         self._server = server
         self._key = f"{server.prefix}lines:{name}"
 
     def read(self) -> Iterator[bytes]:
-        """Yield the parts in order. Blocks on the network.
+        """Yield the lines of the parts in order. Blocks on the network; raises as `runs`."""
+        return map(_lines_of, self.runs())
+
+    def runs(self) -> Iterator[bytes | CompressedRun]:
+        """Yield the parts in order, as they are. Blocks on the network.
 
         Raises:
             QueueUnavailable: the server does not answer, or the lines are not there any more: the
@@ -33,13 +57,14 @@ class QueuedBody:
         found = 0
         for start in range(0, parts, at_once):
             for part in self._server.call("LRANGE", self._key, start, start + at_once - 1):
-                found += len(part)
-                yield part
+                run = decode_part(part)
+                found += run.size if isinstance(run, CompressedRun) else len(run)
+                yield run
         if found != self.size:
             raise QueueUnavailable("its lines are not in the queue: another worker has had it")
 
     def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
-        """Yield the parts in order: the queue has all of them, or none."""
+        """Yield the lines of the parts in order: the queue has all of them, or none."""
         del lines, lost
         return self.read()
 
@@ -49,3 +74,28 @@ class QueuedBody:
 
     def discard(self) -> None:
         """Do nothing: the lines go when the segment is finished."""
+
+
+def encode_part(lines: bytes, *, compression: str) -> bytes:
+    """Return lines as a part of a segment whose object has this compression."""
+    if compression not in _MARKS or len(lines) < COMPRESSED_FROM:
+        return lines
+    run = compress_run(lines, compression=compression)
+    return _HEAD.pack(_MARKS[compression], run.size, run.crc) + run.data
+
+
+def decode_part(part: bytes) -> bytes | CompressedRun:
+    """Undo `encode_part`, but for the compression."""
+    if part[:1] not in (b"\x01", b"\x02"):
+        return part
+    mark, size, crc = _HEAD.unpack_from(part)
+    return CompressedRun(_COMPRESSIONS[mark], part[_HEAD.size :], size, crc)
+
+
+def part_lines(part: bytes) -> bytes:
+    """Return the lines of a part."""
+    return _lines_of(decode_part(part))
+
+
+def _lines_of(run: bytes | CompressedRun) -> bytes:
+    return decompress_run(run) if isinstance(run, CompressedRun) else run

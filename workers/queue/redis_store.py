@@ -22,7 +22,7 @@ from workers.errors import (
     QueueUnconfirmed,
 )
 from workers.queue.leases import LEASE_MILLISECONDS, Leases
-from workers.queue.queued_body import QueuedBody
+from workers.queue.queued_body import QueuedBody, encode_part
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_health import RedisHealth
 from workers.queue.redis_reading import find_segment, read_ledger
@@ -114,13 +114,14 @@ class RedisStore:
         self.counters.add(Field.COMMITS)
         self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
 
-    def _part(self, segment: Segment, part: bytes, lines: int) -> list[str | bytes | int]:
+    def _part(self, segment: Segment, lines: bytes, count: int) -> list[str | bytes | int]:
         body, name = _body(segment), segment.name
         is_first = body.parts == 0
+        part = encode_part(lines, compression=segment.header.compression)
         held = len(part) + RUN_BYTES + (SEGMENT_BYTES if is_first else 0)
         header = msgspec.json.encode(segment.header) if is_first else b""
         created = created_microseconds(name) // 1000
-        return [name, header, created, body.parts + 1, lines, held, part]
+        return [name, header, created, body.parts + 1, count, len(lines), held, part]
 
     def _append(self, arguments: list[str | bytes | int]) -> None:
         lost: QueueUnconfirmed | None = None

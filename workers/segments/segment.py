@@ -25,12 +25,28 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     compression: str
 
 
+class CompressedRun(msgspec.Struct, frozen=True, gc=False):
+    """Whole lines that are compressed already; `size` and `crc` (CRC-32) are those of the lines.
+
+    `data` can be a part of an object of this `compression` as it is.
+    """
+
+    compression: str
+    data: bytes
+    size: int
+    crc: int
+
+
 class Body(Protocol):
     """Where a segment's lines are."""
 
     def read(self) -> Iterator[bytes]:
         """Yield the lines in runs of whole lines. May block on the disk."""
         ...
+
+    def runs(self) -> Iterator[bytes | CompressedRun]:
+        """Yield the same runs as they are kept, some of them compressed. May block on the disk."""
+        return self.read()
 
     def read_damaged(self, lines: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:
         """Yield what can be read of `lines` lines, empty ones for the rest; `lost` says which."""
@@ -45,7 +61,7 @@ class Body(Protocol):
         ...
 
 
-class MemoryBody:
+class MemoryBody(Body):
     """Lines held in memory."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from workers.segments.segment import Header
+from workers.segments.segment import Body, Header
 from workers.spool import frames
 from workers.spool.disk import Disk
 from workers.spool.room import Room
@@ -22,7 +22,7 @@ Records: TypeAlias = Mapping[int, bytes]
 NO_RECORDS: Records = {}
 
 
-class SegmentFile:
+class SegmentFile(Body):
     """The file of one segment. All methods block on the disk and may raise `OSError`."""
 
     def __init__(self, path: Path, *, disk: Disk, room: Room | None = None) -> None:

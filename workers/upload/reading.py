@@ -91,7 +91,8 @@ def beginning(body: bytes, *, most: int) -> bytes:
         if body.startswith(_GZIP):
             return bytes(_inflate(31).decompress(body, most))
         if body.startswith(_ZSTD):
-            return bytes(zstandard.ZstdDecompressor().stream_reader(body).read(most))
+            frames = zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True)
+            return bytes(frames.read(most))
     except _BROKEN as error:
         raise UnreadableObject(str(error)) from error
     return body[:most]

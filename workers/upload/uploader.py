@@ -138,7 +138,7 @@ class Uploader:
         segment = job.segment
         lost: Lost = []
         try:
-            packed = self._compress(segment, segment.body.read)
+            packed = self._compress(segment, segment.body.runs)
             _check(segment, packed)
         except OSError as error:
             if error.errno == errno.EIO:

@@ -10,9 +10,9 @@ from workers.errors import (
     ObjectExists,
     StoreUnavailable,
 )
+from workers.segments import compressors
 from workers.spool.counters import Field
 from workers.spool.segment_file import SegmentFile
-from workers.upload import compression
 from workers.upload.verified_put import VerifiedPut
 
 
@@ -86,7 +86,7 @@ def test_another_version_s_compression_is_still_ours(
     with pytest.raises(Abandoned):
         bench.upload_all()
     bench.die()
-    monkeypatch.setattr(compression, "GZIP_LEVEL", 3)
+    monkeypatch.setattr(compressors, "GZIP_LEVEL", 3)
     upgraded.adopt()
     upgraded.upload_all()
     assert balance(upgraded.totals()) == (100, 100, 0, 0)

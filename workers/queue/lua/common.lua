@@ -2,7 +2,7 @@
 --
 --   ledger          hash: accepted, accepted_bytes, stored, dead, held (bytes), objects, ...
 --   segment:<name>  hash: header, state (open, ready, dead), parts, lines, size, held, writer
---   lines:<name>    list: the parts in order; each is whole lines
+--   lines:<name>    list: the parts in order; each is whole lines, compressed or as they are
 --   open:<writer>   set: the writer's open segments
 --   writers         sorted set: writers by the end of their lease (milliseconds)
 --   ready           sorted set: sealed segments that no worker has, by the time they are due
