@@ -32,7 +32,6 @@ from workers.spool.spool import Spool
 from workers.storage import open_storage
 from workers.stores.adopter import Adopter
 from workers.stores.awaited import AwaitedParts, await_stored
-from workers.stores.committer import Committer
 from workers.stores.found import Found, found_in_memory
 from workers.stores.local_store import LocalStore
 from workers.threads import Threads
@@ -103,7 +102,7 @@ class Pipeline:
             for number, worker in enumerate(self._workers, 1):
                 bodies[f"worker-{number}"] = worker.run
             bodies |= {"dispatcher": self._dispatcher.run, "adopter": self._adopter.run}
-        if isinstance(self._committer, Committer):
+        if not self._committer.is_inline:
             bodies["committer"] = self._committer.run
         if self._watermark is not None:
             bodies["watermark"] = partial(self._watermark.run, self._stopping.wait)
@@ -287,7 +286,7 @@ class Pipeline:
 
     def _on_fault(self, name: str) -> None:
         """Let no request wait for a committer that has ended."""
-        if name == "committer" and isinstance(self._committer, Committer):
+        if name == "committer":
             reason = "the thread committer has ended"
             self._intake.fail(reason)
             self._committer.refuse_all(reason)

@@ -10,17 +10,18 @@ from workers.segments.segment import Segment
 from workers.sqs.client import MAX_RECEIVED
 from workers.sqs.message import MAX_MESSAGE_BYTES, Message, pack
 from workers.sqs.store import AwaitedSegment, SqsStore
-from workers.stores.committer import Committer
 
 # Of `REQUEST_SECONDS`: what could not be sent by then is refused without an attempt.
 SEND_SHARE = 0.5
 
 
-class SqsCommitter(Committer):
+class SqsCommitter:
     """Keeps lines in memory until their segment ends; `run` sends those that have ended.
 
     Messages that wait are sent together, up to ten and a mebibyte.
     """
+
+    is_inline = False
 
     def __init__(
         self,
@@ -29,15 +30,21 @@ class SqsCommitter(Committer):
         request_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(store)
         self._sqs = store
         self._seconds = SEND_SHARE * request_seconds
         self._clock = clock
         self._ready: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
         self._next: tuple[Segment, Message] | None = None
         self._has_ended = False
+        # Each has one writer: the holder of the intake's lock, and the committer's thread.
+        self._appended_bytes = self._settled_bytes = 0
         # How many segments each collection still waits for; the committer's thread alone.
         self._left: dict[DurabilityFuture, int] = {}
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of lines that are not in the queue yet."""
+        return self._appended_bytes - self._settled_bytes
 
     def append(
         self,
@@ -61,6 +68,11 @@ class SqsCommitter(Committer):
     def stop(self) -> None:
         """Let `run` return once all segments that have ended are sent, or refused."""
         self._ready.put(None)
+
+    def run(self) -> None:
+        """Send what has ended, until `stop`."""
+        while self.step():
+            pass
 
     def step(self) -> bool:
         """Wait for a segment, then send what is there. False after `stop`."""

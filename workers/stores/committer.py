@@ -1,6 +1,6 @@
 """Groups collections on their way into a store: one append, and so one sync, serves many requests.
 
-Both committers take whole collections and return a future; the response is sent when it is done.
+A committer takes whole collections and returns a future; the response is sent when it is done.
 """
 
 import logging
@@ -54,8 +54,16 @@ class Journal(Protocol):
         """
         ...
 
+    def run(self) -> None:
+        """Do what has to be done in a thread, until `stop`; not called where it is inline."""
+        ...
+
     def stop(self) -> None:
         """Let nothing more come at all."""
+        ...
+
+    def refuse_all(self, reason: str) -> None:
+        """Answer what waits, now and later: `run` has ended, and nothing may wait for it."""
         ...
 
 
@@ -91,8 +99,14 @@ class InlineCommitter:
         """Seal a segment, or drop it."""
         _seal(self._store, segment, drop=drop)
 
+    def run(self) -> None:
+        """Return at once: nothing is left to do."""
+
     def stop(self) -> None:
         """Do nothing: nothing is under way."""
+
+    def refuse_all(self, reason: str) -> None:
+        """Do nothing: nothing waits."""
 
 
 class Ending(NamedTuple):
