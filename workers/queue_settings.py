@@ -6,6 +6,7 @@ Knows no client.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,7 +18,8 @@ QUEUE = "queue"
 REDIS_SCHEMES = ("redis", "rediss")
 SQS_SCHEME = "sqs"
 DEFAULT_NAME = "bucket-brigade"
-
+# In the order of a sentence that lists them.
+REDIS_OPTIONS = dict.fromkeys(("name", "sentinel", "cluster", "ssl_ca_certs"))
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _ACCOUNT = re.compile(r"\d{12}")
@@ -63,7 +65,8 @@ def read_sqs_url(url: str) -> SqsUrl:
 class RedisUrl:
     """What a `QUEUE_URL` of Redis says: how to reach it, and the name that all keys begin with.
 
-    `nodes` are those of Sentinel, or of a cluster, or the one server.
+    `nodes` are those of Sentinel, or of a cluster, or the one server. `authorities` is the file of
+    those to trust, in PEM, where the system does not know them.
     """
 
     nodes: tuple[tuple[str, int], ...]
@@ -72,6 +75,7 @@ class RedisUrl:
     username: str | None
     password: str | None
     tls: bool
+    authorities: str | None
     sentinel: str | None
     cluster: bool
 
@@ -79,7 +83,8 @@ class RedisUrl:
 def read_redis_url(url: str) -> RedisUrl:
     """Read a `QUEUE_URL` of Redis.
 
-    `redis[s]://[user:password@]host[:port][,host[:port]…][/database][?name=…&sentinel=…&cluster=1]`
+    `redis[s]://[user:password@]host[:port][,host[:port]…][/database][?option=…&option=…]`, with the
+    options `name`, `sentinel`, `cluster` and `ssl_ca_certs`.
 
     Raises:
         ValueError: it cannot be used; says why, without the password.
@@ -89,8 +94,8 @@ def read_redis_url(url: str) -> RedisUrl:
         schemes = ", ".join(f"{scheme}://" for scheme in (*REDIS_SCHEMES, SQS_SCHEME))
         raise ValueError(f"it begins with none of {schemes}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := options.keys() - {"name", "sentinel", "cluster"}:
-        raise ValueError(f"unknown option {min(unknown)}; there are name, sentinel, cluster")
+    if unknown := options.keys() - REDIS_OPTIONS:
+        raise ValueError(f"unknown option {min(unknown)}; there are {', '.join(REDIS_OPTIONS)}")
     name = options.get("name", DEFAULT_NAME)
     if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ValueError("name may have letters, digits, - and _")
@@ -110,9 +115,21 @@ def read_redis_url(url: str) -> RedisUrl:
         username=unquote(username) or None,
         password=unquote(password) or None,
         tls=parts.scheme == "rediss",
+        authorities=_authorities(options, scheme=parts.scheme),
         sentinel=sentinel,
         cluster=cluster,
     )
+
+
+def _authorities(options: Mapping[str, str], *, scheme: str) -> str | None:
+    path = options.get("ssl_ca_certs")
+    if path is None:
+        return None
+    if scheme != "rediss":
+        raise ValueError("ssl_ca_certs is for rediss:// only")
+    if not Path(path).is_file():
+        raise ValueError(f"ssl_ca_certs: there is no file {path}")
+    return path
 
 
 def _node(text: str, default: int) -> tuple[str, int]:

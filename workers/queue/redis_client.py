@@ -9,18 +9,20 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import (
+    AuthenticationError,
     NoScriptError,
     OutOfMemoryError,
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -47,6 +49,7 @@ class RedisServer:
         self._replicas = replicas
         self._lock = threading.Lock()
         self._client: Any = None
+        self._was_reached = False
 
     def script(self, name: str, *arguments: Arg, confirmed: bool = False) -> Any:
         """Run one of the scripts in `lua/` and return its answer.
@@ -148,13 +151,28 @@ class RedisServer:
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                client = _connect(self._url, self.prefix)
-                version = client.info("server").get("redis_version", "0")
+                try:
+                    client = _connect(self._url, self.prefix)
+                    version = client.info("server").get("redis_version", "0")
+                except (LostConnection, NoAnswer) as error:
+                    raise self._first_failure(error) from error.__context__
+                self._was_reached = True
                 self._knows_waitaof = _version(version) >= (7, 2)
                 # Answers as they come: redis-py would make other types of some.
                 client.response_callbacks.clear()
                 self._client = client
             return self._client
+
+    def _first_failure(self, error: RedisError) -> RedisError:
+        """Name the scheme of `QUEUE_URL` where it may be why a server was never reached."""
+        if self._was_reached or type(error) not in (LostConnection, NoAnswer):
+            return error
+        if self._url.tls and isinstance(error, NoAnswer):
+            return NoAnswer(f"{error} (if it has no TLS, QUEUE_URL begins with redis://)")
+        is_cut = isinstance(error.__context__, ConnectionResetError) or "closed" in str(error)
+        if is_cut and not self._url.tls:
+            return LostConnection(f"{error} (if it expects TLS, QUEUE_URL begins with rediss://)")
+        return error
 
 
 @cache
@@ -183,6 +201,7 @@ def _connect(url: RedisUrl, prefix: str) -> Any:
         "username": url.username,
         "password": url.password,
         "ssl": url.tls,
+        "ssl_ca_certs": url.authorities,
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": ANSWER_SECONDS,
         "socket_keepalive": True,
@@ -207,6 +226,10 @@ def _connect(url: RedisUrl, prefix: str) -> Any:
 def _explain(error: Exception) -> str:
     if isinstance(error, OutOfMemoryError):
         return "the Redis server has reached its maxmemory"
+    if isinstance(error, AuthenticationError):
+        return f"the Redis server refuses the user and password of QUEUE_URL: {error}"
+    if isinstance(error.__context__, SSLCertVerificationError):
+        return f"the Redis server's certificate is not trusted (ssl_ca_certs of QUEUE_URL): {error}"
     if isinstance(error, (LostConnection, NoAnswer, OSError)):
         return f"the Redis server does not answer: {error}"
     if isinstance(error, ResponseError):

@@ -36,6 +36,13 @@ def program_of(least: tuple[int, int] = (6, 2)) -> str | None:
     return None
 
 
+def knows_tls(program: str) -> bool:
+    """Whether a server program was built with TLS: else it does not know the option."""
+    wrong = [program, "--tls-auth-clients", "no", "--port", "none"]
+    ran = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    return "tls-auth-clients" not in ran.stdout + ran.stderr
+
+
 class RedisProcess:
     """One server. As a context manager it starts, and ends for good; it may be killed between.
 
