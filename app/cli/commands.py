@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from app.cli.explained import explained
 from app.cli.keys import keys
 from app.cli.objects import objects
 from app.cli.progress import with_bar
@@ -16,7 +17,7 @@ from app.cli.top import top
 from app.cli.unread_fields import unread_fields
 from app.state import state
 from app.version import VERSION
-from workers.errors import BucketBrigadeError, StoreError
+from workers.errors import BucketBrigadeError, QueueError, StoreError
 from workers.operate.checks import put_options_alone, run_checks, variants
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
@@ -40,7 +41,7 @@ def receipt(id: str) -> None:
         _print(b"".join(line + b"\n" for line in receipts.payloads(id)))
     except UnknownReceipt as error:
         raise click.ClickException("there is no such receipt") from error
-    except (StoreError, UnreadableObject) as error:
+    except (StoreError, QueueError, UnreadableObject) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -52,7 +53,8 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 def list_dead() -> None:
     """List the dead letters, oldest first, with their reasons."""
-    found = list(_dead_letters().all())
+    with explained():
+        found = list(_dead_letters().all())
     for dead_letter in found:
         click.echo(
             f"{dead_letter['name']}  {dead_letter['payloads']} payloads  {dead_letter['reason']}"
@@ -65,10 +67,8 @@ def list_dead() -> None:
 @click.argument("segment")
 def show_dead(segment: str) -> None:
     """Print a dead letter's payloads, its reason and key before them on stderr."""
-    try:
+    with explained():
         dead_letter = _dead_letters().read(segment)
-    except BucketBrigadeError as error:
-        raise click.ClickException(str(error)) from error
     click.echo(json.dumps(dead_letter.note), err=True)
     _print(dead_letter.lines)
 
@@ -80,8 +80,9 @@ def replay_dead(segment: str | None, *, everything: bool) -> None:
     """Give a dead letter back to the service: a running process uploads it to the same key."""
     if (segment is None) != everything:
         raise click.UsageError("name a segment, or say --all")
-    letters = _dead_letters()
-    names = [str(each["name"]) for each in letters.all()] if segment is None else [segment]
+    with explained():
+        letters = _dead_letters()
+        names = [str(each["name"]) for each in letters.all()] if segment is None else [segment]
     payloads = done = 0
     for name in with_bar(names, "replayed"):
         try:

@@ -11,8 +11,9 @@ from flask import Blueprint, Response, g
 
 from app.http.problems import Problem, Unavailable
 from app.state import state
-from workers.errors import StoreError
+from workers.errors import StoreError, StoreUnavailable
 from workers.operate.receipts import UnknownReceipt
+from workers.queue_settings import is_sqs
 
 blueprint = Blueprint("receipts", __name__)
 
@@ -75,12 +76,20 @@ def show(id: str) -> Response:
             retry_after=pipeline.retry_after(),
         ) from error
     except StoreError as error:
-        if state().settings.role == "web":
+        if not _is_denied(error):
+            raise Unavailable(
+                "Not known here, and S3 does not answer.", retry_after=pipeline.retry_after()
+            ) from error
+        # A web process that S3 denies is meant to have no credentials for it.
+        if not is_sqs(state().settings.queue_url):
             raise Problem(
                 "The queue knows this receipt no longer, and this process does not ask S3.",
                 status=410,
             ) from error
-        raise Unavailable(
-            "Not known here, and S3 does not answer.", retry_after=pipeline.retry_after()
-        ) from error
+        status = pipeline.receipts.accepted(claim, reason="SQS cannot be asked, nor S3 from here")
     return Response(msgspec.json.encode(status), mimetype="application/json")
+
+
+def _is_denied(error: StoreError) -> bool:
+    denied = isinstance(error, StoreUnavailable) and error.reason == "denied"
+    return denied and state().settings.role == "web"

@@ -174,6 +174,10 @@ class Receipts:
             return _status(claim, state="dead", reason=reason)
         return _status(claim, state="stored", size=stored.size, stored_at=stored.modified)
 
+    def accepted(self, claim: Claim, *, reason: str) -> Status:
+        """Return the state of a claim of which no more can be found out here. Does not block."""
+        return _status(claim, state="accepted", reason=reason)
+
     def payloads(self, id: str) -> list[bytes]:
         """Read a receipt's lines, as they were sent, out of S3. Blocks on the network.
 

@@ -158,7 +158,7 @@ def test_a_denied_send_is_not_kept(
     sqs.manner = lambda call: "deny" if call == "SendMessageBatch" else "pass"
     assert isinstance(web.accept().exception, NotDurable)
     web.store.check()
-    assert "denied" in str(web.store.refusal)
+    assert "AccessDenied" in str(web.store.refusal)
     assert sqs.left() == 0
     sqs.manner = lambda _: "pass"
     monkeypatch.setattr(health, "RETRY_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""moto's SQS behind a front of its own, which can deny calls and lose requests or answers.
+"""moto's SQS behind a front of its own, which can refuse calls, and lose requests or answers.
 
 moto does not hold messages to a size: their attributes are not counted.
 """
@@ -6,6 +6,7 @@ moto does not hold messages to a size: their attributes are not counted.
 import contextlib
 import http.client
 import http.server
+import json
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, Self
@@ -18,8 +19,16 @@ from moto.sqs.models import sqs_backends
 from tests.support.s3 import LOOPBACK
 
 REGION, NAME = "eu-west-1", "jobs"
-Manner = Literal["pass", "deny", "lose-answer", "hang-up"]
-DENIED = b'{"__type":"com.amazonaws.sqs#AccessDeniedException","message":"denied"}'
+# hang: read all, then nothing, until `release`. refuse-last, lose-last: of a batch all but the last
+# is passed on, and that one is said to be at fault, or not to have come through.
+Manner = Literal[
+    "pass", "deny", "throttle", "lose-answer", "hang-up", "hang", "refuse-last", "lose-last"
+]
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+REFUSALS = {
+    "deny": (403, "AccessDeniedException"),
+    "throttle": (400, "RequestThrottled"),
+}
 KEYS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
 
 
@@ -29,6 +38,7 @@ class SqsServer:
     def __init__(self) -> None:
         self.manner: Callable[[str], Manner] = lambda _: "pass"
         self.calls: list[str] = []
+        self._released = threading.Event()
         self.url = f"sqs://{REGION}/{DEFAULT_ACCOUNT_ID}/{NAME}"
         self._moto = ThreadedMotoServer(LOOPBACK, 0, verbose=False)
         self._front = _Front((LOOPBACK, 0), _Handler)
@@ -43,11 +53,22 @@ class SqsServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._released.set()
         self.client().delete_queue(QueueUrl=self.queue_url)
         self._front.shutdown()
         self._front.server_close()
         self._thread.join()
         self._moto.stop()
+
+    def release(self) -> None:
+        """Work from now on, and close the connections of all calls that hang."""
+        self.manner = lambda _: "pass"
+        self._released.set()
+        self._released = threading.Event()
+
+    def await_release(self) -> None:
+        """Block until `release`, or the end."""
+        self._released.wait()
 
     @property
     def queue_url(self) -> str:
@@ -102,20 +123,35 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         owner.calls.append(call)
         manner = owner.manner(call)
         self.close_connection = True
-        if manner == "hang-up":
-            return
-        if manner == "deny":
-            self._answer(403, DENIED)
-            return
-        connection = http.client.HTTPConnection(*owner.behind(), timeout=10)
+        if manner == "hang":
+            owner.await_release()
+        elif manner in REFUSALS:
+            status, code = REFUSALS[manner]
+            name = f"com.amazonaws.sqs#{code}"
+            self._answer(status, json.dumps({"__type": name, "message": f"{code}: no"}).encode())
+        elif manner in ("refuse-last", "lose-last"):
+            self._answer(200, self._without_last(body, is_fault=manner == "refuse-last"))
+        elif manner != "hang-up":
+            status, content = self._pass_on(body)
+            if manner == "pass":
+                self._answer(status, content)
+
+    def _pass_on(self, body: bytes) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(*self.server.owner.behind(), timeout=10)
         with contextlib.closing(connection):
             names = ("X-Amz-Target", "Content-Type", "Authorization", "X-Amz-Date")
             headers = {name: self.headers[name] for name in names}
             connection.request("POST", self.path, body=body, headers=headers)
             answer = connection.getresponse()
-            content = answer.read()
-        if manner == "pass":
-            self._answer(answer.status, content)
+            return answer.status, answer.read()
+
+    def _without_last(self, body: bytes, *, is_fault: bool) -> bytes:
+        asked = json.loads(body)
+        last = asked["Entries"].pop()
+        code = "InvalidMessageContents" if is_fault else "InternalError"
+        failed = [{"Id": last["Id"], "SenderFault": is_fault, "Code": code}]
+        found = json.loads(self._pass_on(json.dumps(asked).encode())[1]) if asked["Entries"] else {}
+        return json.dumps({"Successful": [], **found, "Failed": failed}).encode()
 
     def _answer(self, status: int, content: bytes) -> None:
         self.send_response(status)
