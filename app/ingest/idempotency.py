@@ -21,8 +21,8 @@ MAX_KEY: Final = 255
 RETRY_SECONDS: Final = 1
 _STRING: Final = re.compile(r'"((?:[ !#-\[\]-~]+|\\["\\])*)"')
 _ESCAPED: Final = re.compile(r"\\(.)")
-# Visible characters but for those that separate values, or begin a string.
-_BARE: Final = re.compile(r"[!#-+\--:<-\[\]-~]+")
+# Visible characters but for those that separate values, or begin a string: most keys, bare or not.
+_SIMPLE: Final = re.compile(rf"[!#-+\--:<-\[\]-~]{{1,{MAX_KEY}}}")
 
 
 def read_key(header: str) -> str:
@@ -32,11 +32,13 @@ def read_key(header: str) -> str:
         BadRequest: there is none, or more than one.
     """
     value = header.strip(" \t")
-    if not _BARE.fullmatch(value):
-        found = _STRING.fullmatch(value) if len(value) <= 2 * MAX_KEY + 2 else None
-        value = found[1] if found else ""
-        if "\\" in value:
-            value = _ESCAPED.sub(r"\1", value)
+    key = value[1:-1] if value[:1] == '"' == value[-1:] else value
+    if _SIMPLE.fullmatch(key):
+        return key
+    found = _STRING.fullmatch(value) if len(value) <= 2 * MAX_KEY + 2 else None
+    value = found[1] if found else ""
+    if "\\" in value:
+        value = _ESCAPED.sub(r"\1", value)
     if not 1 <= len(value) <= MAX_KEY:
         raise BadRequest(
             f"The Idempotency-Key must be one key of 1 to {MAX_KEY} visible ASCII characters; with "

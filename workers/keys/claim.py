@@ -7,7 +7,6 @@ import msgspec
 from workers.errors import NotConfirmed, Refusal
 from workers.keys import records
 from workers.keys.records import KeyEntry, KeyRecord
-from workers.keys.shared import claim_place
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.partitions import Indexes
 from workers.segments.segment import MemoryBody, Segment
@@ -36,60 +35,51 @@ class ReplayedFuture(DurabilityFuture):
     __slots__ = ()
 
 
-class Claim:
+class Claim(msgspec.Struct, eq=False, gc=False):
     """The right to accept a request with a key. One thread at a time has it.
 
-    `found` is where some of its payloads are already: a crash took the others. `packed` are the
-    records of its runs, for their frames.
+    `body` is the SHA-256 of the request's body, `accepted` when it came (seconds since 1970), and
+    `place` what is locked for it. `found` is where some of its payloads are already: a crash took
+    the others. `packed` are the records of its runs, for their frames. `give_up` ends it.
     """
 
-    __slots__ = ("_accepted", "_body", "_release", "digest", "found", "packed", "place")
-
-    def __init__(
-        self,
-        digest: bytes,
-        body: bytes,
-        accepted: int,
-        found: tuple[KeyEntry, ...],
-        *,
-        release: Callable[["Claim"], None],
-    ) -> None:
-        self.digest = digest
-        # What is locked for it.
-        self.place = claim_place(digest)
-        self.found = found
-        self.packed: list[bytes] = []
-        self._body = body
-        self._accepted = accepted
-        self._release = release
+    digest: bytes
+    body: bytes
+    accepted: int
+    place: int
+    give_up: Callable[["Claim"], None]
+    found: tuple[KeyEntry, ...] = ()
+    packed: Sequence[bytes] = ()
 
     def missing(self, total: int) -> Indexes:
         """Return which of the request's payloads are in none of the entries that were found."""
         return missing(self.found, total)
 
-    def pack(self, runs: Sequence[Run]) -> bytes:
+    def pack(self, runs: Sequence[Run]) -> list[bytes]:
         """Make the records of the runs; return their entries for the log."""
         if len(runs) == 1 and runs[0].indexes is None and not self.found:
-            run = runs[0]
-            record = records.pack_whole(self.digest, self._body, self._accepted, run.count)
-            self.packed = [record]
-            header = run.segment.header
-            return records.pack_entry(record, header, first_line=run.first_line, count=run.count)
+            (run,) = runs
+            whole = self.digest, self.body, self.accepted, run.count
+            entry, record = records.pack_whole(
+                *whole, header=run.segment.header, first_line=run.first_line
+            )
+            self.packed = (record,)
+            return [entry]
         total = sum(run.count for run in runs) + sum(entry.count for entry in self.found)
-        entries = []
-        self.packed = []
-        for run, indexes in zip(runs, _ranges(runs), strict=True):
-            record = records.pack_record(
+        self.packed = [
+            records.pack_record(
                 KeyRecord(
-                    self.digest, self._body, self._accepted, total, indexes, run.indexes is not None
+                    self.digest, self.body, self.accepted, total, indexes, run.indexes is not None
                 )
             )
-            self.packed.append(record)
-            header = run.segment.header
-            entries.append(
-                records.pack_entry(record, header, first_line=run.first_line, count=run.count)
+            for run, indexes in zip(runs, _ranges(runs), strict=True)
+        ]
+        return [
+            records.pack_entry(
+                record, run.segment.header, first_line=run.first_line, count=run.count
             )
-        return b"".join(entries)
+            for run, record in zip(runs, self.packed, strict=True)
+        ]
 
     def all_runs(self, runs: Sequence[Run]) -> list[Run]:
         """Return the request's runs in the order of its payloads, those found before too."""
@@ -109,7 +99,7 @@ class Claim:
 
     def release(self) -> None:
         """Give the key up; once."""
-        self._release(self)
+        self.give_up(self)
 
 
 def missing(entries: Iterable[KeyEntry], total: int) -> Indexes:

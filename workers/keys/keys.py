@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+import msgspec
 
 from workers.errors import KeyInUse, KeyReused
 from workers.keys import records
 from workers.keys.claim import Claim, Replay, is_whole
 from workers.keys.homes import watch_counters
-from workers.keys.index import KeyIndex
+from workers.keys.index import Found, KeyIndex
 from workers.keys.known import KEYS, KnownKeys
 from workers.keys.log import KeyLog
 from workers.keys.records import KeyEntry
@@ -27,6 +30,14 @@ from workers.spool.spool import Spool
 UNDER_WAY = "a request with this Idempotency-Key is under way"
 NOT_RECOVERED = "what a process that has ended left is not recovered yet"
 NOT_READ = "the keys of this machine are being read"
+
+
+class KeyedGroup(msgspec.Struct, frozen=True, gc=False):
+    """A group's keys on their way into the log: a frame, its entries, and what is locked."""
+
+    frame: bytes
+    found: list[Found]
+    places: list[int]
 
 
 class Keys:
@@ -85,26 +96,31 @@ class Keys:
             KeyInUse: another request has the key now, or it is not known yet whether one had.
             OSError, SpoolError: the spool cannot be used.
         """
-        place, compared = claim_place(digest), body if compare else None
+        compared = body if compare else None
         if not self._is_read:
             # Without the lock, which is held while they are read.
             self.on_unrecovered()
             raise KeyInUse(NOT_READ)
         with self._lock:
             known = self._known or self._open()
-            entries = known.find(digest)
-            if not is_whole(entries):
-                self._lock_place(known, place)
+            entries = known.find(digest) if digest in self._index.places else ()
+            if not entries or not is_whole(entries):
+                place = claim_place(digest)
+                if place in self._claims or not known.shared.lock(place):
+                    raise KeyInUse(UNDER_WAY)
+                self._claims.add(place)
                 try:
                     # The one who had it before may have accepted it, here or in another process.
                     if known.refresh():
                         self._trim()
                         entries = known.find(digest)
-                    _check_body(entries, compared)
-                    if not is_whole(entries):
-                        self._check_recovered(known)
+                    if entries:
+                        _check_body(entries, compared)
+                    if not entries or not is_whole(entries):
+                        if known.homes.unsettled(known.shared):
+                            self._refuse_unrecovered()
                         accepted = int(self._now())
-                        return Claim(digest, body, accepted, entries, release=self._release)
+                        return Claim(digest, body, accepted, place, self._release, entries)
                 except BaseException:
                     self._unlock(place)
                     raise
@@ -113,35 +129,42 @@ class Keys:
         self._counters.add(Field.KEYS_REPLAYED)
         return Replay(entries)
 
-    def begin(self, group: Sequence[DurabilityFuture]) -> bytes:
-        """Make sure of room for a group's entries before any of it is written; return them.
+    def begin(self, group: Sequence[DurabilityFuture]) -> KeyedGroup | None:
+        """Make all ready for a group's keys, and sure of their room, before any of it is written.
+
+        None where none of the group has a key. What can be done before the sync is done here: after
+        it clients wait, and the processor has other things in its caches.
 
         Raises:
-            OSError: there is none.
+            OSError: there is no room.
         """
-        entries = b"".join([each.claim.pack(each.runs) for each in group if each.claim is not None])
+        entries: list[bytes] = []
+        places: list[int] = []
+        for future in group:
+            claim = future.claim
+            if claim is not None:
+                entries += claim.pack(future.runs)
+                places.append(claim.place)
+        if not entries:
+            return None
         known = self._opened()
-        self._reserve(known, known.own, len(entries))
+        frame, found = self._prepare(known, known.own, entries)
         self._counters[Field.UNLOGGED_KEYS] = 1
-        return entries
+        return KeyedGroup(frame, found, places)
 
-    def commit(self, group: Sequence[DurabilityFuture], entries: bytes) -> None:
+    def commit(self, group: KeyedGroup) -> None:
         """Let a group's keys be known: its payloads are as safe as they will be.
 
         Raises:
             OSError: they could not be written; what becomes of the keys is known after a restart.
         """
         known = self._opened()
-        start = known.own.append(entries)
+        known.own.append(group.frame)
         known.shared.mark_appended()
         with self._lock:
-            known.note(known.own, entries, start)
+            known.note(known.own, group.found)
             self._trim()
-            unlock = known.shared.unlock
-            for future in group:
-                if future.claim is not None:
-                    self._claims.discard(future.claim.place)
-                    unlock(future.claim.place)
+            self._end_claims(group.places)
         self._counters[Field.UNLOGGED_KEYS] = 0
 
     def abandon(self) -> None:
@@ -161,20 +184,20 @@ class Keys:
         Raises:
             OSError: they could not be written.
         """
-        entries = b"".join(
+        entries = [
             records.pack_entry(record, header, first_line=first, count=count)
             for record, first, count in found
-        )
+        ]
         if not entries:
             return
         with self._lock:
             known = self._open()
-        self._reserve(known, known.recovered, len(entries))
-        start = known.recovered.append(entries)
+        frame, noted = self._prepare(known, known.recovered, entries)
+        known.recovered.append(frame)
         known.recovered.sync()
         known.shared.mark_appended()
         with self._lock:
-            known.note(known.recovered, entries, start)
+            known.note(known.recovered, noted)
             self._trim()
 
     def tidy(self) -> None:
@@ -205,30 +228,37 @@ class Keys:
         assert self._known is not None, "a claim has opened it"
         return self._known
 
-    def _reserve(self, known: KnownKeys, log: KeyLog, size: int) -> None:
-        log.reserve(size)
+    def _prepare(
+        self, known: KnownKeys, log: KeyLog, entries: Sequence[bytes]
+    ) -> tuple[bytes, list[Found]]:
+        """Return the frame of some entries for a log, and what is to be noted of them."""
+        frame = log.prepare(b"".join(entries))
         if not log.number:
             with self._lock:
                 known.add_log(log)
+        return frame, log.find(entries)
 
     def _trim(self) -> None:
-        early = self._index.trim()
-        if early:
-            self._counters.add(Field.KEYS_DROPPED_EARLY, early)
+        """Drop the oldest of too many keys; those whose time is over go with a `tidy`."""
+        if self._index.is_too_large:
+            self._counters.add(Field.KEYS_DROPPED_EARLY, self._index.trim())
 
-    def _check_recovered(self, known: KnownKeys) -> None:
-        if not known.is_recovered():
-            self.on_unrecovered()
-            raise KeyInUse(NOT_RECOVERED)
-
-    def _lock_place(self, known: KnownKeys, place: int) -> None:
-        if place in self._claims or not known.shared.lock(place):
-            raise KeyInUse(UNDER_WAY)
-        self._claims.add(place)
+    def _refuse_unrecovered(self) -> NoReturn:
+        self.on_unrecovered()
+        raise KeyInUse(NOT_RECOVERED)
 
     def _release(self, claim: Claim) -> None:
         with self._lock:
             self._unlock(claim.place)
+
+    def _end_claims(self, places: Sequence[int]) -> None:
+        self._claims.difference_update(places)
+        shared = self._opened().shared
+        if self._claims:
+            for place in places:
+                shared.unlock(place)
+        else:
+            shared.unlock_claims()
 
     def _unlock(self, place: int) -> None:
         self._claims.discard(place)

@@ -4,18 +4,17 @@ Not thread-safe: `Keys` has the lock. Methods block on the disk.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workers.errors import SpoolError
-from workers.keys import records
 from workers.keys.claim import in_order
 from workers.keys.homes import Homes
-from workers.keys.index import KeyIndex, Place, pack_place
+from workers.keys.index import Found, KeyIndex, Place, accepted_of
 from workers.keys.log import KeyLog
 from workers.keys.logs import Logs
 from workers.keys.records import KeyEntry
-from workers.keys.shared import Shared, life_place
+from workers.keys.shared import LISTED, Shared, life_place
 from workers.spool.counters import Counters
 from workers.spool.spool import Spool
 
@@ -56,22 +55,22 @@ class KnownKeys:
         )
         self._index = index
         self._logs = Logs(directory, own=home, disk=disk)
-        self._homes = Homes(spool, own=home, is_over=index.is_over, watch=watch)
-        self._listed = self._appended = -1
+        self.homes = Homes(spool, own=home, is_over=index.is_over, watch=watch)
+        self._marks = (-1, -1)
         self.shared.mark_listed()
 
     def refresh(self) -> bool:
         """Read what others have appended since; whether there may be any."""
         shared = self.shared
-        listed, appended = shared.listed, shared.appended
-        if listed == self._listed and appended == self._appended:
+        marks = shared.marks
+        if marks == self._marks:
             return False
-        if listed != self._listed:
-            self._homes.look()
+        if marks[LISTED] != self._marks[LISTED]:
+            self.homes.look()
             self._logs.look()
         for digest, place, is_whole in self._logs.read_on():
             self._index.add(digest, place, is_whole)
-        self._listed, self._appended = listed, appended
+        self._marks = marks
         return True
 
     def find(self, digest: bytes) -> tuple[KeyEntry, ...]:
@@ -92,30 +91,22 @@ class KnownKeys:
                 found.append(entry)
         return in_order(found)
 
-    def is_recovered(self) -> bool:
-        """Whether no process has ended and may have left keys that are not logged yet."""
-        return not self._homes.unsettled(self.shared)
-
     def add_log(self, log: KeyLog) -> None:
         """Take note that this process has begun a new log."""
         assert log.path is not None
         log.number = self._logs.add_own(log.path)
         self.shared.mark_listed()
 
-    def note(self, log: KeyLog, entries: bytes, start: int) -> None:
+    def note(self, log: KeyLog, found: Sequence[Found]) -> None:
         """Take note of entries that this process has appended."""
-        add, newest = self._index.add, 0
-        base = pack_place(accepted=0, log=log.number, offset=start)
-        for digest, accepted, is_whole, offset in records.scan(entries):
-            add(digest, base + offset + pack_place(accepted=accepted), is_whole)
-            newest = max(newest, accepted)
-        self._logs.note(log.number, newest)
+        self._index.add_all(found)
+        self._logs.note(log.number, accepted_of(max([place for _, place, _ in found])))
 
     def tidy(self) -> None:
         """Remove the logs that no key is in any more."""
         ended = {home for home in self._logs.homes() if self._has_ended(home)}
         # What they appended last is read before they are read no more.
-        self._listed = -1
+        self._marks = (-1, -1)
         self.refresh()
         self._index.trim()
         written = {self.own.path, self.recovered.path}

@@ -10,10 +10,11 @@ in a log that a power cut tore, and not before the tear, is in an `.open` file.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from workers.keys import records
+from workers.keys.index import ACCEPTED_BITS, Found, pack_place
 from workers.keys.records import KeyEntry
 from workers.spool import frames
 from workers.spool.disk import Disk
@@ -31,7 +32,7 @@ ENTRY_BYTES = 512
 class KeyLog:
     """A log that one thread of this process writes; a new file when one is long enough.
 
-    What is reserved can be appended: a full disk refuses before anything is accepted. `numbers`
+    What is prepared can be appended: a full disk refuses before anything is accepted. `numbers`
     gives each file its own. Methods block on the disk.
     """
 
@@ -50,36 +51,45 @@ class KeyLog:
         self.path: Path | None = None
         self.number = 0
 
-    def reserve(self, size: int) -> None:
-        """Make sure that the next `append` of `size` bytes has room, perhaps in a new file.
+    def prepare(self, entries: bytes) -> bytes:
+        """Make a frame of a group's entries, and sure of its room, perhaps in a new file.
 
         Raises:
             OSError: there is no room.
         """
         if self._file is None or self._length >= LOG_BYTES:
             self._begin()
-        end = self._length + frames.PREFIX_BYTES + size
+        end = self._length + frames.PREFIX_BYTES + len(entries)
         if end > self._reserved:
             assert self._file is not None
             end = max(end, self._length + RESERVE_BYTES)
             self._disk.reserve(self._file, self._length, end - self._length)
             self._reserved = end
+        return frames.prefix(ENTRIES, entries, self._seed) + entries
 
-    def append(self, entries: bytes) -> int:
-        """Append a group's entries; return where in the file they begin.
+    def find(self, entries: Sequence[bytes]) -> list[Found]:
+        """Return what the index needs of the entries of the frame that was prepared last."""
+        found, at = [], self._length + frames.PREFIX_BYTES
+        base, head_of = pack_place(log=self.number), records.head_of
+        for entry in entries:
+            digest, accepted, is_whole = head_of(entry)
+            found.append((digest, base + at + (accepted << ACCEPTED_BITS), is_whole))
+            at += len(entry)
+        return found
+
+    def append(self, frame: bytes) -> None:
+        """Append the frame that was prepared last.
 
         Raises:
-            OSError: they may be there or not; what follows goes to a new file.
+            OSError: it may be there or not; what follows goes to a new file.
         """
         file = self._file
-        assert file is not None, "nothing is reserved"
+        assert file is not None, "nothing is prepared"
         try:
-            head = frames.prefix(ENTRIES, entries, self._seed)
-            self._length += self._disk.append(file, [head, entries])
+            self._length += self._disk.append(file, (frame,))
         except OSError:
             self.close()
             raise
-        return self._length - len(entries)
 
     def sync(self) -> None:
         """Make everything appended survive a power cut; nothing to do in memory mode."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from workers.keys.index import KeyIndex, Place, log_of, offset_of, pack_place
+from workers.keys.index import Found, KeyIndex, Place, log_of, offset_of, pack_place
 from workers.keys.log import NAME, LogReader
 from workers.keys.records import KeyEntry
 from workers.spool.disk import Disk
@@ -36,8 +36,8 @@ class Logs:
         reader = self._readers[number]
         reader.newest = max(reader.newest, accepted)
 
-    def read_on(self) -> Iterator[tuple[bytes, Place, bool]]:
-        """Yield digest, place and wholeness of each entry that others have appended."""
+    def read_on(self) -> Iterator[Found]:
+        """Yield each entry that others have appended."""
         for number, reader in self._readers.items():
             if reader.grows:
                 for digest, accepted, is_whole, offset in reader.read_on():

@@ -19,6 +19,7 @@ from workers.spool.documents import make_directory
 
 SHARED = "shared"
 SHARED_BYTES = 4096
+APPENDED, LISTED = range(2)
 # struct flock of Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
 _SET, _LOCK, _UNLOCK = fcntl.F_OFD_SETLK, fcntl.F_WRLCK, fcntl.F_UNLCK
@@ -35,22 +36,25 @@ class Shared(Protocol):
     def unlock(self, place: int) -> None:
         """Unlock a place that this process has locked."""
 
+    def unlock_claims(self) -> None:
+        """Unlock all claims that this process has locked, in one step."""
+
     def is_locked(self, place: int) -> bool:
         """Whether another process has locked a place."""
 
     @property
-    def appended(self) -> int:
-        """A number that differs after each append to any key log."""
+    def marks(self) -> tuple[int, int]:
+        """Two numbers, at `APPENDED` and `LISTED`.
 
-    @property
-    def listed(self) -> int:
-        """A number that differs once there is one more key log, or process that uses keys."""
+        The first differs after each append to any key log, the other once there is one more key
+        log, or process that uses keys.
+        """
 
     def mark_appended(self) -> None:
-        """Change `appended`."""
+        """Change the mark of appends."""
 
     def mark_listed(self) -> None:
-        """Change `listed`."""
+        """Change the other mark."""
 
 
 class SharedFile:
@@ -91,6 +95,10 @@ class SharedFile:
         """Unlock a place."""
         fcntl.fcntl(self._file, _SET, _FLOCK.pack(_UNLOCK, 0, place, 1, 0))
 
+    def unlock_claims(self) -> None:
+        """Unlock all claims of this process."""
+        fcntl.fcntl(self._file, _SET, _FLOCK.pack(_UNLOCK, 0, 0, _LIVES, 0))
+
     def is_locked(self, place: int) -> bool:
         """Whether another process has locked a place."""
         asked = _FLOCK.pack(_LOCK, 0, place, 1, 0)
@@ -98,22 +106,18 @@ class SharedFile:
         return bool(_FLOCK.unpack(found)[0] != _UNLOCK)
 
     @property
-    def appended(self) -> int:
+    def marks(self) -> tuple[int, int]:
         """See `Shared`."""
-        return self._cells[0]
-
-    @property
-    def listed(self) -> int:
-        """See `Shared`."""
-        return self._cells[1]
+        cells = self._cells
+        return cells[APPENDED], cells[LISTED]
 
     def mark_appended(self) -> None:
         """See `Shared`."""
-        self._cells[0] = self._mark()
+        self._cells[APPENDED] = self._mark()
 
     def mark_listed(self) -> None:
         """See `Shared`."""
-        self._cells[1] = self._mark()
+        self._cells[LISTED] = self._mark()
 
     def close(self) -> None:
         """Give everything up, every lock too."""

@@ -39,9 +39,9 @@ class KeyClaim(Protocol):
     """
 
     place: int
-    packed: list[bytes]
+    packed: Sequence[bytes]
 
-    def pack(self, runs: Sequence[Run]) -> bytes:
+    def pack(self, runs: Sequence[Run]) -> Sequence[bytes]:
         """Make the records of the runs; return their entries for the key log."""
         ...
 

@@ -28,6 +28,9 @@ _CHECKED = struct.Struct("<II")
 PREFIX_BYTES = _PREFIX.size
 _SEAL = struct.Struct("<QQ")
 _RECORD = struct.Struct("<I")
+# The same two for a frame with a key record, up to that.
+_KEYED_PREFIX = struct.Struct("<4sIIIII")
+_KEYED_CHECKED = struct.Struct("<III")
 SEAL_BYTES = _PREFIX.size + _SEAL.size
 READ_BYTES = 1 << 17
 # Bodies of this size and less are joined: larger ones cost more, as malloc maps them one by one.
@@ -106,9 +109,15 @@ def prefix(mark: bytes, body: bytes, crc_seed: int, *, first_line: int = 0, back
     return _PREFIX.pack(mark, len(body), first_line, back, crc)
 
 
-def keyed(record: bytes, lines: bytes) -> tuple[bytes, bytes]:
-    """Return mark and body of a frame of lines with a key record: one crc is over both."""
-    return KEYED, _RECORD.pack(len(record)) + record + lines
+def keyed_prefix(
+    record: bytes, lines: bytes, crc_seed: int, *, first_line: int, back: int
+) -> bytes:
+    """Return what goes before the lines of a frame with a key record: one crc is over both."""
+    size = len(record)
+    crc = crc32(_KEYED_CHECKED.pack(first_line, back, size), crc_seed)
+    crc = crc32(lines, crc32(record, crc))
+    length = _RECORD.size + size + len(lines)
+    return _KEYED_PREFIX.pack(KEYED, length, first_line, back, crc, size) + record
 
 
 def unpack(data: bytes, at: int, crc_seed: int) -> Frame | None:

@@ -48,7 +48,7 @@ class SegmentFile(Body):
 
         `records` are key records of runs, by their first lines.
         """
-        size = sum(len(lines) for _, lines in runs)
+        size, seed = sum(len(lines) for _, lines in runs), self._seed
         self._room.take(size, new_file=self._file is None)
         buffers: list[bytes] = []
         back = 0
@@ -60,11 +60,10 @@ class SegmentFile(Body):
             buffers += frames.prefix(frames.HEADER, head, self._seed), head
             back = frames.PREFIX_BYTES + len(head)
         for first, lines in runs:
-            record = records.get(first)
-            mark, body = frames.keyed(record, lines) if record else (frames.LINES, lines)
-            head = frames.prefix(mark, body, self._seed, first_line=first, back=back)
-            buffers += head, body
-            back += len(head) + len(body)
+            make = frames.keyed_prefix if first in records else frames.prefix
+            head = make(records.get(first, frames.LINES), lines, seed, first_line=first, back=back)
+            buffers += head, lines
+            back += len(head) + len(lines)
         self._length += self._disk.append(self._file, buffers)
 
     def sync(self) -> None:

@@ -6,13 +6,12 @@ A process can run without a directory of its own: it then refuses, and `check` t
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import msgspec
 
 from workers.dispatch.jobs import Job, Parked
 from workers.errors import NotDurable, SpoolError
-from workers.keys.keys import Keys
+from workers.keys.keys import KeyedGroup, Keys
 from workers.segments.future import DurabilityFuture
 from workers.segments.naming import named_from
 from workers.segments.segment import Header, Segment
@@ -25,10 +24,6 @@ from workers.spool.spool import Spool
 from workers.stores.found import Found, found_in_memory, found_on_disk
 
 log = logging.getLogger(__name__)
-
-
-# The collections of a group that have idempotency keys, and what the key log gets.
-KeyedGroup: TypeAlias = tuple[list[DurabilityFuture], bytes]
 
 
 class LocalStore(ABC):
@@ -135,12 +130,8 @@ class LocalStore(ABC):
         Raises:
             NotDurable: there is no room.
         """
-        keyed = [future for future in group if future.claim is not None]
-        if not keyed:
-            return None
-        assert self.keys is not None, "it has given the claims"
         try:
-            return keyed, self.keys.begin(keyed)
+            return None if self.keys is None else self.keys.begin(group)
         except OSError as error:
             raise NotDurable(f"the key log took no more: {error.strerror}") from error
 
@@ -151,7 +142,7 @@ class LocalStore(ABC):
             OSError: they could not be written.
         """
         if keyed is not None and self.keys is not None:
-            self.keys.commit(*keyed)
+            self.keys.commit(keyed)
 
     def finish(self, job: Job, *, stored: int, dead: int) -> None:
         """Count what became of a job's lines and remove them. Blocks on the disk.

@@ -7,11 +7,11 @@ import pytest
 
 from tests.chaos.keys.keyed_trial import KeyedTrial
 from tests.chaos.model.run import run_model
-from workers.keys.keys import Keys
+from workers.keys.keys import KeyedGroup, Keys
 from workers.keys.log import KeyLog
 from workers.segments.future import DurabilityFuture
 from workers.spool.segment_file import NO_RECORDS, SegmentFile
-from workers.stores.local_store import KeyedGroup, LocalStore
+from workers.stores.local_store import LocalStore
 
 pytestmark = pytest.mark.chaos
 

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from tests.chaos.model.disk import SimDisk
+from workers.keys.shared import APPENDED, LISTED, life_place
 from workers.segments.segment import Header
 from workers.spool.counters import CELLS, COUNTERS_BYTES, Counters, Field, Totals
 from workers.spool.disk import DirectoryLock
@@ -63,22 +64,23 @@ class SimShared:
         if self._machine.get(place) is self:
             del self._machine[place]
 
+    def unlock_claims(self) -> None:
+        for place, owner in list(self._machine.items()):
+            if owner is self and isinstance(place, int) and place < life_place("0"):
+                del self._machine[place]
+
     def is_locked(self, place: int) -> bool:
         return self._machine.get(place, self) is not self
 
     @property
-    def appended(self) -> int:
-        return int(self._machine.get("appended", 0))
-
-    @property
-    def listed(self) -> int:
-        return int(self._machine.get("listed", 0))
+    def marks(self) -> tuple[int, int]:
+        return self._machine.get("appended", 0), self._machine.get("listed", 0)
 
     def mark_appended(self) -> None:
-        self._machine["appended"] = self.appended + 1
+        self._machine["appended"] = self.marks[APPENDED] + 1
 
     def mark_listed(self) -> None:
-        self._machine["listed"] = self.listed + 1
+        self._machine["listed"] = self.marks[LISTED] + 1
 
     def end(self) -> None:
         """Free the locks: the process has ended."""
