@@ -11,17 +11,18 @@ from collections.abc import Callable, Sequence
 
 from marshmallow import Schema
 
-from app.http.problems import NotConfirmed, Problem, TooLarge, Unavailable
+from app.http.problems import Problem
 from app.http.responses import Answer
 from app.ingest.accepted import AcceptedAnswers
 from app.ingest.arrival import Arrival
 from app.ingest.body_reader import BodyReader
 from app.ingest.formats.collection import Collection
+from app.ingest.formats.decoding import decode
 from app.ingest.idempotency import REPLAYED, IdempotentRequest, Replayed
 from app.ingest.known_key import KnownKey
 from app.ingest.preferences import MAX_WAIT_SECONDS, Preferences, preferences_of
-from workers import errors
-from workers.errors import Refusal, TooManyPayloads
+from app.ingest.refusals import problem_of
+from workers.errors import Refusal
 from workers.keys.claim import Claim, Replay, ReplayedFuture
 from workers.keys.taking import left_of
 from workers.pipeline import Pipeline
@@ -54,6 +55,9 @@ class IngestHandler:
         )
         # Other servers' threads may be cut off some time after the body is to have come.
         self._max_blocking_wait = min(MAX_WAIT_SECONDS, int(settings.request_seconds * 0.9))
+        # Payloads are not validated, not wrapped, and have no part in the key of their object.
+        special = self._reader.schema or self._partitioner or settings.line_format != "payload"
+        self.is_plain = not special
         # Decoded here and now if it stays as small as this.
         self.small_bytes = min(SMALL_BODY_BYTES, settings.max_body_bytes)
 
@@ -123,6 +127,26 @@ class IngestHandler:
         caller = "" if key is None else key.name
         return IdempotentRequest(self._pipeline().keys, caller=caller, stream=stream, header=header)
 
+    def take_plain(
+        self, stream: str, body: bytes, *, content_type: str, callback: Callback
+    ) -> None:
+        """Take one small body without an encoding, of a request without a preference or a key.
+
+        As `take` for such a body, and only where `is_plain`. Does not block.
+
+        Raises:
+            Problem: the response instead. Nothing was kept.
+        """
+        collection = decode(body, content_type=content_type)
+        try:
+            self._pipeline().take(
+                stream, collection.lines, count=collection.count, callback=callback
+            )
+        except Refusal as refusal:
+            raise self._problem(refusal) from refusal
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
+
     def take(
         self,
         stream: str,
@@ -141,17 +165,10 @@ class IngestHandler:
         Raises:
             Problem: the response instead. Nothing was kept.
         """
-        is_large = bool(content_encoding) or len(body) > SMALL_BODY_BYTES
         rejected = preferences.rejected if preferences else None
         try:
-            if is_large:
-                with self._decoding_large:
-                    body = self._reader.inflate(body, content_encoding)
-                    collection = self._reader.decode(
-                        stream, body, content_type, rejected, keyed=keyed
-                    )
-            else:
-                body = self._reader.inflate(body, "")
+            with self._one_large(body, content_encoding):
+                body = self._reader.inflate(body, content_encoding)
                 collection = self._reader.decode(stream, body, content_type, rejected, keyed=keyed)
         except Replayed as replayed:
             return self._replay(replayed.replay, callback, preferences)
@@ -174,10 +191,9 @@ class IngestHandler:
         Raises:
             Problem: the response instead. Nothing was kept.
         """
-        large = bool(content_encoding) or len(body) > SMALL_BODY_BYTES
+        rejected = preferences.rejected if preferences else None
         try:
-            with self._decoding_large if large else contextlib.nullcontext():
-                rejected = preferences.rejected if preferences else None
+            with self._one_large(body, content_encoding):
                 collection = self._reader.read(
                     arrival, body, content_encoding, rejected, keyed=keyed
                 )
@@ -194,7 +210,7 @@ class IngestHandler:
             Problem: the response instead. Nothing was kept.
         """
         if future.exception is not None:
-            raise self.problem(future.exception) from future.exception
+            raise self._problem(future.exception) from future.exception
         runs: Sequence[Run] = future.runs
         if future.claim is not None:
             runs = future.claim.all_runs(runs)
@@ -205,6 +221,11 @@ class IngestHandler:
         if isinstance(future, ReplayedFuture):
             answer.headers.append(REPLAYED)
         return answer
+
+    def _one_large(self, body: bytes, coding: str) -> contextlib.AbstractContextManager[object]:
+        """Return what lets one body at a time be decoded, if it is large or may become so."""
+        is_large = bool(coding) or len(body) > SMALL_BODY_BYTES
+        return self._decoding_large if is_large else contextlib.nullcontext()
 
     def _replay(
         self, replay: Replay, callback: Callback | None, preferences: Preferences | None
@@ -246,7 +267,7 @@ class IngestHandler:
                 parts = self._parts(stream, collection, claim)
                 future = self._pipeline().take_parts(parts, callback=callback, claim=claim)
         except Refusal as refusal:
-            raise self.problem(refusal) from refusal
+            raise self._problem(refusal) from refusal
         if keyed is not None:
             keyed.hand_over()
         if log.isEnabledFor(logging.DEBUG):
@@ -275,13 +296,5 @@ class IngestHandler:
             parts, seconds=preferences.wait or 0, callback=settled, claim=claim
         )
 
-    def problem(self, refusal: Refusal) -> Problem:
-        """Return the response to a collection that the pipeline refused."""
-        if isinstance(refusal, TooManyPayloads):
-            return TooLarge(str(refusal))
-        if isinstance(refusal, errors.UnknownStream):
-            return Problem(f"Not accepted: {refusal}.", status=404)
-        retry_after = self._pipeline().retry_after()
-        if isinstance(refusal, errors.NotConfirmed):
-            return NotConfirmed(f"Not confirmed: {refusal}.", retry_after=retry_after)
-        return Unavailable(f"Not accepted: {refusal}.", retry_after=retry_after)
+    def _problem(self, refusal: Refusal) -> Problem:
+        return problem_of(refusal, retry_after=self._pipeline().retry_after)

@@ -69,6 +69,7 @@ class Posts:
         self, handler: IngestHandler, *, finisher: Finisher, small: Tasks, large: Tasks
     ) -> None:
         self._handler = handler
+        self._is_plain = handler.is_plain
         self._finisher = finisher
         self._small = small
         self._large = large
@@ -86,6 +87,10 @@ class Posts:
             self._begin_encoded(post, body)
         elif self._handler.validates:
             self._submit(self._small, post, body)
+        elif self._is_plain and not (
+            post.arrival or post.prefer or post.idempotency_key is not None
+        ):
+            self._accept_plain(post, body)
         else:
             self._accept(post, body, "")
 
@@ -125,6 +130,19 @@ class Posts:
             lambda: self._accept(post, body, post.content_encoding),
             refuse=lambda problem: self.refuse(post, problem),
         )
+
+    def _accept_plain(self, post: Post, body: bytes) -> None:
+        """Take a body as most are, with nothing to do but to keep its payloads."""
+        pending = PendingAnswer(self, post, take_request_id(post.sent_id), None)
+        try:
+            self._handler.take_plain(
+                post.stream, body, content_type=post.content_type, callback=pending
+            )
+        except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
+            answer = refusal(error) if isinstance(error, Problem) else failure(error)
+            self._finish(pending, answer)
+        post.release()
+        request_id.set(None)
 
     def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
         chosen = take_request_id(post.sent_id)
@@ -204,9 +222,11 @@ class Posts:
             return answer
 
     def _finish(self, pending: "PendingAnswer", answer: Answer) -> None:
-        _add_headers(pending.post, answer)
+        post = pending.post
+        if post.arrival is not None:
+            _add_headers(post, answer)
         self._finisher.finish(answer.status, answer.headers, request_id=pending.request_id)
-        pending.post.send(answer)
+        post.send(answer)
 
 
 class PendingAnswer(OwnedCallback):
@@ -215,6 +235,11 @@ class PendingAnswer(OwnedCallback):
     post: Post
     request_id: str
     preferences: Preferences | None
+
+
+def _asks_for_nothing(post: Post) -> bool:
+    """Whether a request has none of the headers that some have, and came the plain way."""
+    return post.arrival is None and not post.prefer and post.idempotency_key is None
 
 
 def _add_headers(post: Post, answer: Answer) -> Answer:

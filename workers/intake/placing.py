@@ -21,6 +21,9 @@ from workers.settings import Settings
 from workers.spool.counters import Counters, Field
 from workers.stores.store import Store
 
+# Looked up once, as a look-up takes longer than reading the counter.
+_HELD_BYTES = Field.HELD_BYTES
+
 
 class Placing:
     """Reserves room in the open segments, and opens them.
@@ -55,8 +58,14 @@ class Placing:
     def join(self, partition: str, lines: bytes, count: int, profile: Profile | None) -> Run | None:
         """Reserve room in the partition's open segment; None where there is none, or no room."""
         segment = self._open.get(partition)
-        sizes = profile.sizes(0, len(lines)) if profile else None
-        if segment is None or not self._fits(segment, lines, count, sizes):
+        if segment is None:
+            return None
+        if profile is None:
+            sizes, fit = None, fits(segment, len(lines), count, self._max_lines)
+        else:
+            sizes = profile.sizes(0, len(lines))
+            fit = self._fits(segment, lines, count, sizes)
+        if not fit:
             return None
         if not self._store.has_room(len(lines) + RUN_BYTES):
             self._refuse_budget()
@@ -186,18 +195,18 @@ class Placing:
         sizes: Sizes | None,
         indexes: Indexes | None = None,
     ) -> Run:
-        held = len(lines) + RUN_BYTES + (0 if segment.reserved_lines else SEGMENT_BYTES)
-        run = Run(segment, segment.reserved_lines + 1, lines, count, indexes)
+        size, first_line = len(lines), segment.reserved_lines + 1
+        held = size + RUN_BYTES + (SEGMENT_BYTES if first_line == 1 else 0)
         segment.last_use = self._uses = self._uses + 1
         segment.reserved_lines += count
-        segment.reserved_size += len(lines)
+        segment.reserved_size += size
         if sizes is not None:
             self._estimator.add(segment, sizes)
         elif segment.reserved_size >= segment.sample_at:
             self._estimator.sample(segment, lines)
         segment.held_bytes += held
-        self._counters.add(Field.HELD_BYTES, held)
-        return run
+        self._counters.add(_HELD_BYTES, held)
+        return Run(segment, first_line, lines, count, indexes)
 
     def _refuse_budget(self) -> NoReturn:
         self._sealing.seal_largest()

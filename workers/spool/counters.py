@@ -72,9 +72,8 @@ class Field(IntEnum):
     REQUESTS_403 = auto()
     REQUESTS_429 = auto()
     EARLY_SEALS = auto()
-    # A gauge: all that its process created before this is stored or dead.
-    WATERMARK_MICROSECONDS = auto()
-    # A counter.
+    WATERMARK_MICROSECONDS = auto()  # a gauge: all that was created before is stored or dead
+    # Counters again.
     REQUESTS_201 = auto()
     REQUESTS_409 = auto()
     KEYS_REPLAYED = auto()
@@ -83,6 +82,7 @@ class Field(IntEnum):
     UNLOGGED_KEYS = auto()
 
 
+_ACCEPTED, _ACCEPTED_BYTES = Field.ACCEPTED, Field.ACCEPTED_BYTES
 COUNTERS_BYTES = 4096
 CELLS = COUNTERS_BYTES // 8
 # The last cells are not counters: what they hold is not added up. Older versions leave them zero.
@@ -217,8 +217,8 @@ class Counters:
     def accept(self, *, payloads: int, size: int) -> None:
         """Count payloads as accepted."""
         with self._lock:
-            self._cells[Field.ACCEPTED] += payloads
-            self._cells[Field.ACCEPTED_BYTES] += size
+            self._cells[_ACCEPTED] += payloads
+            self._cells[_ACCEPTED_BYTES] += size
 
     def observe_put(self, seconds: float) -> None:
         """Count one PUT that S3 answered, in the histogram of its duration."""

@@ -25,6 +25,9 @@ from workers.stores.found import Found, found_in_memory, found_on_disk
 
 log = logging.getLogger(__name__)
 
+# Looked up once, as a look-up takes longer than reading the counter.
+_HELD_BYTES = Field.HELD_BYTES
+
 
 class LocalStore(ABC):
     """One process's directory in the spool."""
@@ -86,7 +89,7 @@ class LocalStore(ABC):
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes fit into the byte budget. Does not block."""
-        return self.counters[Field.HELD_BYTES] + self._held_elsewhere + size <= self.max_bytes
+        return self.counters[_HELD_BYTES] + self._held_elsewhere + size <= self.max_bytes
 
     def check(self) -> None:
         """Find out again why a small collection would be refused. Blocks on the disk."""

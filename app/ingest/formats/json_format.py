@@ -77,7 +77,6 @@ def _read_envelope(body: bytes, rejected: Rejected | None) -> Collection:
         envelope = _envelope(body)
     except msgspec.ValidationError:
         raise _explain(body) from None
-    version, token = envelope.version, envelope.token
     if envelope.data is UNSET and envelope.payloads is not UNSET:
         name, payloads = "payloads", envelope.payloads
     elif envelope.payloads is UNSET and envelope.data is not UNSET:
@@ -91,6 +90,9 @@ def _read_envelope(body: bytes, rejected: Rejected | None) -> Collection:
     # msgspec keeps the last of repeated members. None can hide in a body that is just as long as
     # what was kept, written as tightly as can be; any other body has its names looked at.
     least = len(name) + len('{"":[]}') + (len(lines) - 1 if lines else 0)
+    if least == len(body):
+        return Collection(lines, len(payloads), at)
+    version, token = envelope.version, envelope.token
     if version is not UNSET:
         least += _least("version", version)
     if token is not UNSET:

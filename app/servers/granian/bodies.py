@@ -6,6 +6,8 @@ engine's. Knows requests in the engine's form (RSGI), and no payloads.
 
 from typing import Any, Protocol
 
+import msgspec
+
 from app.http.body_memory import BodyMemory, Buffer
 from app.http.problems import Problem, Unavailable, broken_chunks, incomplete, too_large
 from app.http.responses import Answer
@@ -49,44 +51,29 @@ class Receiver(Protocol):
         """Answer a request that failed by a fault of ours."""
 
 
-class Body:
+class Body(msgspec.Struct, eq=False):
     """A body whose bytes are read and thrown away.
 
     That is for requests whose route has no use for one, and for bodies that are too large or have
     to give way: a client that sends before it reads would see a reset and not its response.
+    A msgspec.Struct, as it takes a quarter of the time to make.
     """
 
-    __slots__ = (
-        "_coming",
-        "_receiver",
-        "_takes_end",
-        "deadline",
-        "headers",
-        "length",
-        "problem",
-        "proto",
-        "received",
-        "scope",
-    )
-
-    def __init__(
-        self, receiver: Receiver, proto: Any, scope: Any, *, headers: Any, length: int | None
-    ) -> None:
-        # The scope copies them each time it is asked.
-        self.headers = headers
-        self.length = length
-        self.proto = proto
-        self.scope = scope
-        # Monotonic; set by the receiver.
-        self.deadline = 0.0
-        # The response instead, once the rest is read.
-        self.problem: Problem | None = None
-        self._receiver = receiver
-        # Bytes, those that were thrown away too.
-        self.received = 0
-        # The engine's future of the next part.
-        self._coming: Any = None
-        self._takes_end = False
+    _receiver: Receiver
+    proto: Any
+    scope: Any
+    # The scope copies them each time it is asked.
+    headers: Any
+    length: int | None
+    # Monotonic; set by the receiver.
+    deadline: float = 0.0
+    # The response instead, once the rest is read.
+    problem: Problem | None = None
+    # Bytes, those that were thrown away too.
+    received: int = 0
+    # The engine's future of the next part.
+    _coming: Any = None
+    _takes_end: bool = False
 
     @property
     def sent_id(self) -> str | None:
@@ -97,7 +84,8 @@ class Body:
     def begin(self) -> None:
         """Ask the engine for the body; returns at once."""
         self.proto.__aiter__()
-        self._ask()
+        self._coming = coming = self.proto.__anext__()
+        coming.add_done_callback(self)
 
     def give_up(self) -> None:
         """Wait no longer; the client gets a 408."""
@@ -107,7 +95,8 @@ class Body:
 
     def send(self, answer: Answer) -> None:
         """Send the response; the engine's threads do the rest. A second one is ignored."""
-        send(self.proto, answer)
+        answer.headers.append(EMPTY_SERVER)
+        self.proto.response_bytes(answer.status, answer.headers, answer.body)
 
     def release(self) -> None:
         """Take note that the body is not needed any more."""
@@ -173,18 +162,18 @@ class Body:
 class KeptBody(Body):
     """The body of a POST of payloads for a stream, kept whole."""
 
-    __slots__ = (
-        "_buffer",
-        "arrival",
-        "content_encoding",
-        "content_type",
-        "idempotency_key",
-        "prefer",
-        "stream",
-    )
+    stream: str = ""
+    content_type: str = ""
+    content_encoding: str = ""
+    prefer: str = ""
+    idempotency_key: str | None = None
+    # The POST's way and key, `app.ingest`'s business; None for the plain way.
+    arrival: Any = None
+    _buffer: Buffer | None = None
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         receiver: Receiver,
         proto: Any,
         scope: Any,
@@ -192,20 +181,24 @@ class KeptBody(Body):
         headers: Any,
         length: int | None,
         stream: str,
-    ) -> None:
-        super().__init__(receiver, proto, scope, headers=headers, length=length)
-        self.stream = stream
-        # The POST's way and key, `app.ingest`'s business; None for the plain way.
-        self.arrival: Any = None
-        self.content_type: str = headers.get("content-type", "")
-        self.content_encoding = (
-            _joined(headers, "content-encoding") if "content-encoding" in headers else ""
+    ) -> "KeptBody":
+        """Make one of a request's head."""
+        body = cls(
+            receiver,
+            proto,
+            scope,
+            headers,
+            length,
+            stream=stream,
+            content_type=headers.get("content-type", ""),
         )
-        self.prefer = _joined(headers, "prefer") if "prefer" in headers else ""
-        self.idempotency_key = (
-            ", ".join(headers.get_all("idempotency-key")) if "idempotency-key" in headers else None
-        )
-        self._buffer: Buffer | None = None
+        if "content-encoding" in headers:
+            body.content_encoding = _joined(headers, "content-encoding")
+        if "prefer" in headers:
+            body.prefer = _joined(headers, "prefer")
+        if "idempotency-key" in headers:
+            body.idempotency_key = ", ".join(headers.get_all("idempotency-key"))
+        return body
 
     def release(self) -> None:
         """Take note that the body is not needed any more."""

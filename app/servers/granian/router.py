@@ -77,14 +77,14 @@ class RequestRouter:
             stream = stream_of(scope.method, scope.path) if self._is_open else None
             if stream is not None:
                 self._receive(
-                    KeptBody(self, proto, scope, headers=headers, length=length, stream=stream)
+                    KeptBody.of(self, proto, scope, headers=headers, length=length, stream=stream)
                 )
             elif self._takes_payloads and self._arrive(scope, proto, headers, length):
                 return
             elif length == 0:
                 self._go(scope, proto)
             else:
-                self._receive(Body(self, proto, scope, headers=headers, length=length))
+                self._receive(Body(self, proto, scope, headers, length))
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             self._fail(proto, error, sent_id=None)
 
@@ -142,7 +142,9 @@ class RequestRouter:
             return False
         path, head = scope.path, EngineHead(scope, headers)
         if self._known is not None and (known := self._known.find(path, head)) is not None:
-            body = KeptBody(self, proto, scope, headers=headers, length=length, stream=known.stream)
+            body = KeptBody.of(
+                self, proto, scope, headers=headers, length=length, stream=known.stream
+            )
             body.problem = known.begin()
             body.arrival = known if body.problem is None else None
             self._receive(body)
@@ -152,7 +154,7 @@ class RequestRouter:
         )
         if arrival is None:
             return False
-        body = KeptBody(
+        body = KeptBody.of(
             self, proto, scope, headers=headers, length=length, stream=arrival.way.stream
         )
         body.arrival = arrival
