@@ -4,16 +4,19 @@ import msgspec
 
 from app.access.gate import Gate
 from app.access.key_usage import Use
-from workers.operate import overview
+from app.access.usage_files import added
+from workers.overview import overview
+from workers.overview.seen import Seen
 from workers.settings import Settings
-from workers.spool.counters import Totals
-from workers.spool.spool import Spool
 
 _REFUSED = "REFUSED_"
 
 
 class KeyFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key was used for, since the spool was new. `refused` counts by status."""
+    """What a key was used for: since the spool was new, or by the processes that run.
+
+    `refused` counts by status.
+    """
 
     name: str
     requests: int
@@ -35,20 +38,21 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     payloads: int
 
 
-def console_data(
-    settings: Settings, spool: Spool, totals: Totals, gate: Gate | None
-) -> ConsoleData:
-    """Return all that is shown now; `totals` are the service's sums. Blocks on the disk."""
+def console_data(settings: Settings, seen: Seen, gate: Gate | None) -> ConsoleData:
+    """Return all that is shown, by what was seen of the service. Blocks on the disk."""
     return ConsoleData(
-        **msgspec.structs.asdict(overview.look(settings, spool, totals=totals)),
-        keys=None if gate is None else _keys(gate),
+        **msgspec.structs.asdict(overview.look(settings, seen)),
+        keys=None if gate is None else _keys(gate, seen),
         access_file_wrong=gate is not None and gate.is_wrong,
     )
 
 
-def _keys(gate: Gate) -> list[KeyFigures]:
+def _keys(gate: Gate, seen: Seen) -> list[KeyFigures]:
     """Return the keys of the access file, and those that were used when it was another one."""
-    totals = {**{name: [0] * len(Use) for name in gate.rules.names}, **gate.usage.totals()}
+    # Machines that share a queue share no files.
+    is_queue = seen.ready is not None
+    used = added(each.keys for each in seen.processes) if is_queue else gate.usage.totals()
+    totals = {**{name: [0] * len(Use) for name in gate.rules.names}, **used}
     return [
         KeyFigures(
             name=name,

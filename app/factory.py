@@ -1,6 +1,7 @@
 """The application factory. Knows the pipeline; the pipeline does not know it."""
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 from flask import Flask
@@ -18,10 +19,12 @@ from app.routes import console, metrics, openapi, payloads, receipts, status
 from app.routes.access import register_access
 from app.routes.every_request import register_errors, register_request_ids
 from app.state import KEY, State
+from workers.overview.seen import Seen
 from workers.pipeline import Pipeline
-from workers.queue_settings import QUEUE
+from workers.queue_settings import QUEUE, is_sqs
 from workers.settings import Settings, read_secret
 from workers.spool.counters import Field
+from workers.storage import open_dead_letters, open_sight
 
 SMALL_BODIES_BYTES = 16 << 20
 
@@ -40,7 +43,10 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     def count(field: Field, number: int) -> None:
         pipeline().counters.add(field, number)
 
-    gate = open_gate(settings)
+    def show_keys(usage: UsageFiles) -> None:
+        pipeline().figures.keys = usage.shared.own.totals
+
+    gate = open_gate(settings, on_usage=show_keys)
     app.extensions[KEY] = State(
         settings=settings,
         handler=IngestHandler(settings, pipeline=pipeline),
@@ -49,6 +55,8 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
         finisher=Finisher(count),
         probes=Probes(pipeline),
         pipeline=pipeline,
+        sight=_sight_of(settings),
+        letters=cache(lambda: open_dead_letters(settings, bucket=pipeline().bucket)),
     )
     register_request_ids(app)
     register_errors(app)
@@ -60,12 +68,23 @@ def create_app(settings: Settings, *, pipeline: Callable[[], Pipeline]) -> Flask
     return app
 
 
+def _sight_of(settings: Settings) -> Callable[[], Seen]:
+    """Return what looks at the service; opened when it first does, as few commands need it."""
+    opened = cache(partial(open_sight, settings))
+
+    def look() -> Seen:
+        look_now = opened()
+        return look_now()
+
+    return look
+
+
 def routes_of(settings: Settings) -> Sequence[Any]:
     """Return the modules of the routes that a process of this role has."""
     if settings.role == "worker":
         return (status, metrics)
-    # What the console shows is in `SPOOL_DIR`, which a queue does without.
-    consoles = () if settings.durability == QUEUE else (console,)
+    # On SQS processes show themselves nowhere.
+    consoles = () if is_sqs(settings.queue_url) else (console,)
     return (payloads, receipts, status, metrics, openapi, *consoles)
 
 
@@ -74,8 +93,12 @@ def body_memory_bytes(settings: Settings) -> int:
     return SMALL_BODIES_BYTES + 2 * settings.max_body_bytes
 
 
-def open_gate(settings: Settings) -> Gate | None:
+def open_gate(
+    settings: Settings, on_usage: Callable[[UsageFiles], None] = lambda _: None
+) -> Gate | None:
     """Read the access file; None where there is none, and everything is open. Blocks on the disk.
+
+    `on_usage` gets what this process counts of keys, where machines share a queue.
 
     Raises:
         SettingsError: the file is wrong; all mistakes, a line each.
@@ -83,4 +106,11 @@ def open_gate(settings: Settings) -> Gate | None:
     if settings.access_file is None:
         return None
     file = AccessFile(settings.access_file, secret=read_secret)
-    return Gate(file, usage=lambda: UsageFiles(settings.spool_dir / "usage"))
+
+    def make_usage() -> UsageFiles:
+        usage = UsageFiles(settings.spool_dir / "usage")
+        if settings.durability == QUEUE:
+            on_usage(usage)
+        return usage
+
+    return Gate(file, usage=make_usage)

@@ -10,6 +10,9 @@ from app.http.responses import Finisher
 from app.ingest.arrival import Entrance
 from app.ingest.handler import IngestHandler
 from app.probes import Probes
+from workers.operate.dead_letters import DeadLetters
+from workers.operate.queued_dead_letters import QueuedDeadLetters
+from workers.overview.seen import Seen
 from workers.pipeline import Pipeline
 from workers.settings import Settings
 
@@ -27,6 +30,9 @@ class State:
     finisher: Finisher
     probes: Probes
     pipeline: Callable[[], Pipeline]
+    # What the console and `flask top` show; blocks on the disk, or on the network.
+    sight: Callable[[], Seen]
+    letters: Callable[[], DeadLetters | QueuedDeadLetters]
 
 
 def state() -> State:

@@ -75,14 +75,14 @@ class Pipeline:
         if self.keys is not None:
             self.keys.on_unrecovered = self._adopter.look_now
         self._workers: list[Worker] = []
-        self._collector = self._make_collector()
+        self.figures = self._make_figures()
         self._feeder = Feeder(
             intake=self._intake,
             backlog=self._backlog,
             source=self._source,
             store=self._store,
             jobs=self._jobs,
-            publish=(lambda: None) if self._store.is_shared else self._collector.publish,
+            publish=(lambda: None) if self.figures.has_thread else self.figures.publish,
         )
         self._workers += self._make_workers(estimator)
         self._dispatcher = self._make_dispatcher()
@@ -104,6 +104,8 @@ class Pipeline:
             bodies |= {"dispatcher": self._dispatcher.run, "adopter": self._adopter.run}
         if not self._committer.is_inline:
             bodies["committer"] = self._committer.run
+        if self.figures.has_thread:
+            bodies["figures"] = partial(self.figures.run, self._threads.watchers_end.wait)
         if self._watermark is not None:
             bodies["watermark"] = partial(self._watermark.run, self._stopping.wait)
         self._threads.start(bodies)
@@ -191,17 +193,15 @@ class Pipeline:
                 backlog=self._backlog,
                 feeder=self._feeder,
                 source=self._source,
+                figures=self.figures,
                 threads=self._threads,
             ).run(self.settings.drain_seconds)
-            if not self._threads.alive and not self._store.is_shared:
-                self._collector.close()
-                if self._watermark is not None:
-                    self._threads.start({"last-watermark": self._watermark.finish})
-                    self._threads.join("last-watermark", deadline=deadline)
+            if not self._threads.alive and self._watermark is not None:
+                self._threads.start({"last-watermark": self._watermark.finish})
+                self._threads.join("last-watermark", deadline=deadline)
 
     def _make_backlog(self) -> Backlog:
-        delay = self._storage.delay
-        return Backlog(park=self._store.park, on_change=self._wake, delay=delay)
+        return Backlog(park=self._store.park, on_change=self._wake, delay=self._storage.delay)
 
     def _make_watermark(self) -> Watermark | None:
         store, adoption = self._store, self._storage.adoption
@@ -222,14 +222,14 @@ class Pipeline:
             self.settings, bucket=self.bucket, look=self._look, decisions=self._storage.decisions
         )
 
-    def _make_collector(self) -> Collector:
+    def _make_figures(self) -> Collector:
         return Collector(
-            self.spool.root,
+            self._storage.figures,
+            role=self.settings.role,
             workers=self._workers,
             intake=self._intake,
             backlog=self._backlog,
             jobs=self._jobs,
-            totals=self.totals,
         )
 
     def _make_intake(self, estimator: Estimator) -> Intake:
@@ -260,7 +260,7 @@ class Pipeline:
             estimator=estimator,
             memory_bytes=self.settings.object_target_bytes * 3 // 2,
             on_done=self._on_done,
-            on_stored=self._collector.stored,
+            on_stored=self.figures.stored,
         )
         return [
             Worker(

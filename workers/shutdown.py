@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.jobs import Job, JobQueue
+from workers.figures.collector import Collector
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.stores.committer import Journal
@@ -34,6 +35,7 @@ class Shutdown:
     backlog: Backlog
     feeder: Feeder
     source: JobSource
+    figures: Collector
     threads: Threads
 
     def run(self, drain_seconds: float) -> None:
@@ -80,6 +82,7 @@ class Shutdown:
         """
         self.backlog.give_up()
         self._put(None, deadline)
+        self.threads.watchers_end.set()
         self.threads.join(deadline=deadline)
 
     def _release(self) -> None:
@@ -90,6 +93,7 @@ class Shutdown:
             # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.
             return
         self.source.close()
+        self.figures.close()
         self.store.close()
 
     def _put(self, job: Job | None, deadline: float) -> None:

@@ -12,11 +12,14 @@ from types import ModuleType
 
 from workers.dispatch import backoff
 from workers.errors import SettingsError
+from workers.figures.place import LocalPlace, Place
+from workers.figures.queued import QueuedPlace
 from workers.keys.keys import Keys
 from workers.keys.recovered import key_logger
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.operate.receipts import Receipts
+from workers.overview.seen import Seen, see_queue, see_spool
 from workers.queue_settings import QUEUE, is_sqs
 from workers.segments.segment import Header
 from workers.settings import Settings
@@ -46,6 +49,7 @@ class Storage:
     `bucket_for` says where a segment goes, by the `decisions` of operators where there can be any;
     `adoption` has the directories of dead processes, where they are on this machine. Without `keys`
     no request may have an Idempotency-Key. `delay` is how long a job waits after so many failures.
+    `figures` is where the process shows itself.
     """
 
     store: Store
@@ -55,6 +59,7 @@ class Storage:
     decisions: Decisions | None = None
     adoption: Adoption | None = None
     keys: Keys | None = None
+    figures: Place | None = None
     delay: Callable[[int], float] = backoff.delay
 
 
@@ -88,6 +93,7 @@ def _on_this_machine(settings: Settings, bucket: Bucket) -> Storage:
         bucket_for=Decided(bucket, decisions).bucket_for,
         decisions=decisions,
         adoption=adoption,
+        figures=LocalPlace(spool.root, totals=store.totals),
     )
 
 
@@ -100,14 +106,21 @@ def _in_s3(settings: Settings) -> Storage:
         source=AdoptedJobs(adoption, keys=None),
         decisions=Decisions(spool.root),
         adoption=adoption,
+        figures=LocalPlace(spool.root, totals=store.totals),
         # Clients wait for the next try.
         delay=partial(backoff.delay, cap=settings.request_seconds / 5),
     )
 
 
 def _on_queue(settings: Settings) -> Storage:
-    store, committer, source = _queue_module(settings).open_queue(settings)
-    return Storage(store=store, committer=committer, source=source)
+    module = _queue_module(settings)
+    store, committer, source = module.open_queue(settings)
+    figures = None
+    # Nothing but messages can be kept in SQS.
+    if not is_sqs(settings.queue_url):
+        server = module.open_server(settings)
+        figures = QueuedPlace(server, counters=store.counters, max_bytes=lambda: store.max_bytes)
+    return Storage(store=store, committer=committer, source=source, figures=figures)
 
 
 def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:
@@ -137,8 +150,26 @@ def open_dead_letters(settings: Settings, *, bucket: Bucket) -> DeadLetters | Qu
             "message is tried again until MessageRetentionPeriod ends"
         )
     if settings.durability == QUEUE:
-        return QueuedDeadLetters(_queue_module(settings).open_server(settings), bucket=bucket)
+        module = _queue_module(settings)
+        return QueuedDeadLetters(module.open_server(settings), bucket=bucket)
     return DeadLetters(Spool(settings.spool_dir), bucket=bucket)
+
+
+def open_sight(settings: Settings) -> Callable[[], Seen]:
+    """Return what looks at the whole service, with or without a running process here.
+
+    It blocks on the disk or on the network, and may raise `OSError`.
+
+    Raises:
+        SettingsError: there is no place where it shows itself.
+    """
+    if is_sqs(settings.queue_url):
+        raise SettingsError("processes on SQS show themselves nowhere: each has its own /metrics")
+    if settings.durability == QUEUE:
+        module = _queue_module(settings)
+        server = module.open_server(settings)
+        return partial(see_queue, server, totals=partial(module.read_totals, server))
+    return partial(see_spool, Spool(settings.spool_dir), settings)
 
 
 def queue_probe(settings: Settings) -> Callable[[], str | None] | None:

@@ -14,6 +14,8 @@ class Threads:
     def __init__(self, *, on_fault: Callable[[str], None]) -> None:
         # Which thread has ended though it should not have, or None.
         self.fault: str | None = None
+        # Set at a stop once nothing is uploaded any more, for threads that only show things.
+        self.watchers_end = threading.Event()
         self._on_fault = on_fault
         self._may_end = False
         self._threads: list[threading.Thread] = []

@@ -13,6 +13,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -84,7 +85,7 @@ class UsageFiles:
             if usage is not None:
                 found.append(usage.totals())
                 usage.close()
-        return _sum(found)
+        return added(found)
 
     def _create(self) -> None:
         """Count in a file that other processes see; without one, in memory until the next try."""
@@ -156,7 +157,7 @@ class UsageFiles:
             return False
         try:
             if counted:
-                total = _sum([_read_total(self._root / TOTAL), counted])
+                total = added([_read_total(self._root / TOTAL), counted])
                 write_document(self._root / TOTAL, dict(total))
         finally:
             guard.release()
@@ -170,7 +171,8 @@ def _read_total(path: Path) -> Totals:
         return {}
 
 
-def _sum(totals: list[Totals]) -> Totals:
+def added(totals: Iterable[Totals]) -> Totals:
+    """Add up the counters of keys, as several processes have counted them."""
     summed: Totals = {}
     for each in totals:
         for name, cells in each.items():

@@ -9,7 +9,7 @@ import click
 from app.cli.top_sections import Section, chart, figures, first_lines, tables
 from app.console_data import ConsoleData, console_data
 from app.state import state
-from workers.spool.spool import Spool
+from workers.errors import QueueError, SettingsError
 
 EVERY_SECONDS = 1.0
 COLOURS = {"ok": "green", "late": "yellow", "refusing": "red"}
@@ -21,8 +21,6 @@ PLAIN_ROWS = 10
 @click.option("--once", is_flag=True, help="Print it once, and end.")
 def top(*, once: bool) -> None:
     """Show what the service does, as the console does, until Ctrl-C; plainly if not a terminal."""
-    if state().settings.durability not in ("disk", "memory"):
-        raise click.ClickException("there is no spool to look at with this DURABILITY")
     if once or not sys.stdout.isatty():
         _print(_look())
         return
@@ -37,11 +35,15 @@ def top(*, once: bool) -> None:
 
 def _look() -> ConsoleData:
     here = state()
-    spool = Spool(here.settings.spool_dir)
     try:
-        return console_data(here.settings, spool, spool.totals(), here.entrance.gate)
+        return console_data(here.settings, here.sight(), here.entrance.gate)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    except QueueError as error:
+        raise click.ClickException(f"QUEUE_URL cannot be read: {error}") from error
     except OSError as error:
-        raise click.ClickException(f"SPOOL_DIR {spool.root} cannot be read: {error}") from error
+        place = here.settings.spool_dir
+        raise click.ClickException(f"SPOOL_DIR {place} cannot be read: {error}") from error
 
 
 def _print(data: ConsoleData) -> None:
@@ -72,13 +74,25 @@ def _follow() -> None:
     from rich.live import Live  # noqa: PLC0415
 
     pause = threading.Event()
+    first = _look()
     with Live(screen=True, auto_refresh=False) as live:
+        live.update(_screen(first, live.console.size), refresh=True)
         try:
-            while True:
-                live.update(_screen(_look(), live.console.size), refresh=True)
-                pause.wait(EVERY_SECONDS)
+            while not pause.wait(EVERY_SECONDS):
+                live.update(_next(live.console.size), refresh=True)
         except KeyboardInterrupt:
             pass
+
+
+def _next(room: Any) -> Any:
+    """Return the next picture; while the spool or the queue is away, that it is."""
+    from rich.panel import Panel  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    try:
+        return _screen(_look(), room)
+    except click.ClickException as error:
+        return Panel(Text(error.message, style="bold red"), border_style="red")
 
 
 def _screen(data: ConsoleData, room: Any) -> Any:

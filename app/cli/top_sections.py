@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from app.console_data import ConsoleData
 from workers.figures.figures import ProcessFigures, WorkerFigures
+from workers.overview.verdict import is_silent
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -39,8 +40,12 @@ def figures(data: ConsoleData) -> Section:
     if space.full_in_seconds is not None:
         full = space.full_in_seconds
         filling = "full in " + ("over a week" if full > WEEK else lasting(full))
-    idle = sum(worker.work is None for each in data.processes for worker in each.workers)
-    workers = sum(len(each.workers) for each in data.processes)
+    alive = [each for each in data.processes if not _is_gone(each, data)]
+    idle = sum(worker.work is None for each in alive for worker in each.workers)
+    workers = sum(len(each.workers) for each in alive)
+    queued = f"{data.queued:,} of {data.max_queue:,}"
+    if data.ready is not None:
+        queued = f"{data.ready:,} ready, {queued} taken"
     return Section(
         title="",
         columns=["Accepted/s", "Stored/s", "Refused/s", "Pending", "Held", "Queue", "Idle workers"],
@@ -51,7 +56,7 @@ def figures(data: ConsoleData) -> Section:
                 rate(data.rates.refused),
                 f"{data.pending:,}",
                 f"{size(space.held_bytes)} of {size(space.max_bytes)}, {filling}",
-                f"{data.queued:,} of {data.max_queue:,}",
+                queued,
                 f"{idle} of {workers}",
             ]
         ],
@@ -71,7 +76,7 @@ def chart(values: Sequence[float], width: int) -> str:
 
 def tables(data: ConsoleData, *, rows: int) -> list[Section]:
     """Return the tables that have something in them, each with at most `rows` rows."""
-    found = [_causes(data), _letters(data), _processes(data.processes), _streams(data)]
+    found = [_causes(data), _letters(data), _processes(data), _streams(data)]
     found += [_keys(data), _objects(data)]
     return [
         Section(title=each.title, columns=each.columns, rows=each.rows[:rows])
@@ -104,15 +109,35 @@ def _letters(data: ConsoleData) -> Section:
     return Section(title=title, columns=["Segment", "Stream", "Reason"], rows=rows)
 
 
-def _processes(processes: Sequence[ProcessFigures]) -> Section:
+def _processes(data: ConsoleData) -> Section:
+    """Return the processes; with their machines where those share a queue."""
     rows = []
-    for process in processes:
-        busy = [worker for worker in process.workers if worker.work is not None]
-        idle = len(process.workers) - len(busy)
-        state = process.refusal or f"{idle} of {len(process.workers)} workers idle"
-        rows.append([str(process.pid), clock(process.started_at), state, ""])
-        rows += [_worker(worker) for worker in busy]
-    return Section(title="Processes", columns=[">Pid", "Since", "Doing", "Last error"], rows=rows)
+    for process in data.processes:
+        state = _state(process, now=data.at)
+        rows.append([process.machine, str(process.pid), clock(process.started_at), state, ""])
+        if not _is_gone(process, data):
+            busy = (worker for worker in process.workers if worker.work is not None)
+            rows += [["", *_worker(worker)] for worker in busy]
+    columns = ["Machine", ">Pid", "Since", "Doing", "Last error"]
+    if data.ready is None:
+        columns, rows = columns[1:], [row[1:] for row in rows]
+    return Section(title="Processes", columns=columns, rows=rows)
+
+
+def _is_gone(process: ProcessFigures, data: ConsoleData) -> bool:
+    """Whether a process is in no sum: of another machine nothing else says that it has ended."""
+    return data.ready is not None and is_silent(process, now=data.at)
+
+
+def _state(process: ProcessFigures, *, now: float) -> str:
+    if is_silent(process, now=now):
+        return f"nothing new for {lasting(now - process.written_at)}"
+    if process.refusal:
+        return process.refusal
+    if process.role == "web":
+        return "accepts"
+    idle = sum(worker.work is None for worker in process.workers)
+    return f"{idle} of {len(process.workers)} workers idle"
 
 
 def _worker(worker: WorkerFigures) -> list[str]:

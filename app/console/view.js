@@ -5,6 +5,9 @@ import { byId, button, keep, make, say, show, Table } from "./dom.js";
 import { at, bytes, count, lasting, plural, rate } from "./format.js";
 
 const WEEK = 7 * 86400;
+// A process that has shown nothing new for so long hangs, or is gone.
+const SILENT = 10;
+const roles = { web: "accepts · ", worker: "uploads · " };
 const causeOf = ([kind, bucket, stream]) => ({
   s3: `bucket ${bucket}`, denied: `stream ${stream} in ${bucket}`, disk: "the disk",
 })[kind] ?? kind;
@@ -96,7 +99,8 @@ export class View {
     this.objects.update(data.objects, now);
     show("keys-card", data.keys !== null);
     if (data.keys) {
-      say("keys-count", data.access_file_wrong ? "The access file is wrong: older rules hold." : "since the spool was new");
+      const since = data.ready === null ? "since the spool was new" : "by the processes that run";
+      say("keys-count", data.access_file_wrong ? "The access file is wrong: older rules hold." : since);
       this.keys.update(data.keys);
     }
   }
@@ -130,26 +134,30 @@ export class View {
     say("pending", count(data.pending));
     say("oldest", data.oldest_unstored_at === null ? "nothing waits" : `oldest ${lasting(now - data.oldest_unstored_at)}`);
     const { held_bytes: held, max_bytes: most, full_in_seconds: full } = data.space;
-    say("space-name", data.durability === "memory" ? "Memory" : "Spool");
+    say("space-name", { memory: "Memory", stored: "Memory", queue: "Held in Redis" }[data.durability] ?? "Spool");
     say("held", bytes(held));
     byId("space").value = most ? held / most : 0;
     const filling = full === null ? "not growing" : `full in ${full > WEEK ? "over a week" : lasting(full)}`;
     say("full", `of ${bytes(most)}, ${filling}`);
     say("queued", count(data.queued));
     say("max-queue", `of ${count(data.max_queue)}`);
-    const workers = data.processes.flatMap((p) => p.workers);
-    say("idle", `${count(workers.filter((w) => w.work === null).length)} of ${plural(workers.length, "worker")} idle`);
+    const workers = data.processes.filter((p) => data.ready === null || !isSilent(p, now)).flatMap((p) => p.workers);
+    const idle = `${count(workers.filter((w) => w.work === null).length)} of ${plural(workers.length, "worker")} idle`;
+    say("idle", data.ready === null ? idle : `${idle}, ${plural(data.ready, "segment")} ready in Redis`);
   }
 
   #processes(data, now) {
-    say("processes-count", plural(data.processes.length, "process", "processes"));
+    const machines = data.ready === null ? "" : ` of ${plural(new Set(data.processes.map((p) => p.machine)).size, "machine")}`;
+    say("processes-count", `${plural(data.processes.length, "process", "processes")}${machines}`);
     keep(byId("processes"), data.processes, {
-      key: (p) => `${p.started_at} ${p.pid}`,
-      create: (p) => this.#makeProcess(p),
+      key: (p) => `${p.machine} ${p.started_at} ${p.pid}`,
+      create: (p) => this.#makeProcess(p, data.ready !== null),
       update: (node, p) => {
         const silent = now - p.written_at;
-        say(node.about, `since ${at(p.started_at, now)} · ${plural(p.queued, "job")} queued${parked(p)}`);
-        say(node.bad, silent > 10 ? ` shows nothing new for ${lasting(silent)}` : p.refusal ? ` refuses: ${p.refusal}` : "");
+        say(node.about, `${roles[p.role] ?? ""}since ${at(p.started_at, now)}${jobs(p)}`);
+        const refuses = p.refusal ? ` ${p.role === "worker" ? "says" : "refuses"}: ${p.refusal}` : "";
+        say(node.bad, isSilent(p, now) ? ` shows nothing new for ${lasting(silent)}` : refuses);
+        node.classList.toggle("silent", isSilent(p, now));
         keep(node.pills, p.workers, {
           key: (w) => w.name,
           create: () => make("li"),
@@ -163,9 +171,9 @@ export class View {
     });
   }
 
-  #makeProcess(p) {
+  #makeProcess(p, isShared) {
     const node = make("div", { className: "process" });
-    const title = make("h3", { text: `Process ${p.pid}` });
+    const title = make("h3", { text: isShared ? `${p.machine}, process ${p.pid}` : `Process ${p.pid}` });
     node.about = make("small");
     node.bad = make("span", { className: "bad" });
     title.append(node.about, node.bad);
@@ -180,15 +188,18 @@ export class View {
   }
 }
 
+const isSilent = (process, now) => now - process.written_at > SILENT;
+
 function doing(work, now) {
   if (!work) return "idle";
   const what = `${plural(work.payloads, "payload")} of ${work.stream} (${bytes(work.size)})`;
   return `uploads ${what} for ${lasting(now - work.since)}, attempt ${count(work.attempt)}: ${work.segment}`;
 }
 
-function parked(process) {
-  const all = Object.values(process.parked).reduce((sum, n) => sum + n, 0);
-  return all ? ` · ${count(all)} parked` : "";
+function jobs(process) {
+  if (!process.max_queue) return "";
+  const parked = Object.values(process.parked).reduce((sum, n) => sum + n, 0);
+  return ` · ${plural(process.queued, "job")} queued${parked ? ` · ${count(parked)} parked` : ""}`;
 }
 
 function atRest(stream, last) {

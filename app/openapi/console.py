@@ -3,7 +3,7 @@
 from app.access.same_origin import ACTION, ACTION_HEADER
 from app.console_data import ConsoleData, Replayed
 from app.openapi.parts import JSON, Json, get, in_path, ref
-from workers.operate.lines import FirstLines
+from workers.overview.lines import FirstLines
 from workers.segments.naming import NAME
 
 CONSOLE = (ConsoleData, FirstLines, Replayed)

@@ -16,10 +16,10 @@ from app.routes.every_request import FlaskHead
 from app.routes.receipts import Places
 from app.state import state
 from workers.errors import BucketBrigadeError, ObjectMissing, StoreError
-from workers.operate import lines, overview
-from workers.operate.dead_letters import DeadLetters, NoSuchDeadLetter
-from workers.operate.lines import FirstLines, NothingThere
-from workers.spool.spool import DEAD
+from workers.operate.dead_letters import NoSuchDeadLetter
+from workers.overview import lines
+from workers.overview.lines import FirstLines, NothingThere
+from workers.overview.seen import Seen
 from workers.upload.reading import UnreadableObject
 
 blueprint = Blueprint("console", __name__)
@@ -78,11 +78,9 @@ def asset(file: str) -> Response:
 
 @blueprint.get("/console/data")
 def data() -> Response:
-    """Return what the page shows; blocks on the disk."""
+    """Return what the page shows; blocks on the disk, or on the queue."""
     here = state()
-    pipeline = here.pipeline()
-    gate = here.entrance.gate
-    return _json(console_data(here.settings, pipeline.spool, pipeline.totals(), gate))
+    return _json(console_data(here.settings, here.sight(), here.entrance.gate))
 
 
 @blueprint.get("/console/lines")
@@ -92,7 +90,7 @@ def first_lines() -> Response:
     dead_letter, damaged = given("dead_letter"), given("damaged")
     try:
         if dead_letter is not None:
-            return _json(lines.of_dead_letter(pipeline.spool, dead_letter))
+            return _json(lines.of_dead_letter(state().letters(), dead_letter))
         if damaged is not None:
             return _json(lines.of_damaged(pipeline.spool, damaged))
         return _json(_lines_of_object(given("bucket", ""), given("key", "")))
@@ -101,36 +99,39 @@ def first_lines() -> Response:
     except UnreadableObject as error:
         raise Problem(f"It cannot be read: {error}.", status=404) from error
     except (StoreError, TimeoutError) as error:
-        raise Unavailable(
-            f"S3 does not answer: {error}", retry_after=pipeline.retry_after()
-        ) from error
+        is_web = state().settings.role == "web"
+        what = (
+            "With ROLE=web this process may lack access to S3" if is_web else "S3 does not answer"
+        )
+        raise Unavailable(f"{what}: {error}", retry_after=pipeline.retry_after()) from error
 
 
 @blueprint.post("/console/dead-letters/<segment>/replay")
 def replay(segment: str) -> Response:
     """Give a dead letter back to the service; blocks on the disk, and on S3 for a moment."""
-    pipeline = state().pipeline()
-    letter = pipeline.spool.root / DEAD / f"{segment}.ndjson"
+    letters = state().letters()
     try:
-        if letter.stat().st_size > MAX_REPLAY_BYTES:
+        if letters.replay_bytes(segment) > MAX_REPLAY_BYTES:
             raise TooLarge(f"It is large: use `flask dead-letters replay {segment}`.")
-        payloads = DeadLetters(pipeline.spool, bucket=pipeline.bucket).replay(segment)
-    except (NoSuchDeadLetter, FileNotFoundError) as error:
+        payloads = letters.replay(segment)
+    except NoSuchDeadLetter as error:
         raise Problem("There is no such dead letter.", status=404) from error
     except (BucketBrigadeError, OSError) as error:
         raise Unavailable(f"It cannot be replayed: {error}.", retry_after=5) from error
-    pipeline.adopt_now()
+    state().pipeline().adopt_now()
     return _json(Replayed(segment=segment, payloads=payloads))
 
 
 def _lines_of_object(bucket: str, key: str) -> FirstLines:
-    pipeline, settings = state().pipeline(), state().settings
-    if bucket != settings.s3_bucket:
-        seen = overview.look(settings, pipeline.spool, totals=pipeline.totals())
-        if bucket not in {stored.bucket for stored in seen.objects}:
-            raise NothingThere(f"{bucket} is no bucket of this service")
+    here = state()
+    if bucket != here.settings.s3_bucket and bucket not in _buckets(here.sight()):
+        raise NothingThere(f"{bucket} is no bucket of this service")
     with _places.take():
-        return lines.of_object(pipeline.bucket, bucket, key)
+        return lines.of_object(here.pipeline().bucket, bucket, key)
+
+
+def _buckets(seen: Seen) -> set[str]:
+    return {stored.bucket for stored in seen.objects}
 
 
 def _json(found: object) -> Response:

@@ -8,6 +8,8 @@ import msgspec
 from workers.figures.figures import CauseFigures, ProcessFigures, StoredFigures
 
 REST = ProcessFigures(
+    machine="machine",
+    role="all",
     pid=os.getpid(),
     started_at=1000.0,
     written_at=1000.0,
@@ -20,6 +22,7 @@ REST = ProcessFigures(
     parked={},
     causes=[],
     objects=[],
+    keys={},
 )
 
 

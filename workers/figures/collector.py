@@ -1,15 +1,17 @@
-"""Collects what a process shows of itself, once a second, in the thread `sealer`.
+"""Collects what a process shows of itself, every second or two.
 
-No request adds to it: what streams took in is summed up from their segments, once a second for
+That is done in the thread `sealer`, or in one of its own where showing it may take long. No request
+adds to it: what streams took in is summed up from their segments, once a second for
 each 250 that are open, so that many streams cost no more than few.
 """
 
 import heapq
+import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from workers.dispatch.backlog import Backlog
 from workers.dispatch.jobs import Job, JobQueue
@@ -21,11 +23,12 @@ from workers.figures.figures import (
     StreamFigures,
     WorkerFigures,
 )
-from workers.figures.history import History
-from workers.figures.published import MAX_OBJECTS, Published, newest
+from workers.figures.place import Place
+from workers.figures.published import MAX_OBJECTS, newest
 from workers.intake.intake import Intake
 from workers.segments.segment import Segment
-from workers.spool.counters import Totals
+
+log = logging.getLogger(__name__)
 
 MAX_STREAMS_SHOWN = 200
 # A summing-up of so many open segments takes one to two milliseconds.
@@ -71,29 +74,37 @@ class StreamRates:
 
 
 class Collector:
-    """What this process shows. `publish` blocks on the disk; one thread calls it."""
+    """What this process shows, in a place, which may be none. One thread at a time publishes."""
 
     def __init__(
         self,
-        root: Path,
+        place: Place | None,
         *,
+        role: str,
         workers: Sequence[Worker],
         intake: Intake,
         backlog: Backlog,
         jobs: JobQueue,
-        totals: Callable[[], Totals],
     ) -> None:
-        self._published, self._history = Published(root), History(root)
+        # What access keys were used for, where that is not shared by files.
+        self.keys: Callable[[], dict[str, list[int]]] = dict
+        self._place = place
+        self._role = role
         self._workers = workers
         self._intake = intake
         self._backlog = backlog
         self._jobs = jobs
-        self._totals = totals
         self._rates = StreamRates()
         self._streams: list[StreamFigures] = []
         self._sum_up_at = 0.0
         self._objects: deque[StoredFigures] = deque(maxlen=MAX_OBJECTS)
         self._started_at = time.time()
+        self._machine = socket.gethostname()
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether `run` is to have a thread of its own."""
+        return self._place is not None and self._place.is_slow
 
     def stored(self, job: Job, stored_size: int) -> None:
         """Take note of a job that is finished, and the bytes of its object. Does not block."""
@@ -114,15 +125,28 @@ class Collector:
         )
 
     def publish(self) -> None:
-        """Write what this process shows, and the moment's slot of the history."""
-        self._published.write(self.collect())
-        self._history.note(self._totals)
+        """Write what this process shows, and the moment's slot of the history. Blocks."""
+        if self._place is not None:
+            self._place.write(self.collect())
+
+    def run(self, wait: Callable[[float], bool]) -> None:
+        """Publish now and then: the body of a thread, where that may block for long.
+
+        `wait` waits for some seconds, and says whether that is over.
+        """
+        assert self._place is not None
+        is_over = False
+        while not is_over:
+            try:
+                self.publish()
+            except Exception:
+                log.exception("figures failed; they go on")
+            is_over = wait(self._place.seconds)
 
     def close(self) -> None:
-        """Say that this process ends. No other thread may be in here any more."""
-        if self._published.is_open:
-            self._published.write(self.collect())
-            self._published.close()
+        """Say that this process ends. No other thread may be in here any more. Blocks."""
+        if self._place is not None:
+            self._place.close(self.collect())
 
     def collect(self) -> ProcessFigures:
         """Return what this process shows now."""
@@ -130,22 +154,27 @@ class Collector:
         if time.monotonic() >= self._sum_up_at:
             self._sum_up_at = time.monotonic() + len(segments) / SEGMENTS_A_SECOND
             self._streams = self._sum_up(segments)
+        uploads = self._role != "web"
+        inherited = () if self._place is None else self._place.inherited
         return ProcessFigures(
+            machine=self._machine,
+            role=self._role,
             pid=os.getpid(),
             started_at=self._started_at,
             written_at=time.time(),
             refusal=self._intake.refusal(),
             queued=self._jobs.qsize(),
-            max_queue=self._jobs.maxsize,
+            max_queue=self._jobs.maxsize if uploads else 0,
             workers=[
                 WorkerFigures(name=f"worker-{n}", work=each.work, last_failure=each.last_failure)
-                for n, each in enumerate(self._workers, 1)
+                for n, each in enumerate(self._workers if uploads else (), 1)
             ],
             streams=self._streams,
             open_segments=len(segments),
             parked={reason: n for reason, n in self._backlog.counts().items() if n},
             causes=list(self._causes()),
-            objects=newest([*self._objects, *self._published.inherited]),
+            objects=newest([*self._objects, *inherited]),
+            keys=self.keys(),
         )
 
     def _sum_up(self, segments: Sequence[Segment]) -> list[StreamFigures]:

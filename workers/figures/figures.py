@@ -59,9 +59,13 @@ class StoredFigures(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A process that runs. `refusal` says why it takes no payloads, None where it does.
 
-    `parked` are its jobs that wait for a next try, by reason. `streams` are those used last.
+    `parked` are its jobs that wait for a next try, by reason. `streams` are those used last. `keys`
+    are counters of access keys, as the process that counts orders them, where machines share a
+    queue.
     """
 
+    machine: str
+    role: str
     pid: int
     started_at: float
     written_at: float
@@ -74,3 +78,4 @@ class ProcessFigures(msgspec.Struct, frozen=True, kw_only=True):
     parked: dict[str, int]
     causes: list[CauseFigures]
     objects: list[StoredFigures]
+    keys: dict[str, list[int]]

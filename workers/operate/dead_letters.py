@@ -72,6 +72,36 @@ class DeadLetters:
             raise UnreadableDeadLetter(f"{name} has {found} lines of {note['payloads']} payloads")
         return DeadLetter(note, lines)
 
+    def beginning(self, name: str, *, most: int) -> bytes:
+        """Return the first `most` bytes of a dead letter's lines; its note may be wrong.
+
+        Raises:
+            NoSuchDeadLetter, UnreadableDeadLetter: see there.
+        """
+        try:
+            with self._lines_of(name).open("rb") as file:
+                return file.read(most)
+        except FileNotFoundError as error:
+            raise NoSuchDeadLetter(f"no dead letter {name}") from error
+        except OSError as error:
+            raise UnreadableDeadLetter(f"it cannot be read: {error.strerror}") from error
+
+    def replay_bytes(self, name: str) -> int:
+        """Return how many bytes a replay reads into memory.
+
+        Raises:
+            NoSuchDeadLetter: see there.
+        """
+        try:
+            return self._lines_of(name).stat().st_size
+        except OSError as error:
+            raise NoSuchDeadLetter(f"no dead letter {name}") from error
+
+    def _lines_of(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise NoSuchDeadLetter(f"no dead letter {name}")
+        return self._directory / f"{name}.ndjson"
+
     def replay(self, name: str) -> int:
         """Turn a dead letter back into a segment on its way to S3; return its number of payloads.
 

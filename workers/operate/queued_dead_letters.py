@@ -1,13 +1,14 @@
 """Dead letters that a shared queue keeps: listed, read, and given back to the workers."""
 
 import contextlib
+import heapq
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from workers.errors import StoreError
 from workers.operate.dead_letters import DeadLetter, NoSuchDeadLetter
-from workers.queue.queued_body import part_lines
+from workers.queue.queued_body import QueuedBody
 from workers.segments.naming import dead_marker
 from workers.upload.s3 import Bucket
 
@@ -36,11 +37,27 @@ class QueuedDeadLetters:
         Raises:
             NoSuchDeadLetter: see there.
         """
-        note = self._server.call("HGET", f"{self._server.prefix}dead", name)
-        if note is None:
-            raise NoSuchDeadLetter(f"no dead letter {name}")
-        parts = self._server.call("LRANGE", f"{self._server.prefix}lines:{name}", 0, -1)
-        return DeadLetter(msgspec.json.decode(note), b"".join(map(part_lines, parts)))
+        note = self._note(name)
+        return DeadLetter(note, b"".join(self._body(name).read()))
+
+    def beginning(self, name: str, *, most: int) -> bytes:
+        """Return the first lines of a dead letter, until they have `most` bytes.
+
+        Raises:
+            NoSuchDeadLetter: see there.
+        """
+        self._note(name)
+        found = b""
+        for part in self._body(name).read():
+            found += part
+            if len(found) >= most:
+                break
+        return found[:most]
+
+    def replay_bytes(self, name: str) -> int:
+        """Return 0: a replay reads nothing into memory."""
+        del name
+        return 0
 
     def replay(self, name: str) -> int:
         """Let workers have a dead letter again; return its number of payloads.
@@ -48,10 +65,40 @@ class QueuedDeadLetters:
         Raises:
             NoSuchDeadLetter: see there.
         """
-        note = self.read(name).note
+        note = self._note(name)
         payloads = int(self._server.script("replay", name))
         if not payloads:
             raise NoSuchDeadLetter(f"no dead letter {name}")
         with contextlib.suppress(StoreError):
             self._bucket.delete(note["bucket"], dead_marker(name))
         return payloads
+
+    def _body(self, name: str) -> QueuedBody:
+        size = self._server.call("HGET", f"{self._server.prefix}segment:{name}", "size")
+        return QueuedBody(self._server, name, size=int(size or 0))
+
+    def _note(self, name: str) -> dict[str, Any]:
+        note = self._server.call("HGET", f"{self._server.prefix}dead", name)
+        if note is None:
+            raise NoSuchDeadLetter(f"no dead letter {name}")
+        found: dict[str, Any] = msgspec.json.decode(note)
+        return found
+
+
+def newest_in_queue(
+    server: "RedisServer", most: int
+) -> tuple[int, list[tuple[str, bytes, int | None]]]:
+    """Return how many dead letters there are; of the newest name, note and bytes of lines.
+
+    Raises:
+        QueueError: the queue does not answer.
+    """
+    names = server.call("HKEYS", f"{server.prefix}dead")
+    if not names:
+        return 0, []
+    shown = heapq.nlargest(most, names)
+    notes, sizes = server.script("letters", *shown)
+    found = zip(shown, notes, sizes, strict=True)
+    return len(names), [
+        (name.decode(), note, int(size)) for name, note, size in found if note and size
+    ]

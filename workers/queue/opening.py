@@ -4,19 +4,29 @@ from workers.queue.leases import Leases
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
 from workers.queue.redis_probe import try_server
-from workers.queue.redis_reading import find_segment
+from workers.queue.redis_reading import find_segment, read_ledger
 from workers.queue.redis_store import RedisStore
 from workers.queue_settings import read_redis_url
 from workers.settings import Settings
+from workers.spool.counters import Counters, Totals
 from workers.stores.committer import Committer
 
-__all__ = ["find_segment", "open_queue", "open_server", "try_server"]
+__all__ = ["find_segment", "open_queue", "open_server", "read_totals", "try_server"]
 
 
 def open_server(settings: Settings) -> RedisServer:
     """Return the server that `QUEUE_URL` names; nothing is connected yet."""
     assert settings.queue_url is not None
     return RedisServer(read_redis_url(settings.queue_url), replicas=settings.redis_wait_replicas)
+
+
+def read_totals(server: RedisServer) -> Totals:
+    """Return the service's ledger. Blocks on the network.
+
+    Raises:
+        QueueUnavailable: the server does not answer.
+    """
+    return Totals([read_ledger(server, Counters.anonymous().snapshot())])
 
 
 def open_queue(settings: Settings) -> tuple[RedisStore, Committer, RedisJobs]:

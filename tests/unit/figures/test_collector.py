@@ -10,6 +10,7 @@ from workers.dispatch.worker import Worker
 from workers.errors import StoreUnavailable
 from workers.figures import collector
 from workers.figures.collector import Collector
+from workers.figures.place import LocalPlace
 from workers.figures.published import read_processes
 
 
@@ -34,12 +35,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def make(bench: Bench, *workers: Worker) -> Collector:
     """Make what collects that pipeline's figures."""
     return Collector(
-        bench.spool.root,
+        LocalPlace(bench.spool.root, totals=bench.totals),
+        role="all",
         workers=workers,
         intake=bench.intake,
         backlog=bench.backlog,
         jobs=bench.jobs,
-        totals=bench.totals,
     )
 
 

@@ -1,6 +1,6 @@
 -- What every script begins with. All keys share one hash tag, so that one shard serves a service.
 --
---   ledger          hash: accepted, accepted_bytes, stored, dead, held (bytes), objects, ...
+--   ledger          hash: accepted, accepted_bytes, stored, dead, held (bytes), refused, budget
 --   segment:<name>  hash: header, state (open, ready, dead), parts, lines, size, held, writer
 --   lines:<name>    list: the parts in order; each is whole lines, compressed or as they are
 --   open:<writer>   set: the writer's open segments
@@ -11,6 +11,7 @@
 --   unstored        sorted set: all segments with lines by their creation (milliseconds)
 --   dead            hash: the notes of dead letters
 --   done:<name>     string: what became of a segment, for receipts, for a while
+--   figures, published, objects, history    what the console shows: workers/figures/queued.py
 local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,7 +1,7 @@
 """The whole service at a glance, as the console and `flask top` show it.
 
-Made of what the processes show, the counters and the spool's directories; asks no process, and not
-S3. Times are seconds since 1970, sizes bytes.
+Made of what the processes show, the counters and what the spool or the queue keeps; asks no
+process, and not S3. Times are seconds since 1970, sizes bytes.
 """
 
 import time
@@ -11,13 +11,12 @@ from itertools import pairwise
 import msgspec
 
 from workers.figures.figures import CauseFigures, ProcessFigures, StoredFigures, StreamFigures
-from workers.figures.history import History, Moment
-from workers.figures.published import newest, read_processes
-from workers.operate.kept import Kept, dead_letters, quarantined
-from workers.operate.verdict import WITH_SPOOL, Verdict, judge
+from workers.figures.history import Moment
+from workers.overview.kept import Kept
+from workers.overview.seen import Seen
+from workers.overview.verdict import Verdict, is_silent, judge
 from workers.settings import Settings
-from workers.spool.counters import Field, Totals
-from workers.spool.spool import Spool
+from workers.spool.counters import Field
 
 RATE_SECONDS, TREND_SECONDS = 10.0, 20.0
 MAX_STREAMS = 200
@@ -53,7 +52,10 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `oldest_unstored_at` is None where nothing is pending."""
+    """All of it. `oldest_unstored_at` is None where nothing is pending.
+
+    `ready` segments in a queue that machines share wait for a worker; None without one.
+    """
 
     at: float
     verdict: Verdict
@@ -69,6 +71,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     chart: Chart
     queued: int
     max_queue: int
+    ready: int | None
     processes: list[ProcessFigures]
     streams: list[StreamFigures]
     causes: list[CauseFigures]
@@ -77,15 +80,15 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: Kept
 
 
-def look(settings: Settings, spool: Spool, *, totals: Totals) -> Overview:
-    """Return how the service is now; `totals` are its sums. Blocks on the disk."""
-    now = time.time()
-    processes = read_processes(spool.root)
-    moments = History(spool.root).read()
-    causes, letters = _causes(processes), dead_letters(spool)
+def look(settings: Settings, seen: Seen) -> Overview:
+    """Return how the service is by what was seen of it now."""
+    now, totals = time.time(), seen.totals
+    # One whose machine is gone is shown for a while, and in no sum.
+    alive = [each for each in seen.processes if seen.ready is None or not is_silent(each, now=now)]
+    causes = _causes(alive)
     return Overview(
         at=now,
-        verdict=judge(settings, totals, processes, causes, letters=letters.count, now=now),
+        verdict=judge(settings, seen, alive=alive, causes=causes, now=now),
         durability=settings.durability,
         bucket=settings.s3_bucket,
         accepted=totals[Field.ACCEPTED],
@@ -93,17 +96,18 @@ def look(settings: Settings, spool: Spool, *, totals: Totals) -> Overview:
         pending=totals.pending,
         dead=totals[Field.DEAD],
         oldest_unstored_at=totals.oldest_microseconds / 1e6 or None,
-        rates=_rates(moments, now=now),
-        space=_space(settings, totals, moments, processes=len(processes)),
-        chart=_chart(moments),
-        queued=sum(each.queued for each in processes),
-        max_queue=sum(each.max_queue for each in processes),
-        processes=processes,
-        streams=_streams(processes),
+        rates=_rates(seen.moments, now=now),
+        space=_space(seen, max_bytes=_max_bytes(settings, seen)),
+        chart=_chart(seen.moments),
+        queued=sum(each.queued for each in alive),
+        max_queue=sum(each.max_queue for each in alive),
+        ready=seen.ready,
+        processes=seen.processes,
+        streams=_streams(alive),
         causes=causes,
-        objects=newest([stored for each in processes for stored in each.objects]),
-        dead_letters=letters,
-        quarantine=quarantined(spool),
+        objects=seen.objects,
+        dead_letters=seen.dead_letters,
+        quarantine=seen.quarantine,
     )
 
 
@@ -128,21 +132,23 @@ def _chart(moments: Sequence[Moment]) -> Chart:
     return chart
 
 
-def _space(
-    settings: Settings, totals: Totals, moments: Sequence[Moment], *, processes: int
-) -> Space:
-    held = totals[Field.HELD_BYTES]
-    most = settings.spool_max_bytes if settings.durability in WITH_SPOOL else 0
-    if settings.durability == "memory":
-        most = settings.memory_max_bytes * max(1, processes)
+def _max_bytes(settings: Settings, seen: Seen) -> int:
+    """Return the bound of what is held: each process's own where it is held in memory."""
+    if seen.max_bytes is None:
+        return settings.memory_max_bytes * max(1, len(seen.processes))
+    return seen.max_bytes
+
+
+def _space(seen: Seen, *, max_bytes: int) -> Space:
+    moments, held = seen.moments, seen.totals[Field.HELD_BYTES]
     full = None
     if len(moments) > 1:
         last = moments[-1]
         first = next(each for each in moments if each.at >= last.at - TREND_SECONDS)
         grown = last.held_bytes - first.held_bytes
         if grown > 0 and last.at > first.at:
-            full = max(0.0, (most - held) * (last.at - first.at) / grown)
-    return Space(held_bytes=held, max_bytes=most, full_in_seconds=full)
+            full = max(0.0, (max_bytes - held) * (last.at - first.at) / grown)
+    return Space(held_bytes=held, max_bytes=max_bytes, full_in_seconds=full)
 
 
 def _streams(processes: Sequence[ProcessFigures]) -> list[StreamFigures]:

@@ -1,11 +1,16 @@
-"""What the spool keeps for a person to look at, as lists: dead letters and quarantined files."""
+"""What is kept for a person to look at, as lists: dead letters and quarantined files."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from workers.operate.queued_dead_letters import newest_in_queue
 from workers.spool.spool import DEAD, QUARANTINE, Spool
+
+if TYPE_CHECKING:
+    from workers.queue.redis_client import RedisServer
 
 # So many of each are shown, the newest; their names begin with their time.
 MAX_SHOWN = 50
@@ -42,6 +47,16 @@ def dead_letters(spool: Spool) -> Kept:
     return _kept(spool.root / DEAD, ending=".ndjson")
 
 
+def kept_in_queue(server: "RedisServer") -> Kept:
+    """Return the dead letters of a queue. Blocks on the network.
+
+    Raises:
+        QueueError: the queue does not answer.
+    """
+    count, newest = newest_in_queue(server, MAX_SHOWN)
+    return Kept(count=count, newest=[_shown(*each) for each in newest])
+
+
 def quarantined(spool: Spool) -> Kept:
     """Return the damaged files that were set aside. Blocks on the disk."""
     return _kept(spool.root / QUARANTINE, ending="")
@@ -58,17 +73,24 @@ def _kept(directory: Path, *, ending: str) -> Kept:
 
 def _entry(path: Path, *, ending: str) -> Entry:
     try:
-        note = msgspec.json.decode(path.read_bytes(), type=_Note)
-    except (OSError, msgspec.DecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         return Entry(name=path.stem, reason=f"its note cannot be read: {error}")
-    place = f"s3://{note.bucket}/{note.key}" if note.bucket and note.key else None
+    return _shown(path.stem, content, _size(path, ending=ending))
+
+
+def _shown(name: str, content: bytes, size: int | None) -> Entry:
+    try:
+        note = msgspec.json.decode(content, type=_Note)
+    except msgspec.DecodeError as error:
+        return Entry(name=name, reason=f"its note cannot be read: {error}")
     return Entry(
-        name=path.stem,
+        name=name,
         reason=note.reason,
         stream=note.stream,
-        object=place,
+        object=f"s3://{note.bucket}/{note.key}" if note.bucket and note.key else None,
         payloads=note.payloads,
-        size=_size(path, ending=ending),
+        size=size,
     )
 
 

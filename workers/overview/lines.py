@@ -6,10 +6,12 @@ from pathlib import Path
 import msgspec
 
 from workers.errors import BucketBrigadeError
+from workers.operate.dead_letters import DeadLetters, NoSuchDeadLetter, UnreadableDeadLetter
+from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.segments.naming import NAME
 from workers.spool.frames import UnknownFormat
 from workers.spool.segment_file import OPEN, READY, SegmentFile
-from workers.spool.spool import DEAD, QUARANTINE, Spool
+from workers.spool.spool import QUARANTINE, Spool
 from workers.upload.reading import beginning
 from workers.upload.s3 import Bucket
 
@@ -42,18 +44,17 @@ def of_object(bucket: Bucket, name: str, key: str) -> FirstLines:
     return _cut(beginning(body, most=READ_BYTES), more=len(body) == READ_BYTES)
 
 
-def of_dead_letter(spool: Spool, name: str) -> FirstLines:
-    """Return the first lines of a dead letter. Blocks on the disk.
+def of_dead_letter(letters: DeadLetters | QueuedDeadLetters, name: str) -> FirstLines:
+    """Return the first lines of a dead letter. Blocks on the disk, or on the network.
 
     Raises:
         NothingThere: there is none of that name, or it cannot be read.
+        QueueError: the queue does not answer.
     """
-    path = _file(spool.root / DEAD, name, ".ndjson")
     try:
-        with path.open("rb") as file:
-            content = file.read(READ_BYTES)
-    except OSError as error:
-        raise NothingThere(f"it cannot be read: {error.strerror}") from error
+        content = letters.beginning(name, most=READ_BYTES)
+    except (NoSuchDeadLetter, UnreadableDeadLetter) as error:
+        raise NothingThere(str(error)) from error
     return _cut(content, more=len(content) == READ_BYTES)
 
 

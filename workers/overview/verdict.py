@@ -7,15 +7,14 @@ import msgspec
 
 from workers.dispatch.activity import Failure
 from workers.figures.figures import CauseFigures, ProcessFigures
+from workers.overview.seen import Seen
 from workers.settings import Settings
-from workers.spool.counters import Field, Totals
+from workers.spool.counters import Field
 
 # A process writes its figures every second; one that has not for so long hangs.
 HANGS_SECONDS = 10.0
 # What a segment may take beyond its age before it is late: a PUT, and a second one.
 GRACE_SECONDS = 5.0
-WITH_SPOOL = ("disk", "memory")
-NOT_SHOWN = "processes, streams, objects and dead letters are not shown here"
 IN_WORDS = {
     "network": "it cannot be reached",
     "server": "it fails",
@@ -44,81 +43,87 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(
     settings: Settings,
-    totals: Totals,
-    processes: Sequence[ProcessFigures],
-    causes: Sequence[CauseFigures],
+    seen: Seen,
     *,
-    letters: int,
+    alive: Sequence[ProcessFigures],
+    causes: Sequence[CauseFigures],
     now: float,
 ) -> Verdict:
-    """Judge a service by its sums, what its processes show, what fails, and its dead letters."""
-    oldest = totals.oldest_microseconds / 1e6 or None
+    """Judge a service by what is seen of it, the processes that are alive, and what fails."""
+    oldest = seen.totals.oldest_microseconds / 1e6 or None
     late_after = settings.object_max_age_seconds + settings.s3_read_timeout_seconds + GRACE_SECONDS
     is_late = oldest is not None and now - oldest > late_after
-    has_spool = settings.durability in WITH_SPOOL
-    state, text = _first_line(
-        totals, processes, causes, is_late=is_late, letters=letters, has_spool=has_spool
-    )
-    why = causes[0].error if causes else _last_error(processes, since=oldest)
+    state, text = _first_line(seen, alive, causes, is_late=is_late)
+    why = causes[0].error if causes else _last_error(alive, since=oldest)
     return Verdict(
         state=state,
         text=text,
         since=oldest,
         why=None if state == "ok" else why,
-        notes=[
-            *([] if has_spool else [f"With DURABILITY={settings.durability} {NOT_SHOWN}."]),
-            *_notes(totals, processes, letters=letters, now=now),
-        ],
+        notes=_notes(seen, now=now),
     )
 
 
+def is_silent(process: ProcessFigures, *, now: float) -> bool:
+    """Whether a process has shown nothing new for `HANGS_SECONDS`."""
+    return now - process.written_at > HANGS_SECONDS
+
+
 def _first_line(
-    totals: Totals,
-    processes: Sequence[ProcessFigures],
+    seen: Seen,
+    alive: Sequence[ProcessFigures],
     causes: Sequence[CauseFigures],
     *,
     is_late: bool,
-    letters: int,
-    has_spool: bool,
 ) -> tuple[State, str]:
-    refusals = [each.refusal for each in processes if each.refusal]
-    if not processes and has_spool:
+    pending = seen.totals.pending
+    if not alive:
         return "refusing", "No process of the service is running."
+    accepting = [each for each in alive if each.role != "worker"]
+    if not accepting:
+        return "refusing", "No process that accepts payloads is running."
+    refusals = [each.refusal for each in accepting if each.refusal]
     if refusals:
-        some = f" by {len(refusals)} of {len(processes)} processes"
-        some = "" if len(refusals) == len(processes) else some
+        some = f" by {len(refusals)} of {len(accepting)} processes"
+        some = "" if len(refusals) == len(accepting) else some
         return "refusing", f"Payloads are refused{some}: {refusals[0]}."
-    if causes and totals.pending:
+    if pending and all(each.role == "web" for each in alive):
+        return "late", f"{_are(pending)} not in S3: no process that uploads is running."
+    if causes and pending:
         reason = IN_WORDS.get(causes[0].reason, "it does not take them")
-        return "late", f"{_are(totals.pending)} not in S3: {reason}."
+        return "late", f"{_are(pending)} not in S3: {reason}."
     if is_late:
-        return "late", f"{_are(totals.pending)} not in S3, longer than usual."
-    if totals.pending:
-        return "ok", f"Nothing is late: {_are(totals.pending)} on the way to S3."
-    if totals[Field.ACCEPTED]:
-        return (
-            "ok",
-            "Everything is in S3, but for dead letters." if letters else "Everything is in S3.",
-        )
-    return "ok", "Nothing has been accepted yet."
+        return "late", f"{_are(pending)} not in S3, longer than usual."
+    return "ok", _all_well(seen)
 
 
-def _notes(
-    totals: Totals, processes: Sequence[ProcessFigures], *, letters: int, now: float
-) -> list[str]:
-    notes = []
+def _all_well(seen: Seen) -> str:
+    if seen.totals.pending:
+        return f"Nothing is late: {_are(seen.totals.pending)} on the way to S3."
+    if not seen.totals[Field.ACCEPTED]:
+        return "Nothing has been accepted yet."
+    if seen.dead_letters.count:
+        return "Everything is in S3, but for dead letters."
+    return "Everything is in S3."
+
+
+def _notes(seen: Seen, *, now: float) -> list[str]:
+    notes, letters = [], seen.dead_letters.count
     if letters:
         notes.append(
             "There is a dead letter." if letters == 1 else f"There are {letters:,} dead letters."
         )
-    notes += [
-        f"Process {each.pid} has shown nothing new for {HANGS_SECONDS:.0f} seconds: it hangs."
-        for each in processes
-        if now - each.written_at > HANGS_SECONDS
-    ]
-    if totals.unreadable:
+    for each in seen.processes:
+        if is_silent(each, now=now):
+            shown = f"has shown nothing new for {HANGS_SECONDS:.0f} seconds"
+            notes.append(
+                f"Process {each.pid} {shown}: it hangs."
+                if seen.ready is None
+                else f"Process {each.pid} of {each.machine} {shown}: it hangs, or is gone."
+            )
+    if seen.totals.unreadable:
         notes.append(
-            f"{totals.unreadable} entries of the spool cannot be read, and are in no figure."
+            f"{seen.totals.unreadable} entries of the spool cannot be read, and are in no figure."
         )
     return notes
 
