@@ -24,6 +24,11 @@ class Cell:
     accepted_per_second: float | None = None
     stored_per_second: float | None = None
     cpu_us_per_payload: float | None = None
+    # Parts of that: the queue's server, and processes that only upload, where there are such.
+    redis_us_per_payload: float = 0.0
+    uploading_us_per_payload: float = 0.0
+    # The whole but for processes that only upload.
+    accepting_us_per_payload: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     peak_rss_mib: float | None = None
@@ -47,7 +52,7 @@ def measure(
     """
     with bench.running(contender) as running:
         cpu, begun = running.cpu_seconds(), time.monotonic()
-        engine = running.engine_cpu_seconds()
+        engine, uploading = running.engine_cpu_seconds(), running.uploading_cpu_seconds()
         seen = bench.load.run(running.port, demand)
         loaded = time.monotonic()
         counts = running.wait_stored(timeout=wait_seconds)
@@ -55,6 +60,7 @@ def measure(
         tail = max(0.0, time.monotonic() - loaded - contender.waits_seconds)
         cpu = running.cpu_seconds() - cpu
         engine = running.engine_cpu_seconds() - engine
+        uploading = running.uploading_cpu_seconds() - uploading
         stored = counts.stored
         return Cell(
             contender=contender.name,
@@ -64,6 +70,9 @@ def measure(
             accepted_per_second=counts.accepted / (loaded - begun),
             stored_per_second=stored / (loaded - begun + tail),
             cpu_us_per_payload=cpu / stored * MICRO if stored else None,
+            redis_us_per_payload=engine / stored * MICRO if stored else 0.0,
+            uploading_us_per_payload=uploading / stored * MICRO if stored else 0.0,
+            accepting_us_per_payload=(cpu - uploading) / stored * MICRO if stored else None,
             p50_ms=seen.p50 * MILLI if seen.accepted else None,
             p99_ms=seen.p99 * MILLI if seen.accepted else None,
             peak_rss_mib=running.peak_rss_bytes() / MIB,
@@ -71,5 +80,4 @@ def measure(
             refused=seen.refused,
             broken=seen.broken,
             unstored=counts.accepted - stored,
-            note=f"{engine / stored * MICRO:.2f} us of it Redis'" if engine and stored else "",
         )

@@ -23,6 +23,9 @@ FLUENT_BIT_OF_GO = {1: 0.21, 10: 0.077, 100: 0.062}
 FLUENT_BIT_NOTE = "not run here: a fraction of the go row, from an earlier side-by-side run"
 
 
+# Parts of the CPU that are shown apart, by the cell's field.
+PARTS = {"redis_us_per_payload": "Redis'", "uploading_us_per_payload": "the uploading processes'"}
+
 # The rounds of each contender, in the order they ran.
 Rows = Mapping[str, Sequence[Cell]]
 
@@ -77,6 +80,10 @@ def _remarks(cells: Sequence[Cell], _: Rows) -> str:
         remarks.append(f"up to {max(unstored):,} accepted, NOT STORED in time")
     if min(unstored) < 0:
         remarks.append(f"up to {-min(unstored):,} stored of requests not answered in time")
+    for name, whose in PARTS.items():
+        part = median_of(cells, name)
+        if part and part.median:
+            remarks.append(f"{show(part.median)} us of it {whose}")
     return ", ".join([*remarks, *filter(None, {cell.note for cell in cells})])
 
 

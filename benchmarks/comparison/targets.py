@@ -8,7 +8,12 @@ from benchmarks.comparison.report import FLUENT_BIT, GO, median_of, rows_of
 from benchmarks.output.text import grid, show, title
 
 CPU, STORED = "cpu_us_per_payload", "stored_per_second"
-FIELDS = {CPU: "CPU per payload", STORED: "payloads/s stored"}
+ACCEPTING = "accepting_us_per_payload"
+FIELDS = {
+    CPU: "CPU per payload",
+    ACCEPTING: "CPU per payload",
+    STORED: "payloads/s stored",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,8 @@ class Target:
 TARGETS = (
     Target("memory", FLUENT_BIT, CPU, {1: 0.70, 10: 0.28, 100: 0.11}),
     Target("disk", FLUENT_BIT, CPU, {1: 0.92, 10: 0.36, 100: 0.14}),
-    Target("queue", "disk", CPU, {10: 1.6, 100: 1.6}, about="with Redis' own"),
+    Target("queue", "disk", CPU, {10: 1.6, 100: 1.6}, about="everything with Redis"),
+    Target("queue-roles", "disk", ACCEPTING, {10: 1.6, 100: 1.6}, about="ROLE=web with Redis"),
     Target("disk", GO, CPU, {1: 0.5, 10: 0.06, 100: 0.015}),
     # With a payload a request, payloads stored are requests accepted, durable and stored.
     Target("disk", "", STORED, {1: 1e6 / 60}, at_least=True, about="a million requests a minute"),

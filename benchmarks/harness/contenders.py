@@ -20,6 +20,7 @@ FLUENT_BIT_WAITS_SECONDS = 9.0
 GTHREAD = {"ENGINE": "gthread"}
 DISK, MEMORY = {"DURABILITY": "disk"}, {"DURABILITY": "memory"}
 STORED = {"DURABILITY": "stored"}
+QUEUE = {"DURABILITY": "queue", "RECEIPT_SECRET": "bench"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +30,9 @@ class Contender:
     name: str
     about: str
     settings: Mapping[str, str] = field(default_factory=dict)
-    # `queue` is gunicorn with a Redis server on this machine.
-    server: Literal["gunicorn", "granian", "queue", "original", "fluent-bit"] = "gunicorn"
+    # `queue` is gunicorn with a Redis server on this machine, `roles` that with a second service
+    # that uploads.
+    server: Literal["gunicorn", "granian", "queue", "roles", "original", "fluent-bit"] = "gunicorn"
     # A module of `benchmarks.baselines`; empty for the others.
     baseline: str = ""
     # The checkout of this project that it is started from.
@@ -45,7 +47,7 @@ class Contender:
     def ours(self) -> bool:
         """Whether it is this service, making objects of many payloads, under whichever server."""
         alone = self.baseline or self.settings.get("OBJECT_MAX_PAYLOADS") == "1"
-        return self.server in {"gunicorn", "granian", "queue"} and not alone
+        return self.server in {"gunicorn", "granian", "queue", "roles"} and not alone
 
     @property
     def earlier(self) -> bool:
@@ -75,8 +77,14 @@ CONTENDERS = (
     Contender(
         name="queue",
         about="this service; a 202 leaves when Redis, here too, has synced it; CPU with Redis'",
-        settings={"DURABILITY": "queue", "RECEIPT_SECRET": "bench"},
+        settings=QUEUE,
         server="queue",
+    ),
+    Contender(
+        name="queue-roles",
+        about="the same; ROLE=web accepts, and ROLE=worker, processes of their own, upload",
+        settings=QUEUE,
+        server="roles",
     ),
     Contender(
         name="disk-gthread",

@@ -53,14 +53,22 @@ class Running:
         given = {**common, **settings, **contender.settings, "BASELINE": contender.baseline}
         self._contender = contender
         self.service: Service
+        # What only uploads, where that is another service than the one that accepts.
+        self._uploading: Service | None = None
         self._redis: RedisProcess | None = None
         match contender.server:
             case "gunicorn":
                 root = BASELINES if contender.baseline else contender.root
                 self.service = Service(workdir, s3, settings=given, root=root)
-            case "queue":
+            case "queue" | "roles":
                 self._redis = RedisProcess(program_of() or "redis-server", workdir / "redis")
                 given["QUEUE_URL"] = self._redis.url
+                if contender.server == "roles":
+                    directory = workdir / "uploading"
+                    directory.mkdir()
+                    worker = {**given, "ROLE": "worker"}
+                    self._uploading = Service(directory, s3, settings=worker, root=contender.root)
+                    given["ROLE"] = "web"
                 self.service = Service(workdir, s3, settings=given, root=contender.root)
             case "granian":
                 self.service = CommandService(workdir, s3, settings=given, command=granian)
@@ -74,9 +82,11 @@ class Running:
         if self._redis is not None:
             self._redis.start()
         try:
+            if self._uploading is not None:
+                self._uploading.__enter__()
             self.service.__enter__()
         except BaseException:
-            self._end_redis()
+            self._end_others()
             raise
         if self._contender.server in {"gunicorn", "granian"} and not self._contender.baseline:
             self._await_all()
@@ -94,9 +104,11 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.service.kill_group()
-        self._end_redis()
+        self._end_others()
 
-    def _end_redis(self) -> None:
+    def _end_others(self) -> None:
+        if self._uploading is not None:
+            self._uploading.kill_group()
         if self._redis is not None:
             self._redis.kill()
 
@@ -132,7 +144,12 @@ class Running:
     def cpu_seconds(self) -> float:
         """Sum user and system time of all its processes, those that ended included (proc(5))."""
         own = sum(map(_cpu_seconds, self.service.processes()))
-        return own + self.engine_cpu_seconds()
+        return own + self.uploading_cpu_seconds() + self.engine_cpu_seconds()
+
+    def uploading_cpu_seconds(self) -> float:
+        """Return how much of it is that of processes that only upload."""
+        found = [] if self._uploading is None else self._uploading.processes()
+        return sum(map(_cpu_seconds, found))
 
     def engine_cpu_seconds(self) -> float:
         """Return how much of it is the queue's server's."""
@@ -153,7 +170,8 @@ class Running:
     def _sum_kib(self, file: str, pattern: str) -> int:
         """Sum a figure of all processes, in bytes, from a file of proc(5) that has it in KiB."""
         total = 0
-        for pid in self.service.processes():
+        others = [] if self._uploading is None else self._uploading.processes()
+        for pid in [*self.service.processes(), *others]:
             with contextlib.suppress(OSError):
                 text = Path(f"/proc/{pid}/{file}").read_text()
                 total += sum(int(kib) for kib in re.findall(pattern, text, re.MULTILINE)) * 1024

@@ -62,7 +62,7 @@ def lacking(server: str) -> str | None:
         ]
         packages = "golang-go golang-github-aws-aws-sdk-go-dev"
         return f"without {' and '.join(missing)}: apt install {packages}" if missing else None
-    if server == "queue" and program_of() is None:
+    if server in {"queue", "roles"} and program_of() is None:
         return "no redis-server: `make test-tools` installs one"
     if server == "fluent-bit" and not shutil.which(fluent_bit.PROGRAM):
         return f"no {fluent_bit.PROGRAM} on the PATH: https://docs.fluentbit.io/manual/installation"
