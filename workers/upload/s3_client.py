@@ -17,6 +17,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
 from workers.settings import Settings
+from workers.upload.aws_models import read_fast
 from workers.upload.s3_errors import meaning, without_password
 
 log = logging.getLogger(__name__)
@@ -202,6 +203,7 @@ def _make_client(
 ) -> Any:
     session = botocore.session.Session()
     session.register_component("credential_provider", _Provider(credentials))
+    read_fast(session)
     # boto3 itself reads AWS_DEFAULT_REGION; every other AWS SDK reads AWS_REGION.
     made = boto3.session.Session(botocore_session=session, region_name=region)
     client = made.client(service, config=config)

@@ -1,15 +1,22 @@
 """Credentials that come later, change or fail; a client that cannot be made at once."""
 
+import os
 from collections import deque
 from typing import Any
 
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, ProfileNotFound
+from botocore.session import Session
 
 from workers.errors import StoreUnavailable
+from workers.upload.aws_models import SERVICES, read_fast
 from workers.upload.s3 import Bucket
 from workers.upload.s3_client import LOOK_SECONDS, Connection, RenewedCredentials
+
+LISTDIR = os.listdir
+# Otherwise a session asks the network.
+KEYS = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
 
 
 class Chain:
@@ -163,3 +170,31 @@ def test_a_client_that_cannot_be_made_is_made_later() -> None:
     bucket.delete("b", "k")
     bucket.delete("b", "k")
     assert made == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_client_knows_what_botocore_s_own_knows(service: str) -> None:
+    """The same methods, versions and endpoints, whatever way the descriptions are read."""
+    ours, theirs = Session(), Session()
+    read_fast(ours)
+    made, own = (each.create_client(service, "eu-west-1", **KEYS) for each in (ours, theirs))
+    assert made.meta.method_to_api_mapping == own.meta.method_to_api_mapping
+    assert made.meta.service_model.metadata == own.meta.service_model.metadata
+    assert made.meta.endpoint_url == own.meta.endpoint_url
+    made.close()
+    own.close()
+
+
+def test_a_client_looks_for_no_other_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directories of them all would be listed at each start of a process."""
+    listed: list[str] = []
+
+    def listdir(path: str = ".") -> list[str]:
+        listed.append(path)
+        return LISTDIR(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    session = Session()
+    read_fast(session)
+    session.create_client("s3", "eu-west-1", **KEYS).close()
+    assert 0 < len(listed) < 20
