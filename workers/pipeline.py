@@ -18,6 +18,7 @@ from workers.errors import SpoolError
 from workers.figures.collector import Collector
 from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
+from workers.keys.keys import Keys
 from workers.operate.receipts import Receipts
 from workers.operate.watermark import Watermark
 from workers.segments.finish import DurableAndFinished, Finish, Finishes
@@ -60,8 +61,8 @@ class Pipeline:
         self._store, self._committer = self._storage.store, self._storage.committer
         self._source = self._storage.source
         self.counters = self._store.counters
-        self._jobs = JobQueue(maxsize=settings.max_queue)
-        self._idle, self._rate = Pool(), DrainRate()
+        self._jobs, self._idle = JobQueue(maxsize=settings.max_queue), Pool()
+        self._rate = DrainRate()
         estimator = estimator_for(settings, self._store)
         # Of a shared store another machine's workers finish what is taken here.
         self._finishes = Finishes(limit=0 if self._store.is_shared else MAX_WAITS)
@@ -72,7 +73,7 @@ class Pipeline:
         self._watermark = self._make_watermark()
         self._adopter = Adopter(self._source, on_look=self._wake)
         self.keys = self._storage.keys
-        if self.keys is not None:
+        if isinstance(self.keys, Keys):
             self.keys.on_unrecovered = self._adopter.look_now
         self._workers: list[Worker] = []
         self.figures = self._make_figures()

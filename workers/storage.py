@@ -14,7 +14,7 @@ from workers.dispatch import backoff
 from workers.errors import SettingsError
 from workers.figures.place import LocalPlace, Place
 from workers.figures.queued import QueuedPlace
-from workers.keys.keys import Keys
+from workers.keys.claim import KeyStore
 from workers.keys.recovered import key_logger
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
@@ -58,7 +58,7 @@ class Storage:
     bucket_for: Callable[[Header], str | None] = attrgetter("bucket")
     decisions: Decisions | None = None
     adoption: Adoption | None = None
-    keys: Keys | None = None
+    keys: KeyStore | None = None
     figures: Place | None = None
     delay: Callable[[int], float] = backoff.delay
 
@@ -120,7 +120,9 @@ def _on_queue(settings: Settings) -> Storage:
     if not is_sqs(settings.queue_url):
         server = module.open_server(settings)
         figures = QueuedPlace(server, counters=store.counters, max_bytes=lambda: store.max_bytes)
-    return Storage(store=store, committer=committer, source=source, figures=figures)
+    return Storage(
+        store=store, committer=committer, source=source, keys=store.keys, figures=figures
+    )
 
 
 def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:

@@ -8,11 +8,11 @@ import re
 from hashlib import sha256
 from typing import Final
 
-from app.http.problems import BadRequest, Problem, Unavailable
+from app.http.problems import BadRequest, Unavailable
 from app.ingest.formats.collection import Collection
-from workers.errors import KeyInUse, KeyReused, SpoolError
-from workers.keys.claim import Claim, Replay
-from workers.keys.keys import Keys
+from app.ingest.refusals import problem_of
+from workers.errors import Refusal, SpoolError
+from workers.keys.claim import Claim, KeyStore, Replay
 from workers.keys.records import digest_of
 
 HEADER: Final = "idempotency-key"
@@ -63,7 +63,9 @@ class IdempotentRequest:
 
     __slots__ = ("_key", "_keys", "_stream", "caller", "claim")
 
-    def __init__(self, keys: Keys | None, *, caller: str, stream: str, header: str | None) -> None:
+    def __init__(
+        self, keys: KeyStore | None, *, caller: str, stream: str, header: str | None
+    ) -> None:
         """Read the header, if there is one.
 
         Raises:
@@ -76,6 +78,11 @@ class IdempotentRequest:
         self.caller = caller
         self._stream = stream
         self.claim: Claim | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a claim waits for the network."""
+        return self._keys is not None and self._keys.is_remote
 
     def begin(self, body: bytes) -> None:
         """Claim the key for a decoded body.
@@ -114,11 +121,8 @@ class IdempotentRequest:
         assert self._keys is not None
         try:
             found = self._keys.claim(digest, sha256(body).digest(), compare=compare)
-        except KeyReused as error:
-            raise Problem(f"Not accepted: {error}.", status=422) from error
-        except KeyInUse as error:
-            headers = {"Retry-After": str(RETRY_SECONDS)}
-            raise Problem(f"Not now: {error}.", status=409, headers=headers) from error
+        except Refusal as refusal:
+            raise problem_of(refusal, retry_after=lambda: RETRY_SECONDS) from refusal
         except (OSError, SpoolError) as error:
             raise Unavailable(f"Not accepted: {error}.", retry_after=RETRY_SECONDS) from error
         if isinstance(found, Replay):

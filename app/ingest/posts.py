@@ -62,17 +62,25 @@ class Posts:
 
     A small body is dealt with in the thread that brings it. `small` is for small bodies whose
     payloads are validated by a schema, which takes up to a second of a thread; `large` for bodies
-    that are large, or become so when they are decoded, one after the other.
+    that are large, or become so when they are decoded, one after the other; `keyed` for those whose
+    idempotency key is claimed over the network.
     """
 
     def __init__(
-        self, handler: IngestHandler, *, finisher: Finisher, small: Tasks, large: Tasks
+        self,
+        handler: IngestHandler,
+        *,
+        finisher: Finisher,
+        small: Tasks,
+        large: Tasks,
+        keyed: Tasks,
     ) -> None:
         self._handler = handler
         self._is_plain = handler.is_plain
         self._finisher = finisher
         self._small = small
         self._large = large
+        self._keyed = keyed
 
     def begin(self, post: Post, body: bytes) -> None:
         """Take a whole body; its response is sent later, perhaps by the committer's thread.
@@ -127,7 +135,7 @@ class Posts:
 
     def _submit(self, tasks: Tasks, post: Post, body: bytes) -> None:
         tasks.submit(
-            lambda: self._accept(post, body, post.content_encoding),
+            lambda: self._accept(post, body, post.content_encoding, may_block=True),
             refuse=lambda problem: self.refuse(post, problem),
         )
 
@@ -144,7 +152,9 @@ class Posts:
         post.release()
         request_id.set(None)
 
-    def _accept(self, post: Post, body: bytes, content_encoding: str) -> None:
+    def _accept(
+        self, post: Post, body: bytes, content_encoding: str, *, may_block: bool = False
+    ) -> None:
         chosen = take_request_id(post.sent_id)
         preferences = preferences_of(post.arrival, post.prefer) if post.prefer else None
         pending = PendingAnswer(self, post, chosen, preferences)
@@ -152,6 +162,9 @@ class Posts:
         try:
             if post.idempotency_key is not None or isinstance(post.arrival, Arrival):
                 keyed = self._handler.idempotent(post.arrival, post.stream, post.idempotency_key)
+                if keyed is not None and keyed.is_remote and not may_block:
+                    self._accept_in_thread(post, body, content_encoding)
+                    return
             answer = self._take(pending, body, content_encoding, keyed)
         except Problem as problem:
             answer = refusal(problem)
@@ -163,6 +176,13 @@ class Posts:
             self._finish(pending, answer)
         post.release()
         request_id.set(None)
+
+    def _accept_in_thread(self, post: Post, body: bytes, content_encoding: str) -> None:
+        request_id.set(None)
+        self._keyed.submit(
+            lambda: self._accept(post, body, content_encoding, may_block=True),
+            refuse=lambda problem: self.refuse(post, problem),
+        )
 
     def _take(
         self,

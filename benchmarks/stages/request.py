@@ -162,7 +162,8 @@ def whole_post(lab: Lab, size: int) -> Call:
 def _posts(pipeline: Any, lab: Lab, size: int) -> Call:
     body, handler = bodies(size), lab.handler(pipeline)
     unused: Any = None
-    posts = Posts(handler, finisher=Finisher(lambda _, __: None), small=unused, large=unused)
+    finisher = Finisher(lambda _, __: None)
+    posts = Posts(handler, finisher=finisher, small=unused, large=unused, keyed=unused)
     call = lambda: posts.begin(_Post(), body())  # noqa: E731
     return call, 200
 

@@ -1,15 +1,18 @@
 """A claim on a key by one request, from before its payloads are placed until it is settled."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from workers.errors import NotConfirmed, Refusal
+from workers.errors import KeyReused, NotConfirmed, Refusal
 from workers.keys import records
 from workers.keys.records import KeyEntry, KeyRecord
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.partitions import Indexes
 from workers.segments.segment import MemoryBody, Segment
+
+UNDER_WAY = "a request with this Idempotency-Key is under way"
 
 
 class Replay(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +103,36 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     def release(self) -> None:
         """Give the key up; once."""
         self.give_up(self)
+
+
+class KeyStore(Protocol):
+    """The idempotency keys of a service. Thread-safe.
+
+    `is_remote`: a claim waits for the network.
+    """
+
+    is_remote: bool
+
+    def claim(self, digest: bytes, body: bytes, *, compare: bool = True) -> Claim | Replay:
+        """Claim a key for a request with this SHA-256 of its body; or find where it is already.
+
+        Raises:
+            KeyReused: the body is another one, and they are to be compared.
+            KeyInUse: another request has the key now, or it is not known yet whether one had.
+            NotConfirmed: it is accepted, and not as safe as it has to be.
+            OSError, SpoolError: that cannot be found out now.
+        """
+        ...
+
+
+def check_body(entries: Sequence[KeyEntry], body: bytes | None) -> None:
+    """Compare a request's body with that of the accepted one; None is like any.
+
+    Raises:
+        KeyReused: they differ.
+    """
+    if entries and body is not None and entries[0].record.body != body:
+        raise KeyReused("this Idempotency-Key was used with another body")
 
 
 def missing(entries: Iterable[KeyEntry], total: int) -> Indexes:

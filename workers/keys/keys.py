@@ -13,21 +13,19 @@ from typing import NoReturn
 
 import msgspec
 
-from workers.errors import KeyInUse, KeyReused
+from workers.errors import KeyInUse
 from workers.keys import records
-from workers.keys.claim import Claim, Replay, is_whole
+from workers.keys.claim import UNDER_WAY, Claim, Replay, check_body, is_whole
 from workers.keys.homes import watch_counters
 from workers.keys.index import Found, KeyIndex
 from workers.keys.known import KEYS, KnownKeys
 from workers.keys.log import KeyLog
-from workers.keys.records import KeyEntry
 from workers.keys.shared import Shared, SharedFile, claim_place
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header
 from workers.spool.counters import Counters, Field
 from workers.spool.spool import Spool
 
-UNDER_WAY = "a request with this Idempotency-Key is under way"
 NOT_RECOVERED = "what a process that has ended left is not recovered yet"
 NOT_READ = "the keys of this machine are being read"
 
@@ -47,6 +45,8 @@ class Keys:
     disk. Nothing is made on the disk before a key is used. `on_unrecovered` is called where a
     request has to wait for a directory to be recovered; it must be quick.
     """
+
+    is_remote = False
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Keys:
                         self._trim()
                         entries = known.find(digest)
                     if entries:
-                        _check_body(entries, compared)
+                        check_body(entries, compared)
                     if not entries or not is_whole(entries):
                         if known.homes.unsettled(known.shared):
                             self._refuse_unrecovered()
@@ -125,7 +125,7 @@ class Keys:
                     self._unlock(place)
                     raise
                 self._unlock(place)
-        _check_body(entries, compared)
+        check_body(entries, compared)
         self._counters.add(Field.KEYS_REPLAYED)
         return Replay(entries)
 
@@ -263,8 +263,3 @@ class Keys:
     def _unlock(self, place: int) -> None:
         self._claims.discard(place)
         self._opened().shared.unlock(place)
-
-
-def _check_body(entries: Sequence[KeyEntry], body: bytes | None) -> None:
-    if entries and body is not None and entries[0].record.body != body:
-        raise KeyReused("this Idempotency-Key was used with another body")

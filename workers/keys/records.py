@@ -132,6 +132,20 @@ def unpack_entry(data: bytes) -> KeyEntry:
     return KeyEntry(unpack_record(data[LENGTHS_BYTES:end]), first_line, count, header)
 
 
+def unpack_entries(data: bytes) -> list[KeyEntry]:
+    """Read entries that follow each other.
+
+    Raises:
+        ValueError: they are none.
+    """
+    found, at = [], 0
+    while at < len(data):
+        end = at + LENGTHS_BYTES + sum(entry_lengths(data, at))
+        found.append(unpack_entry(data[at:end]))
+        at = end
+    return found
+
+
 def entry_lengths(data: bytes, at: int = 0) -> tuple[int, int]:
     """Return the lengths of an entry's record and place.
 

@@ -45,8 +45,8 @@ class RedisServer:
 
     def __init__(self, url: RedisUrl, *, replicas: int = 0) -> None:
         self.prefix = f"{{{url.name}}}:"
+        self.replicas = replicas
         self._url = url
-        self._replicas = replicas
         self._lock = threading.Lock()
         self._client: Any = None
         self._was_reached = False
@@ -60,7 +60,7 @@ class RedisServer:
             QueueUnavailable: nothing was done.
             QueueUnconfirmed: it may have been done.
         """
-        confirmed = confirmed and self._replicas > 0
+        confirmed = confirmed and self.replicas > 0
         try:
             answer = self._run(name, arguments, confirmed=confirmed)
         except NoScriptError:
@@ -132,20 +132,20 @@ class RedisServer:
 
     def _wait(self, pipe: Any) -> None:
         milliseconds = int(ANSWER_SECONDS * 1000 * 0.4)
-        pipe.execute_command("WAIT", self._replicas, milliseconds)
+        pipe.execute_command("WAIT", self.replicas, milliseconds)
         if self._knows_waitaof:
             # By itself it takes a second: a replica that is asked at once answers before it has
             # synced, and then with its next report. Behind a WAIT it is asked a second time.
-            pipe.execute_command("WAITAOF", 1, self._replicas, milliseconds)
+            pipe.execute_command("WAITAOF", 1, self.replicas, milliseconds)
 
     def _check_replicas(self, found: Any) -> None:
         """See that enough have it: on a time-out the answer is a lower count, and no error."""
         if isinstance(found, Exception):
             raise QueueUnconfirmed(_explain(found)) from found
         local, replicas = found if isinstance(found, list) else (1, found)
-        if local < 1 or replicas < self._replicas:
+        if local < 1 or replicas < self.replicas:
             raise QueueUnconfirmed(
-                f"{replicas} of {self._replicas} replicas have confirmed it in time"
+                f"{replicas} of {self.replicas} replicas have confirmed it in time"
             )
 
     def _connected(self) -> Any:

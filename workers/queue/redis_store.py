@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,7 +24,7 @@ from workers.errors import (
 )
 from workers.queue.leases import LEASE_MILLISECONDS, Leases
 from workers.queue.queued_body import QueuedBody, encode_part
-from workers.queue.redis_client import RedisServer
+from workers.queue.redis_client import Arg, RedisServer
 from workers.queue.redis_health import RedisHealth
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.segments.future import DurabilityFuture
@@ -31,6 +32,9 @@ from workers.segments.naming import created_microseconds
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
 from workers.spool.counters import Counters, Field, Totals
 from workers.stores.found import Found, found_in_memory
+
+if TYPE_CHECKING:
+    from workers.queue.redis_keys import RedisKeys
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +59,15 @@ class RedisStore:
         self._leases = leases
         self._health = RedisHealth(server, max_bytes=max_bytes)
         self._receipt_seconds = receipt_seconds
-        self._writer = uuid.uuid4().hex
+        # Names this process among all that accept.
+        self.writer = uuid.uuid4().hex
         self._open: dict[str, Segment] = {}
         # Sealed here, and not yet there.
         self._unsealed: set[str] = set()
         self._notes: dict[str, str] = {}
         self._sweep_at = 0.0
+        # None: no request has a key.
+        self.keys: RedisKeys | None = None
         self.check()
 
     @property
@@ -101,20 +108,24 @@ class RedisStore:
             for run in future.runs:
                 runs.setdefault(run.segment, []).append(run.lines)
                 counts[run.segment] = counts.get(run.segment, 0) + run.count
-        arguments: list[str | bytes | int] = []
+        arguments: list[Arg] = [len(runs)]
         for segment, lines in runs.items():
             arguments += self._part(segment, b"".join(lines), counts[segment])
-        self._append(arguments)
+        if self.keys is not None:
+            arguments += self.keys.arguments(group)
+        self._append(group, arguments)
         for segment, lines in runs.items():
             body = _body(segment)
             body.parts += 1
             body.size += sum(map(len, lines))
             segment.lines += counts[segment]
             segment.size = body.size
+        if self.keys is not None:
+            self.keys.commit(group)
         self.counters.add(Field.COMMITS)
         self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
 
-    def _part(self, segment: Segment, lines: bytes, count: int) -> list[str | bytes | int]:
+    def _part(self, segment: Segment, lines: bytes, count: int) -> list[Arg]:
         body, name = _body(segment), segment.name
         is_first = body.parts == 0
         part = encode_part(lines, compression=segment.header.compression)
@@ -123,13 +134,13 @@ class RedisStore:
         created = created_microseconds(name) // 1000
         return [name, header, created, body.parts + 1, count, len(lines), held, part]
 
-    def _append(self, arguments: list[str | bytes | int]) -> None:
+    def _append(self, group: Sequence[DurabilityFuture], arguments: list[Arg]) -> None:
         lost: QueueUnconfirmed | None = None
         for _ in range(APPENDS):
             try:
                 answer = self._server.script(
                     "append",
-                    *(self._writer, LEASE_MILLISECONDS, self.max_bytes, *arguments),
+                    *(self.writer, LEASE_MILLISECONDS, self.max_bytes, *arguments),
                     confirmed=True,
                 )
             except QueueUnconfirmed as error:
@@ -142,13 +153,19 @@ class RedisStore:
                 if answer == b"ok":
                     return
                 if lost is None:
-                    raise self._refused(answer)
+                    raise self._refused(group, answer)
                 break
         # Sent and not answered: what is under way may still arrive.
         self.refusal = str(lost)
         raise NotConfirmed(self.refusal) from lost
 
-    def _refused(self, answer: bytes) -> NotDurable | Full:
+    def _refused(
+        self, group: Sequence[DurabilityFuture], answer: bytes | list[int]
+    ) -> NotDurable | Full:
+        if isinstance(answer, list):
+            assert self.keys is not None, "it has given the claims"
+            self.keys.refuse(group, answer)
+            return NotDurable("an Idempotency-Key of the same group was accepted elsewhere")
         if answer == b"full":
             self._health.is_full()
             return Full("the queue holds QUEUE_MAX_BYTES")
@@ -170,7 +187,7 @@ class RedisStore:
         names = list(self._unsealed)
         try:
             if names:
-                self._server.script("seal", self._writer, *names)
+                self._server.script("seal", self.writer, *names)
         except QueueError as error:
             # It is tried again every second; and others seal them once the lease has expired.
             log.warning("segments cannot be sealed now", extra={"error": str(error)})
@@ -251,15 +268,17 @@ class RedisStore:
         self.refusal = self._health.look()
         if self.refusal is None:
             self._seal_all()
-            if time.monotonic() >= self._sweep_at:
+            if is_due := time.monotonic() >= self._sweep_at:
                 self._sweep_at = time.monotonic() + SWEEP_SECONDS
                 self._sweep()
+            if self.keys is not None:
+                self.keys.sweep(is_due=is_due)
 
     def _sweep(self) -> None:
         """Keep the lease as a writer, and seal what an append that arrived late has opened."""
         try:
-            self._server.script("renew_writer", self._writer, LEASE_MILLISECONDS)
-            found = self._server.call("SMEMBERS", f"{self._server.prefix}open:{self._writer}")
+            self._server.script("renew_writer", self.writer, LEASE_MILLISECONDS)
+            found = self._server.call("SMEMBERS", f"{self._server.prefix}open:{self.writer}")
         except QueueError:
             return
         late = {name.decode() for name in found} - self._open.keys()

@@ -81,6 +81,8 @@ class SqsStore:
     """One process's side of the queue. Implements `Store`; the ledger is of this process."""
 
     is_shared = True
+    # No request has an Idempotency-Key.
+    keys = None
     segment_bytes: int | None = SEGMENT_LINES_BYTES
 
     def __init__(

@@ -26,6 +26,8 @@ HEARTBEAT_SECONDS = 1.0
 THREADS = {
     "large-body": 1,
     "validating": 4,
+    # Each waits for a shared queue; together they ask it once.
+    "keyed": 8,
     # Twice the look-ups that may wait for S3 at a time: those that are answered here never wait.
     "receipt": 8,
     "request": 4,
@@ -56,6 +58,7 @@ class Serving:
                 finisher=here.finisher,
                 small=tasks["validating"],
                 large=tasks["large-body"],
+                keyed=tasks["keyed"],
             ),
             entrance=here.entrance,
             finisher=here.finisher,

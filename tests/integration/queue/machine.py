@@ -8,11 +8,12 @@ from tests.support.redis.server import RedisProcess
 from workers.dispatch.jobs import Job
 from workers.errors import Refusal
 from workers.queue.leases import Leases
+from workers.queue.opening import keys_of
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
 from workers.queue.redis_store import RedisStore
 from workers.queue_settings import read_redis_url
-from workers.segments.future import DurabilityFuture, Run
+from workers.segments.future import DurabilityFuture, KeyClaim, Run
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
@@ -32,6 +33,8 @@ class Machine:
         max_bytes: int | None = None,
         replicas: int = 0,
         most: int = 8,
+        max_keys: int = 1000,
+        seconds: int = 600,
         user: str = "",
         query: str = "",
     ) -> None:
@@ -41,6 +44,8 @@ class Machine:
         self.store = RedisStore(
             self.server, leases=self.leases, max_bytes=max_bytes, receipt_seconds=600
         )
+        self.keys = keys_of(self.store, self.server, max_keys=max_keys, seconds=seconds)
+        self.store.keys = self.keys
         self.committer = Committer(self.store)
         self.jobs = RedisJobs(self.server, leases=self.leases, place=self.store, most=most)
 
@@ -52,9 +57,11 @@ class Machine:
             Header(name=name, stream=stream, bucket="b", key=key, compression="none")
         )
 
-    def append(self, *lines: tuple[Segment, bytes]) -> DurabilityFuture:
+    def append(
+        self, *lines: tuple[Segment, bytes], claim: KeyClaim | None = None
+    ) -> DurabilityFuture:
         """Append one collection, as the intake and the committer do."""
-        future = self.committer.append(runs_of(lines))
+        future = self.committer.append(runs_of(lines), claim=claim)
         self.committer.step()
         return future
 

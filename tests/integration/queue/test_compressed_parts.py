@@ -74,7 +74,7 @@ def test_parts_of_an_earlier_version_are_read(machine: MakeMachine) -> None:
     """Large parts that are not compressed, which are in the queue during an upgrade, are lines."""
     web, worker = machine(), machine()
     segment = opened(web, "gzip")
-    arguments: list[str | bytes | int] = [web.store._writer, 60_000, 1 << 30]
+    arguments: list[str | bytes | int] = [web.store.writer, 60_000, 1 << 30, 1]
     header = b'{"name":"%b","stream":"s","bucket":"b","key":"k","compression":"gzip"}'
     arguments += [segment.name, header % segment.name.encode(), 1, 1]
     arguments += [LARGE.count(b"\n"), len(LARGE), len(LARGE), LARGE]

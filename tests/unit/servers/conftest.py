@@ -33,12 +33,22 @@ class Served:
         self.counted: list[Any] = []
         self.memory = BodyMemory(limit=2 * MAX_BODY)
         self.tasks = SimpleNamespace(
-            small=HeldTasks(), large=HeldTasks(), receipts=HeldTasks(), others=HeldTasks()
+            small=HeldTasks(),
+            large=HeldTasks(),
+            keyed=HeldTasks(),
+            receipts=HeldTasks(),
+            others=HeldTasks(),
         )
         self.handler = IngestHandler(settings, pipeline=lambda: self.pipeline)
         finisher = Finisher(self._count)
         self.router = RequestRouter(
-            Posts(self.handler, finisher=finisher, small=self.tasks.small, large=self.tasks.large),
+            Posts(
+                self.handler,
+                finisher=finisher,
+                small=self.tasks.small,
+                large=self.tasks.large,
+                keyed=self.tasks.keyed,
+            ),
             entrance=Entrance(gate),
             finisher=finisher,
             probes=Probes(lambda: self.pipeline),

@@ -1,6 +1,6 @@
 -- What every script begins with. All keys share one hash tag, so that one shard serves a service.
 --
---   ledger          hash: accepted, accepted_bytes, stored, dead, held (bytes), refused, budget
+--   ledger          hash: accepted, accepted_bytes, stored, dead, held (bytes), key_bytes, refused, budget
 --   segment:<name>  hash: header, state (open, ready, dead), parts, lines, size, held, writer
 --   lines:<name>    list: the parts in order; each is whole lines, compressed or as they are
 --   open:<writer>   set: the writer's open segments
@@ -12,9 +12,15 @@
 --   dead            hash: the notes of dead letters
 --   done:<name>     string: what became of a segment, for receipts, for a while
 --   figures, published, objects, history    what the console shows: workers/figures/queued.py
+--   keys            hash: idempotency keys that are accepted, by digest: when (seconds, 4 bytes), where
+--   key_order       list: the same keys, oldest first: when, digest
+--   claim:<digest>  string: the process that has the right to accept a key, for some seconds
 local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- What an idempotency key takes of the server's memory beside what is said of it.
+local KEY_BYTES = 150
 
 local function key(name) return prefix .. name end
 

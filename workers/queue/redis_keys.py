@@ -1,0 +1,190 @@
+"""Idempotency keys in Redis: claims that end by themselves, and what is accepted, for all machines.
+
+A key is accepted by the append of its payloads, and by nothing else: the script writes both, or
+neither where the key is there already. So a claim may be lost without harm. It lets the second of
+two requests wait, where its payloads would otherwise be placed in vain.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from workers.errors import (
+    KeyInUse,
+    NotConfirmed,
+    QueueError,
+    QueueUnavailable,
+    QueueUnconfirmed,
+    Refusal,
+)
+from workers.keys import records
+from workers.keys.claim import UNDER_WAY, Claim, Replay, check_body, in_order
+from workers.queue.leases import LEASE_MILLISECONDS
+from workers.queue.redis_client import Arg, RedisServer
+from workers.segments.future import DurabilityFuture, KeyClaim
+from workers.spool.counters import Counters, Field
+
+# A process that dies keeps a key from others for so long.
+CLAIM_MILLISECONDS = 10_000
+# How many keys one script drops at most: for each that is claimed, and while there is none.
+DROPPED_PER_CLAIM, DROPPED_PER_SWEEP = 4, 1000
+# Of the byte budget, what key records may take.
+KEYS_SHARE = 4
+
+
+class RedisKeys:
+    """Implements `KeyStore`. Thread-safe; methods block on the network but for `begin`, `end`.
+
+    `token` names this process; `refusal` says why the server cannot be used now; `budget` is the
+    byte budget of the service.
+    """
+
+    is_remote = True
+
+    def __init__(
+        self,
+        server: RedisServer,
+        *,
+        token: str,
+        counters: Counters,
+        max_keys: int,
+        seconds: int,
+        budget: Callable[[], int],
+        refusal: Callable[[], str | None],
+    ) -> None:
+        self._server = server
+        self._token = token
+        self._counters = counters
+        self._max_keys = max_keys
+        self._seconds = seconds
+        self._budget = budget
+        self._refusal = refusal
+        self._claims: set[bytes] = set()
+        # Given up here, and not yet there.
+        self._ended: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def claim(self, digest: bytes, body: bytes, *, compare: bool = True) -> Claim | Replay:
+        """Claim a key for a request with this SHA-256 of its body; or find where it is already.
+
+        Raises:
+            KeyReused: the body is another one, and they are to be compared.
+            KeyInUse: another request has the key now.
+            NotConfirmed: it is accepted, and too few replicas have confirmed it.
+            QueueError: the server cannot be asked now.
+        """
+        if reason := self._refusal():
+            raise QueueUnavailable(reason)
+        with self._lock:
+            if digest in self._claims:
+                raise KeyInUse(UNDER_WAY)
+            self._claims.add(digest)
+            self._ended.discard(digest)
+        try:
+            [found] = self._ask([digest], drop=DROPPED_PER_CLAIM)
+        except BaseException:
+            self._end(digest, given_up=True)
+            raise
+        if found == 1:
+            return QueuedClaim(digest, body, 0, 0, self._release)
+        self._end(digest, given_up=False)
+        if not isinstance(found, bytes):
+            raise KeyInUse(UNDER_WAY)
+        return self._replay(found, body if compare else None)
+
+    def arguments(self, group: Sequence[DurabilityFuture]) -> list[Arg]:
+        """Return what the append of a group gets for its keys; nothing where it has none."""
+        found: list[Arg] = []
+        for future in group:
+            if future.claim is not None:
+                found += [_digest(future.claim), b"".join(future.claim.pack(future.runs))]
+        return [self._seconds, *found] if found else []
+
+    def commit(self, group: Sequence[DurabilityFuture]) -> None:
+        """End the claims of a group that is appended: its keys are accepted."""
+        with self._lock:
+            for future in group:
+                if future.claim is not None:
+                    self._claims.discard(_digest(future.claim))
+
+    def refuse(self, group: Sequence[DurabilityFuture], known: Sequence[int]) -> None:
+        """Refuse those of a group's requests whose keys another process has accepted since."""
+        keyed = [future for future in group if future.claim is not None]
+        for number in known:
+            keyed[int(number) - 1].set_exception(KeyInUse(UNDER_WAY))
+
+    def sweep(self, *, is_due: bool) -> None:
+        """End claims that were given up; where it `is_due` drop keys that have had their time."""
+        if is_due or self._ended:
+            # Otherwise claims end by themselves, and it is tried again soon.
+            with contextlib.suppress(QueueError):
+                self._ask([], drop=DROPPED_PER_SWEEP)
+
+    def _ask(self, digests: Sequence[bytes], *, drop: int) -> list[bytes | int]:
+        with self._lock:
+            ended, self._ended = self._ended, set()
+        bounds = self._seconds, self._max_keys, self._budget() // KEYS_SHARE, drop
+        arguments: list[Arg] = [self._token, CLAIM_MILLISECONDS, *bounds]
+        arguments += [len(ended), *ended, *digests]
+        try:
+            early, *answers = self._run(arguments)
+        except BaseException:
+            with self._lock:
+                self._ended |= ended - self._claims
+            raise
+        if early:
+            self._counters.add(Field.KEYS_DROPPED_EARLY, early)
+        found: list[bytes | int] = answers
+        return found
+
+    def _run(self, arguments: Sequence[Arg]) -> Any:
+        try:
+            return self._server.script("claim", *arguments)
+        except QueueUnconfirmed:
+            # A claim that this process has already is its own again.
+            return self._server.script("claim", *arguments)
+
+    def _replay(self, found: bytes, body: bytes | None) -> Replay:
+        entries = in_order(records.unpack_entries(found))
+        check_body(entries, body)
+        self._confirm()
+        self._counters.add(Field.KEYS_REPLAYED)
+        return Replay(entries)
+
+    def _confirm(self) -> None:
+        """See that the replicas have what was found, which its own append may not have.
+
+        They have it if they have a later write of ours.
+        """
+        if self._server.replicas:
+            try:
+                self._server.script("renew_writer", self._token, LEASE_MILLISECONDS, confirmed=True)
+            except QueueUnconfirmed as error:
+                raise NotConfirmed(str(error)) from error
+
+    def _release(self, claim: Claim) -> None:
+        self._end(claim.digest, given_up=True)
+
+    def _end(self, digest: bytes, *, given_up: bool) -> None:
+        with self._lock:
+            self._claims.discard(digest)
+            if given_up:
+                self._ended.add(digest)
+
+
+class QueuedClaim(Claim, eq=False, gc=False):
+    """A claim in the queue, which knows the time itself."""
+
+    def settle(self, refusal: Refusal) -> None:
+        """Give the key up, also where the append may have been done: the next one finds out.
+
+        What arrives late finds the key accepted, or accepts it; then the next one does.
+        """
+        del refusal
+        self.release()
+
+
+def _digest(claim: KeyClaim) -> bytes:
+    assert isinstance(claim, Claim)
+    return claim.digest
