@@ -125,6 +125,11 @@ def _on_queue(settings: Settings) -> Storage:
     )
 
 
+def has_spool(settings: Settings) -> bool:
+    """Whether segments are in files of this machine."""
+    return settings.durability in ("disk", "memory")
+
+
 def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:
     """Return the receipts as a command looks them up, without a store of its own."""
     if settings.durability == QUEUE:

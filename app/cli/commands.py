@@ -11,6 +11,7 @@ from app.cli.explained import explained
 from app.cli.keys import keys
 from app.cli.objects import objects
 from app.cli.progress import with_bar
+from app.cli.quarantine import quarantine
 from app.cli.segments import segments
 from app.cli.tail import tail
 from app.cli.top import top
@@ -136,4 +137,4 @@ def _print(lines: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-COMMANDS = (objects, receipt, segments, dead_letters, check, keys, version, top, tail)
+COMMANDS = (objects, receipt, segments, dead_letters, quarantine, check, keys, version, top, tail)

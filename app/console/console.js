@@ -39,12 +39,13 @@ const view = new View({
       byId("look-lines").replaceChildren(make("li", { text: inWords(error), className: "error" }));
     }
   },
-  async replay(letter, node) {
+  // `kind` is where it is: dead-letters or quarantine.
+  async replay(kind, { name }, node) {
     node.disabled = true;
     try {
-      const path = `/console/dead-letters/${encodeURIComponent(letter.name)}/replay`;
+      const path = `/console/${kind}/${encodeURIComponent(name)}/replay`;
       const { payloads } = await ask(path, { method: "POST", headers: ACTION });
-      tell(`${plural(payloads, "payload")} of ${letter.name} on the way to S3 again.`);
+      tell(payloads ? `${plural(payloads, "payload")} of ${name} on the way to S3 again.` : `All of ${name} is in S3.`);
       await refresh();
     } catch (error) {
       node.disabled = false;

@@ -13,7 +13,7 @@ const causeOf = ([kind, bucket, stream]) => ({
 })[kind] ?? kind;
 
 export class View {
-  // `actions` has look(title, about, query) and replay(letter, button).
+  // `actions` has look(title, about, query) and replay(kind, entry, button).
   constructor(actions) {
     this.actions = actions;
     this.chart = new Chart(byId("chart"), byId("legend"));
@@ -32,7 +32,7 @@ export class View {
       { label: "Reason", className: "reason", text: (e) => e.reason },
       { label: "", className: "actions", actions: (e) => [
         button("Show", () => actions.look(e.name, e.reason, { dead_letter: e.name })),
-        button("Replay", (node) => actions.replay(e, node)),
+        button("Replay", (node) => actions.replay("dead-letters", e, node)),
       ] },
     ], { key: (e) => e.name, empty: "There are none.", label: "Dead letters" });
     this.quarantine = new Table(byId("quarantine"), [
@@ -41,6 +41,7 @@ export class View {
       { label: "Reason", className: "reason", text: (e) => e.reason },
       { label: "", className: "actions", actions: (e) => [
         button("Show", () => actions.look(e.name, e.reason, { damaged: e.name })),
+        button("Replay", (node) => actions.replay("quarantine", e, node)),
       ] },
     ], { key: (e) => e.name, empty: "It is empty.", label: "Quarantine" });
     this.#makeFlow();

@@ -20,13 +20,17 @@ def console_paths(refused: tuple[int, ...]) -> Json:
     lines = get("The first lines of something", JSON, ref("FirstLines"), (404, 503, *refused))
     lines["parameters"] = [_query(name) for name in ("bucket", "key", "dead_letter", "damaged")]
     replay = get("Replay a dead letter", JSON, ref("Replayed"), (404, 413, 503, *refused))
+    lost = "Replay what was lost of a damaged file"
+    again = get(lost, JSON, ref("Replayed"), (404, 409, 413, 503, *refused))
     action = {"name": ACTION_HEADER, "in": "header", "schema": {"const": ACTION}}
-    replay["parameters"] = [in_path("segment", NAME.pattern), {**action, "required": True}]
+    for each in (replay, again):
+        each["parameters"] = [in_path("segment", NAME.pattern), {**action, "required": True}]
     return {
         "/console": {"get": get("The page for operators", "text/html", html, refused)},
         "/console/data": {"get": get("What it shows", JSON, ref("ConsoleData"), refused)},
         "/console/lines": {"get": lines},
         "/console/dead-letters/{segment}/replay": {"post": replay},
+        "/console/quarantine/{segment}/replay": {"post": again},
         "/console/{file}": {"get": asset},
     }
 

@@ -16,7 +16,9 @@ from app.routes.every_request import FlaskHead
 from app.routes.receipts import Places
 from app.state import state
 from workers.errors import BucketBrigadeError, ObjectMissing, StoreError
-from workers.operate.dead_letters import NoSuchDeadLetter
+from workers.operate.dead_letters import DeadLetters, NoSuchDeadLetter
+from workers.operate.quarantine import NotInQuarantine, Quarantine, StillDamaged
+from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.overview import lines
 from workers.overview.lines import FirstLines, NothingThere
 from workers.overview.seen import Seen
@@ -109,13 +111,28 @@ def first_lines() -> Response:
 @blueprint.post("/console/dead-letters/<segment>/replay")
 def replay(segment: str) -> Response:
     """Give a dead letter back to the service; blocks on the disk, and on S3 for a moment."""
-    letters = state().letters()
+    return _replay(state().letters(), segment, command="dead-letters")
+
+
+@blueprint.post("/console/quarantine/<segment>/replay")
+def replay_damaged(segment: str) -> Response:
+    """Give back what was lost of a file that is whole again; blocks on the disk, and on S3."""
+    pipeline = state().pipeline()
+    damaged = Quarantine(pipeline.spool, bucket=pipeline.bucket)
+    return _replay(damaged, segment, command="quarantine")
+
+
+def _replay(
+    found: DeadLetters | QueuedDeadLetters | Quarantine, segment: str, *, command: str
+) -> Response:
     try:
-        if letters.replay_bytes(segment) > MAX_REPLAY_BYTES:
-            raise TooLarge(f"It is large: use `flask dead-letters replay {segment}`.")
-        payloads = letters.replay(segment)
-    except NoSuchDeadLetter as error:
-        raise Problem("There is no such dead letter.", status=404) from error
+        if found.replay_bytes(segment) > MAX_REPLAY_BYTES:
+            raise TooLarge(f"It is large: use `flask {command} replay {segment}`.")
+        payloads = found.replay(segment)
+    except (NoSuchDeadLetter, NotInQuarantine) as error:
+        raise Problem(f"There is no {segment}.", status=404) from error
+    except StillDamaged as error:
+        raise Problem(f"It cannot be replayed: {error}.", status=409) from error
     except (BucketBrigadeError, OSError) as error:
         raise Unavailable(f"It cannot be replayed: {error}.", retry_after=5) from error
     state().pipeline().adopt_now()

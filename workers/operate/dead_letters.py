@@ -128,21 +128,29 @@ class DeadLetters:
             return payloads
         header = msgspec.convert(dead_letter.note, Header)
         Decisions(self._spool.root).drop_burial(name)
-        process_spool = self._spool.create_process_spool()
-        # They were accepted, and dead, elsewhere: here they are dead no more.
-        process_spool.counters[Field.DEAD] = -payloads
-        file = process_spool.new_file(name)
-        file.append(header, list(_runs(dead_letter.lines)))
-        file.sync()
-        file.seal(lines=payloads, size=len(dead_letter.lines))
-        process_spool.counters[Field.DURABLE] = 1
-        process_spool.counters.flush()
-        self._spool.give_to_owner(process_spool)
+        give_back(self._spool, header, dead_letter.lines, payloads=payloads)
         self._spool.drop_dead(name)
-        process_spool.close()
         with contextlib.suppress(StoreError):
             self._bucket.delete(header.bucket, dead_marker(name))
         return payloads
+
+
+def give_back(spool: Spool, header: Header, lines: bytes, *, payloads: int) -> None:
+    """Make a segment of lines that are dead; any running process uploads it. Blocks on the disk."""
+    process_spool = spool.create_process_spool()
+    # They were accepted, and dead, elsewhere: here they are dead no more. What a power cut took out
+    # of the counters is accepted anew.
+    dead = min(payloads, spool.totals()[Field.DEAD])
+    process_spool.counters[Field.DEAD] = -dead
+    process_spool.counters[Field.ACCEPTED] = payloads - dead
+    file = process_spool.new_file(header.name)
+    file.append(header, list(_runs(lines)))
+    file.sync()
+    file.seal(lines=payloads, size=len(lines))
+    process_spool.counters[Field.DURABLE] = 1
+    process_spool.counters.flush()
+    spool.give_to_owner(process_spool)
+    process_spool.close()
 
 
 def _read_note(path: Path) -> dict[str, Any]:

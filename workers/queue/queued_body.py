@@ -92,10 +92,5 @@ def decode_part(part: bytes) -> bytes | CompressedRun:
     return CompressedRun(_COMPRESSIONS[mark], part[_HEAD.size :], size, crc)
 
 
-def part_lines(part: bytes) -> bytes:
-    """Return the lines of a part."""
-    return _lines_of(decode_part(part))
-
-
 def _lines_of(run: bytes | CompressedRun) -> bytes:
     return decompress_run(run) if isinstance(run, CompressedRun) else run

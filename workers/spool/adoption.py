@@ -13,6 +13,7 @@ from workers.spool.frames import UnknownFormat
 from workers.spool.process_spool import ProcessSpool, load_segment
 from workers.spool.recovery import Recovery
 from workers.spool.spool import Spool
+from workers.spool.survey import NO_HEADER
 
 if TYPE_CHECKING:
     from workers.spool.segment_file import SegmentFile
@@ -143,7 +144,7 @@ class Adoption:
         process_spool.hold(segment)
         readable = bool(segment.header.key)
         if not readable:
-            self._spool.quarantine(file, reason="its header cannot be read")
+            self._spool.quarantine(file, reason=NO_HEADER)
             process_spool.finish(segment, dead=segment.lines)
         process_spool.advance()
         return segment if readable else None

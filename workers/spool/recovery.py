@@ -13,7 +13,7 @@ from workers.spool.counters import Counters, Field, segment_number
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 from workers.spool.spool import Spool
-from workers.spool.survey import Survey
+from workers.spool.survey import NO_LINES, Survey
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Recovery:
             self._counters.add(Field.HELD_BYTES, file.held_bytes(survey.size))
             self._process_spool.add_backlog(file)
         elif damaged:
-            self._spool.set_aside(file, reason="nothing in it can be read")
+            self._spool.set_aside(file, reason=NO_LINES)
             log.error("segment damaged", extra=_about(file))
         else:
             file.discard()

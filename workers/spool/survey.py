@@ -9,6 +9,9 @@ import msgspec
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header
 from workers.spool import frames
 
+# Why a file is in quarantine of which nothing was uploaded.
+NO_HEADER, NO_LINES = "its header cannot be read", "nothing in it can be read"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:

@@ -21,6 +21,7 @@ from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.segment_file import SegmentFile
 from workers.spool.spool import Spool
+from workers.spool.survey import NO_HEADER
 from workers.stores.found import Found, found_in_memory, found_on_disk
 
 log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ class LocalStore(ABC):
         segment = parked.segment or directory.load(parked.name)
         segment.held_bytes = parked.held_bytes
         if isinstance(segment.body, SegmentFile) and not segment.header.key:
-            self.spool.quarantine(segment.body, reason="its header cannot be read")
+            self.spool.quarantine(segment.body, reason=NO_HEADER)
             directory.finish(segment, dead=segment.lines)
             return None
         if segment.header.bucket != parked.bucket:
