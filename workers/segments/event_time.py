@@ -6,6 +6,7 @@ Pure functions.
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -27,9 +28,22 @@ _RFC_3339: Final = re.compile(
     rb'"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:)([0-5]\d|60)(?:\.\d+)?'
     rb'([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"'
 )
-_UTC: Final = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(?:\.\d+)?Z"')
+_UTC_PATTERN: Final = rb'"\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(?:\.\d+)?Z"'
+_UTC, _ALL_UTC = re.compile(_UTC_PATTERN), re.compile(rb"(?:%b)+" % _UTC_PATTERN)
 _string: Final = msgspec.json.Decoder(str).decode
 _DIGITS: Final = re.compile(rb'"(-?\d+(?:\.\d+)?)"')
+
+
+def hours_of(values: Sequence[bytes], *, now: float) -> list[Hour]:
+    """Return the hour of each of several events; see `hour_of`."""
+    latest = now + MAX_AHEAD_SECONDS
+    if _ALL_UTC.fullmatch(b"".join(values)):
+        starts = [value[1:14] for value in values]
+        known = {start: _utc_hour(start) for start in set(starts)}
+        hours = {start: each[0] for start, each in known.items() if each and each[1] <= latest}
+        if len(hours) == len(known):
+            return [hours[start] for start in starts]
+    return [hour_of(value, now=now) for value in values]
 
 
 def hour_of(value: bytes, *, now: float) -> Hour:

@@ -4,12 +4,12 @@ Without such fields there is no partitioner, and nothing is done for a payload.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Final
 
 from workers.errors import TooManyPayloads
-from workers.segments.event_time import hour_of
+from workers.segments.event_time import hour_of, hours_of
 from workers.segments.key_template import EVENT_FIELDS, KeyTemplate, Path, path_of, pointer_path
 from workers.segments.members import Members
 from workers.segments.partitions import Part
@@ -79,20 +79,22 @@ class _Fields:
         values = self._members.find_one(line)
         if not self._has_events:
             return "/".join([stream, *map(text_of, values)])
-        texts = [
-            text_of(value) if part is None else hour_of(value, now=now)[part]
-            for part, value in zip(self._parts, values, strict=True)
-        ]
-        return "/".join([stream, *texts])
+        texts = [stream]
+        for part, value in zip(self._parts, values, strict=True):
+            texts.append(text_of(value) if part is None else hour_of(value, now=now)[part])
+        return "/".join(texts)
 
     def partitions(self, stream: str, lines: bytes, *, now: float) -> list[str]:
         """Return each line's partition."""
-        texts: list[Iterable[str]] = []
+        texts: list[list[str]] = []
         for part, values in zip(self._parts, self._members.find(lines), strict=True):
             if part is None:
-                texts.append(map(text_of, values))
+                texts.append(list(map(text_of, values)))
             else:
-                texts.append([hour_of(value, now=now)[part] for value in values])
+                texts.append([hour[part] for hour in hours_of(values, now=now)])
+        # Most often they are the same objects, out of a cache.
+        if all(column.count(column[0]) == len(column) for column in texts):
+            return ["/".join([stream, *[column[0] for column in texts]])] * len(texts[0])
         # The stream is as often there as any text.
         return list(map("/".join, zip(repeat(stream), *texts, strict=False)))
 
@@ -100,12 +102,37 @@ class _Fields:
 class _Group:
     """The payloads of one partition; `ranges` has a first and a last index in turn."""
 
-    __slots__ = ("chunks", "lines", "ranges")
+    __slots__ = ("chunks", "ranges")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
-        self.lines: list[bytes] = []
         self.ranges: list[int] = []
+
+    def add(self, indexes: Sequence[int], lines: bytes) -> None:
+        """Take the next payloads."""
+        ranges, first = self.ranges, indexes[0]
+        last = first - 1
+        if ranges and ranges[-1] == last:
+            # They go on where a chunk ended.
+            ranges.pop()
+            first = ranges.pop()
+        if indexes[-1] - indexes[0] == len(indexes) - 1:
+            last = indexes[-1]
+        else:
+            for index in indexes:
+                if index != last + 1:
+                    ranges += first, last
+                    first = index
+                last = index
+        ranges += first, last
+        self.chunks.append(lines)
+
+    def part(self, partition: str) -> Part:
+        """Return all of them."""
+        firsts, lasts = self.ranges[::2], self.ranges[1::2]
+        count = sum(lasts) - sum(firsts) + len(firsts)
+        indexes = tuple(zip(firsts, lasts, strict=True))
+        return Part(partition, b"".join(self.chunks), count, indexes)
 
 
 class _Groups:
@@ -114,62 +141,49 @@ class _Groups:
     def __init__(self, most: int) -> None:
         self._most = most
         self._groups: dict[str, _Group] = {}
-        # The partition of the payload before `index`.
-        self._last = ""
-        self._index = self._ranges = 0
+        # How many payloads there are so far.
+        self._count = 0
 
     def add(self, lines: bytes, partitions: list[str]) -> None:
         """Take the next payloads, each of a partition."""
-        first = partitions[0]
-        if partitions.count(first) == len(partitions):
-            self._group(first).chunks.append(lines)
-            self._index += len(partitions)
-            return
-        touched: dict[str, _Group] = {}
-        group = self._group(first)
-        for partition, line in zip(partitions, lines[:-1].split(b"\n"), strict=True):
-            if partition != self._last or not group.lines:
-                group = touched[partition] = self._group(partition)
-            group.lines.append(line)
-            self._index += 1
-        for group in touched.values():
-            group.chunks.append(b"\n".join([*group.lines, b""]))
-            group.lines = []
+        first, self._count = self._count, self._count + len(partitions)
+        if partitions.count(partitions[0]) == len(partitions):
+            self._group(partitions[0]).add(range(first, self._count), lines)
+        else:
+            self._add_mixed(first, lines[:-1].split(b"\n"), partitions)
+        if sum([len(group.ranges) for group in self._groups.values()]) > 2 * MAX_RANGES:
+            raise TooManyPayloads(
+                f"payloads that change partition more than {MAX_RANGES} times never fit at once"
+            )
 
     def parts(self, lines: bytes, count: int) -> list[Part]:
         """Return a part for each partition; `lines` and `count` are all payloads'."""
-        self._groups[self._last].ranges.append(self._index - 1)
         if len(self._groups) == 1:
-            return [Part(self._last, lines, count)]
-        return [_part(partition, group) for partition, group in self._groups.items()]
+            return [Part(next(iter(self._groups)), lines, count)]
+        return [group.part(partition) for partition, group in self._groups.items()]
+
+    def _add_mixed(self, first: int, lines: list[bytes], partitions: list[str]) -> None:
+        found: dict[str, list[int]] = {}
+        for index, partition in enumerate(partitions, first):
+            indexes = found.get(partition)
+            if indexes is None:
+                found[partition] = [index]
+            else:
+                indexes.append(index)
+        for partition, indexes in found.items():
+            mine = [lines[index - first] for index in indexes]
+            mine.append(b"")
+            self._group(partition).add(indexes, b"\n".join(mine))
 
     def _group(self, partition: str) -> _Group:
-        """Return the group of the next payload."""
         group = self._groups.get(partition)
-        if partition == self._last and group is not None:
-            return group
         if group is None:
             if len(self._groups) == self._most:
                 raise TooManyPayloads(
                     f"payloads of more than {self._most} partitions never fit at once"
                 )
             group = self._groups[partition] = _Group()
-        self._ranges += 1
-        if self._ranges > MAX_RANGES:
-            raise TooManyPayloads(
-                f"payloads that change partition more than {MAX_RANGES} times never fit at once"
-            )
-        if self._last:
-            self._groups[self._last].ranges.append(self._index - 1)
-        group.ranges.append(self._index)
-        self._last = partition
         return group
-
-
-def _part(partition: str, group: _Group) -> Part:
-    indexes = tuple(zip(group.ranges[::2], group.ranges[1::2], strict=True))
-    count = sum(last - first + 1 for first, last in indexes)
-    return Part(partition, b"".join(group.chunks), count, indexes)
 
 
 def _chunks(lines: bytes) -> Iterator[bytes]:
