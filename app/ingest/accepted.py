@@ -53,8 +53,9 @@ class AcceptedAnswers:
         id, receipts = self._form(runs[0].segment.header).fill(runs[0])
         # Nearly always there is one.
         if len(runs) > 1:
-            accepted = sum(run.count for run in runs)
-            receipts = ",".join(self._form(run.segment.header).fill(run)[1] for run in runs)
+            accepted = sum([run.count for run in runs])
+            more = [self._form(run.segment.header).fill(run)[1] for run in runs[1:]]
+            receipts = ",".join([receipts, *more])
         body = (
             f'{{"accepted":{accepted},"durability":"{self._durability}","receipts":[{receipts}]}}'
         )

@@ -9,8 +9,6 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from marshmallow import Schema
-
 from app.http.problems import Problem
 from app.http.responses import Answer
 from app.ingest.accepted import AcceptedAnswers
@@ -55,21 +53,13 @@ class IngestHandler:
         )
         # Other servers' threads may be cut off some time after the body is to have come.
         self._max_blocking_wait = min(MAX_WAIT_SECONDS, int(settings.request_seconds * 0.9))
-        # Payloads are not validated, not wrapped, and have no part in the key of their object.
-        special = self._reader.schema or self._partitioner or settings.line_format != "payload"
-        self.is_plain = not special
+        # Of payloads, if there is one: then each is validated, which takes its time.
+        self.schema = self._reader.schema
+        self.validates = self.schema is not None
+        # Payloads are not validated, and not wrapped.
+        self.is_plain = not self.validates and settings.line_format == "payload"
         # Decoded here and now if it stays as small as this.
         self.small_bytes = min(SMALL_BODY_BYTES, settings.max_body_bytes)
-
-    @property
-    def schema(self) -> Schema | None:
-        """The schema of payloads, if there is one."""
-        return self._reader.schema
-
-    @property
-    def validates(self) -> bool:
-        """Whether every payload is validated by a schema, which takes its time."""
-        return self._reader.schema is not None
 
     def accept(
         self,
@@ -138,14 +128,18 @@ class IngestHandler:
             Problem: the response instead. Nothing was kept.
         """
         collection = decode(body, content_type=content_type)
+        lines, count, partitioner = collection.lines, collection.count, self._partitioner
         try:
-            self._pipeline().take(
-                stream, collection.lines, count=collection.count, callback=callback
-            )
+            if partitioner is None or count == 1:
+                partition = partitioner.partition(stream, lines) if partitioner else stream
+                self._pipeline().take(partition, lines, count=count, callback=callback)
+            else:
+                parts = partitioner.split(stream, lines, count=count)
+                self._pipeline().take_parts(parts, callback=callback)
         except Refusal as refusal:
             raise self._problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("accepted", extra={"stream": stream, "payloads": collection.count})
+            log.debug("accepted", extra={"stream": stream, "payloads": count})
 
     def take(
         self,
@@ -276,8 +270,9 @@ class IngestHandler:
 
     def _parts(self, stream: str, collection: Collection, claim: Claim | None) -> Sequence[Part]:
         lines, count = collection.lines, collection.count
-        parts: Sequence[Part] = [Part(stream, lines, count)]
-        if self._partitioner is not None:
+        if self._partitioner is None:
+            parts = [Part(stream, lines, count)]
+        else:
             parts = self._partitioner.split(stream, lines, count=count, wrapped=collection.wrapped)
         return parts if claim is None else left_of(claim, parts)
 

@@ -134,7 +134,9 @@ class Placing:
             if segment is None or not plan.joins:
                 segment = self._open_segment(part.partition)
             sizes = profile.sizes(start, start + len(lines)) if profile else None
-            indexes, rest = take_indexes(rest, count)
+            indexes = rest
+            if len(plan.pieces) > 1:
+                indexes, rest = take_indexes(rest, count)
             runs.append(self._reserve(segment, lines, count, sizes, indexes))
             start += len(lines)
         return runs

@@ -31,7 +31,8 @@ class Members:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = list(paths)
         self._objects = _Objects(paths)
-        self._decoder = msgspec.json.Decoder(_struct(paths, nested=True))
+        decoder = msgspec.json.Decoder(_struct(paths, nested=True))
+        self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
         self._getters = [_getter(path, paths) for path in paths]
 
     def find(self, lines: bytes) -> list[list[bytes]]:
@@ -40,7 +41,7 @@ class Members:
         `lines` are JSON objects, each ended by a newline. Does not block.
         """
         try:
-            found = self._decoder.decode_lines(lines)
+            found = self._decode_lines(lines)
         except (msgspec.DecodeError, RecursionError):
             rows = [self.find_one(line) for line in lines[:-1].split(b"\n")]
             return list(map(list, zip(*rows, strict=True)))
@@ -49,7 +50,7 @@ class Members:
     def find_one(self, line: bytes) -> list[bytes]:
         """Return each path's value in one line."""
         try:
-            found = self._decoder.decode(line)
+            found = self._decode(line)
         except (msgspec.DecodeError, RecursionError):
             values = self._objects.find(line)
             return [values[path] for path in self._paths]

@@ -13,7 +13,7 @@ from workers.segments.event_time import hour_of, hours_of
 from workers.segments.key_template import EVENT_FIELDS, KeyTemplate, Path, path_of, pointer_path
 from workers.segments.members import Members
 from workers.segments.partitions import Part
-from workers.segments.values import text_of
+from workers.segments.values import text_of, texts_of
 from workers.settings import Settings
 
 # A body is looked at in parts: its members in memory take several times its size.
@@ -46,7 +46,11 @@ class Partitioner:
             return None
         return cls(fields, event_time=settings.event_time, most=settings.max_streams)
 
-    def split(self, stream: str, lines: bytes, *, count: int, wrapped: int) -> list[Part]:
+    def partition(self, stream: str, line: bytes, *, wrapped: int = 0) -> str:
+        """Return the partition of a collection of one payload; see `split`."""
+        return self._fields[wrapped].partition(stream, line)
+
+    def split(self, stream: str, lines: bytes, *, count: int, wrapped: int = 0) -> list[Part]:
         """Split a collection; each part has its payloads in their order.
 
         `wrapped` says in how many envelopes a payload is.
@@ -54,10 +58,9 @@ class Partitioner:
         Raises:
             TooManyPayloads: they are of more partitions than may be open, or in too much disorder.
         """
-        fields, now = self._fields[wrapped], time.time()
         if count == 1:
-            return [Part(fields.partition(stream, lines, now=now), lines, 1)]
-        groups = _Groups(self._most)
+            return [Part(self.partition(stream, lines, wrapped=wrapped), lines, 1)]
+        fields, now, groups = self._fields[wrapped], time.time(), _Groups(self._most)
         for chunk in _chunks(lines):
             groups.add(chunk, fields.partitions(stream, chunk, now=now))
         return groups.parts(lines, count)
@@ -74,12 +77,12 @@ class _Fields:
         self._has_events = any(part is not None for part in self._parts)
         self._members = Members(paths)
 
-    def partition(self, stream: str, line: bytes, *, now: float) -> str:
-        """Return one line's partition; `now` is the time of arrival."""
+    def partition(self, stream: str, line: bytes) -> str:
+        """Return the partition of a line that arrives now."""
         values = self._members.find_one(line)
         if not self._has_events:
             return "/".join([stream, *map(text_of, values)])
-        texts = [stream]
+        texts, now = [stream], time.time()
         for part, value in zip(self._parts, values, strict=True):
             texts.append(text_of(value) if part is None else hour_of(value, now=now)[part])
         return "/".join(texts)
@@ -89,7 +92,7 @@ class _Fields:
         texts: list[list[str]] = []
         for part, values in zip(self._parts, self._members.find(lines), strict=True):
             if part is None:
-                texts.append(list(map(text_of, values)))
+                texts.append(texts_of(values))
             else:
                 texts.append([hour[part] for hour in hours_of(values, now=now)])
         # Most often they are the same objects, out of a cache.

@@ -4,6 +4,7 @@ Readers of Hive's layout (DuckDB, pyarrow, Spark) split a key at slashes, take `
 percent-escapes. Knows no template.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +20,12 @@ NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 MAX_CACHED_BYTES: Final = 256
 MAX_CACHED: Final = 4096
 _string: Final = msgspec.json.Decoder(str).decode
+
+
+def texts_of(values: Sequence[bytes]) -> list[str]:
+    """Return the texts of several values; see `text_of`."""
+    are_short = len(max(values, key=len)) <= MAX_CACHED_BYTES
+    return list(map(_cached if are_short else text_of, values))
 
 
 def text_of(value: bytes) -> str:

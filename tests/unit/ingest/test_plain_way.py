@@ -1,5 +1,6 @@
 """The short way of plain POSTs: who takes it, and that its answers are those of the long way."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,35 @@ def test_both_ways_refuse_alike(served: Served, plain: list[bytes], body: bytes)
     assert len(plain) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("LINE_FORMAT", "envelope"), ("KEY_TEMPLATE", "{stream}/{payload.a}/{segment}")],
-)
-def test_a_setting_for_payloads_leaves_no_plain_way(
-    tmp_path: Path, served: Served, name: str, value: str
-) -> None:
-    """What a payload's line or key depends on is looked at for every one."""
+def test_a_setting_for_lines_leaves_no_plain_way(tmp_path: Path, served: Served) -> None:
+    """Where lines are envelopes all go the long way."""
 
     def pipeline() -> Pipeline:
         return served.pipeline
 
     assert IngestHandler(settings_for(tmp_path), pipeline=pipeline).is_plain
-    assert not IngestHandler(settings_for(tmp_path, **{name: value}), pipeline=pipeline).is_plain
+    enveloped = settings_for(tmp_path, LINE_FORMAT="envelope")
+    assert not IngestHandler(enveloped, pipeline=pipeline).is_plain
+
+
+@pytest.mark.parametrize("body", [b'{"payloads":[{"a":1}]}', b'[{"a":1},{"a":"x"},{"a":1}]'])
+def test_both_ways_have_the_same_partitions(tmp_path: Path, body: bytes) -> None:
+    """With a field of payloads in the key: the same receipts but for their lines."""
+    served = Served(tmp_path, KEY_TEMPLATE="{stream}/{payload.a}/{segment}")
+    taken: list[bytes] = []
+    take = served.handler.take_plain
+
+    def note(stream: str, body: bytes, **more: Any) -> None:
+        taken.append(body)
+        take(stream, body, **more)
+
+    served.handler.take_plain = note  # type: ignore[method-assign]
+    short, long = (answers(served, body, **more) for more in ({}, {"content_encoding": "identity"}))
+    assert taken == [body]
+    assert [_places(answer) for _, answer in short] == [_places(answer) for _, answer in long]
+    assert _places(short[0][1])[0][0].startswith("s3://bucket/default/1/")
+
+
+def _places(answer: bytes) -> list[tuple[str, int, Any]]:
+    receipts = json.loads(answer)["receipts"]
+    return [(each["object"], each["count"], each.get("indexes")) for each in receipts]

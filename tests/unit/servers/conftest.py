@@ -27,8 +27,8 @@ MAX_WAIT = 10.0
 class Served:
     """A router and all around it."""
 
-    def __init__(self, root: Path, *, gate: Gate | None = None) -> None:
-        settings = settings_for(root, DURABILITY="memory", MAX_BODY_BYTES=MAX_BODY)
+    def __init__(self, root: Path, *, gate: Gate | None = None, **environ: str) -> None:
+        settings = settings_for(root, DURABILITY="memory", MAX_BODY_BYTES=MAX_BODY, **environ)
         self.pipeline = Pipeline(settings, bucket=DictBucket())
         self.counted: list[Any] = []
         self.memory = BodyMemory(limit=2 * MAX_BODY)
