@@ -103,3 +103,19 @@ def test_kubernetes_takes_its_manifest(name: str) -> None:
     assert done.returncode == 0, done.stdout
     resources = list(yaml.safe_load_all(manifest.read_text()))
     assert done.stdout.count(" passed for resource ") == len(resources)
+
+
+COMPOSE = ("--builtin-schema", "vendor.compose-spec")
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose-queue.yaml"])
+def test_compose_takes_its_file(name: str, tmp_path: Path) -> None:
+    """It is as the Compose Specification's schema asks for; a misspelt option is seen."""
+    check = program("check-jsonschema")
+    done = run(check, *COMPOSE, DEPLOY / name)
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / name
+    wrong.write_text((DEPLOY / name).read_text().replace("stop_grace_period", "stop_grace"))
+    done = run(check, *COMPOSE, wrong)
+    assert done.returncode == 1
+    assert "stop_grace" in done.stdout
