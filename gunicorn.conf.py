@@ -84,6 +84,9 @@ def _check(owner: tuple[int, int] | None) -> None:
         check_boto3_files()
     if _settings.durability != QUEUE:
         _prepare_spool(owner)
+    elif _settings.access_file is not None:
+        # How much each key is used is all that is in it.
+        make_own(_settings.spool_dir, owner=owner[0] if owner else os.geteuid())
     if _settings.payload_schema:
         load_payload_schema(_settings.payload_schema)
     if _settings.access_file is not None:

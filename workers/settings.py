@@ -222,7 +222,7 @@ class SettingsSchema(KeySchema, QueueSchema, StoredSchema):
         """Make the typed settings."""
         data["streams"] = tuple(name.strip() for name in data["streams"].split(","))
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
-        if data["durability"] == STORED:
+        if data["durability"] in (STORED, QUEUE):
             data["spool_dir"] = counters_directory(data["s3_bucket"], data["port"])
         if data["access_file"] is not None:
             data["access_file"] = Path(data["access_file"]).absolute()

@@ -1,6 +1,7 @@
 """What `DURABILITY=stored` changes in other settings: no disk is used.
 
 Counters, and what processes show each other, are in a directory in memory instead of `SPOOL_DIR`.
+With `queue` it has how much each access key is used.
 """
 
 import hashlib
@@ -72,5 +73,5 @@ def place_in_memory() -> Path:
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
-        fault = f"{STORED} needs {SHARED_MEMORY}, or TMPDIR, for its counters"
+        fault = f"it needs {SHARED_MEMORY}, or TMPDIR, for its counters"
         raise ValidationError({"durability": [fault]}) from error

@@ -1,5 +1,6 @@
 """`DURABILITY=queue` with its roles, as a user runs it: processes, sockets, a real server, S3."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
 from tests.support.service import Service
+from workers.stored_settings import counters_directory
 
 AGE = {"OBJECT_MAX_AGE_SECONDS": 0.3}
 
@@ -127,3 +129,22 @@ def test_a_worker_killed_in_a_put_holds_nothing_up(
     start("worker")
     expire(shared_redis, "leased")
     wait_until(lambda: stored(s3) == [1], timeout=30, what="the upload")
+
+
+def test_a_key_has_one_limit_on_a_machine_without_a_disk(
+    start: Start, tmp_path: Path, s3: FakeS3
+) -> None:
+    """Its processes count together, in memory; nothing is in `SPOOL_DIR`, or in the directory."""
+    file = tmp_path / "access.toml"
+    digest = hashlib.sha256(b"secret").hexdigest()
+    file.write_text(f'[keys.a]\nsha256 = ["{digest}"]\nrequests_per_second = 5\n')
+    service = start("all", ACCESS_FILE=file, WEB_CONCURRENCY=2)
+    own = counters_directory(s3.bucket, service.port)
+    headers = {"Authorization": "Bearer secret"}
+    try:
+        statuses = {service.post("/payloads", [{}], headers=headers).status for _ in range(60)}
+        assert statuses == {202, 429}
+        assert len(list((own / "usage").glob("*/keys"))) >= 1
+        assert not service.spool_dir.exists()
+    finally:
+        shutil.rmtree(own, ignore_errors=True)

@@ -11,6 +11,7 @@ from tests.integration.app.application import Service
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
+from workers import stored_settings
 from workers.upload.s3 import Bucket
 
 ACTION = {"X-Requested-With": "console"}
@@ -21,9 +22,14 @@ KEYS = {
 
 @pytest.fixture
 def tiers(
-    tmp_path: Path, shared_redis: RedisProcess, real_bucket: Bucket, s3: FakeS3
+    tmp_path: Path,
+    shared_redis: RedisProcess,
+    real_bucket: Bucket,
+    s3: FakeS3,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[Service, Service]]:
     """Run a process that accepts, and one that does all."""
+    monkeypatch.setattr(stored_settings, "SHARED_MEMORY", tmp_path)
     access_file = tmp_path / "access.toml"
     scopes = {"admin": "admin", "mobile": "write", "reader": "read"}
     access_file.write_text(
@@ -54,7 +60,7 @@ def seen(service: Service) -> dict[str, Any]:
     return found
 
 
-def test_keys_are_counted_over_machines(tiers: tuple[Service, Service]) -> None:
+def test_keys_are_counted_over_machines(tiers: tuple[Service, Service], tmp_path: Path) -> None:
     """What each process admitted and refused by a key's name, added up; those at rest too."""
     web, other = tiers
     for service in (web, other, other):
@@ -68,7 +74,7 @@ def test_keys_are_counted_over_machines(tiers: tuple[Service, Service]) -> None:
     wait_until(lambda: by_name()["mobile"]["requests"] == 3, timeout=20, what="the requests")
     wait_until(lambda: by_name()["reader"]["refused"] == {"403": 3}, timeout=20, what="refusals")
     assert by_name().keys() == {"admin", "mobile", "reader"}
-    assert not (web.app.extensions["bucket-brigade"].settings.spool_dir / "figures").exists()
+    assert not (tmp_path / "web").exists()
 
 
 def test_a_dead_letter_is_shown_and_replayed(tiers: tuple[Service, Service], s3: FakeS3) -> None:

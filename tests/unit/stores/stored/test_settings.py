@@ -34,7 +34,7 @@ def test_without_shared_memory_it_is_in_the_temporary_directory(
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.gettempdir", nowhere)
-    with pytest.raises(SettingsError, match="DURABILITY: stored needs"):
+    with pytest.raises(SettingsError, match="DURABILITY: it needs"):
         load_settings(STORED)
 
 
