@@ -5,6 +5,7 @@ Each mutant takes away one thing that the promise rests on. A model that does no
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,27 @@ class _Uncut:
 
     def truncate(self, file: int, length: int) -> None:
         """Do nothing."""
+
+    def cut(self, path: Path, length: int) -> None:
+        """Do nothing."""
+
+
+def test_the_model_catches_zeros_behind_a_seal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant g: what is ready is not cut to its end, and damaged for the one who adopts it."""
+    real = SegmentFile.seal
+
+    def seal(self: SegmentFile, **given: Any) -> None:
+        self._disk = _Uncut(self._disk)  # type: ignore[assignment]
+        real(self, **given)
+
+    monkeypatch.setattr(SegmentFile, "seal", seal)
+    assert is_caught()
+
+
+def test_the_model_catches_zeros_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant g': after a kill each open file that has zeros is put aside."""
+    monkeypatch.setattr(frames, "content_end", lambda file: file.seek(0, os.SEEK_END))
+    assert is_caught()
 
 
 def test_the_model_catches_a_refusal_that_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,13 +132,13 @@ class BadDisk(Disk):
     def free_bytes(self, path: Path) -> int:
         return super().free_bytes(path) if self.free is None else self.free
 
-    def append(self, file: int, buffers: Any) -> int:
-        self.log.append("append")
+    def write_at(self, file: int, buffers: Any, start: int) -> int:
+        self.log.append("write")
         if self.full:
             # As a disk that fills up in the middle of a write.
-            os.write(file, buffers[0][:3])
+            os.pwrite(file, buffers[0][:3], start)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().append(file, buffers)
+        return super().write_at(file, buffers, start)
 
     def sync(self, file: int) -> None:
         self.log.append("sync")

@@ -86,7 +86,7 @@ class KeyLog:
         file = self._file
         assert file is not None, "nothing is prepared"
         try:
-            self._length += self._disk.append(file, (frame,))
+            self._length += self._disk.write_at(file, (frame,), self._length)
         except OSError:
             self.close()
             raise

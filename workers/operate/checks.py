@@ -226,7 +226,7 @@ def _try_spool(spool: Spool) -> None:
     canary = spool.root / f".check-{os.getpid()}"
     file = spool.disk.create(canary)
     try:
-        spool.disk.append(file, [b"canary"])
+        spool.disk.write_at(file, [b"canary"], 0)
         spool.disk.sync(file)
     finally:
         spool.disk.close(file)

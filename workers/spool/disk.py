@@ -11,15 +11,16 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 # POSIX lets a system refuse longer lists; Linux takes 1024 (limits.h, UIO_MAXIOV)
 _IOV_MAX = 1024
+Buffer: TypeAlias = bytes | memoryview
 READ_BYTES = 1 << 17
 _libc = ctypes.CDLL(None, use_errno=True)
 # linux/falloc.h
 _KEEP_SIZE = 1
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CLOEXEC
 # More than struct statfs takes anywhere; `f_type`, a long, is its first member.
 _STATFS_BYTES = 256
 # linux/magic.h. Ext2, ext3 and ext4 have one number.
@@ -28,6 +29,8 @@ EXT, XFS, BTRFS, F2FS, ZFS, BCACHEFS = (
 )  # fmt: skip
 KNOWN_TO_SYNC = frozenset({EXT, XFS, BTRFS, F2FS})
 LOCAL = KNOWN_TO_SYNC | {ZFS, BCACHEFS}
+# What is written over again stays in its blocks: no change of the file's metadata needs a sync.
+IN_PLACE = frozenset({EXT, XFS})
 IN_MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Of everything in the spool, independent of the umask: the group may read, others may not.
@@ -42,14 +45,14 @@ class Disk:
     """A local file system. Paths in, file descriptors between; no state of its own."""
 
     def create(self, path: Path) -> int:
-        """Make a new file to append to; it must not exist."""
-        file = os.open(path, os.O_CREAT | os.O_EXCL | _APPEND, FILE_MODE)
+        """Make a new file to write to; it must not exist."""
+        file = os.open(path, os.O_CREAT | os.O_EXCL | _WRITE, FILE_MODE)
         set_mode(file, FILE_MODE)
         return file
 
     def reopen(self, path: Path) -> int:
-        """Open a file that is there, to append to it or cut it."""
-        return os.open(path, _APPEND)
+        """Open a file that is there, to write to it or cut it."""
+        return os.open(path, _WRITE)
 
     def boot_id(self) -> int:
         """Return 126 bits that name this boot of the machine (random(4)); 0 where it has none."""
@@ -89,17 +92,18 @@ class Disk:
         """Whether the file system of `path` is mounted, or was remounted, read-only."""
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
-    def append(self, file: int, buffers: Sequence[bytes]) -> int:
-        """Append all the buffers, resuming short writes; return how many bytes that was."""
-        total = sum(map(len, buffers))
-        for start in range(0, len(buffers), _IOV_MAX):
-            some = buffers[start : start + _IOV_MAX]
-            want = sum(map(len, some))
-            done = os.writev(file, some)
+    def write_at(self, file: int, buffers: Sequence[Buffer], start: int) -> int:
+        """Write all the buffers from `start` on, resuming short writes; return how many bytes."""
+        at = start
+        for first in range(0, len(buffers), _IOV_MAX):
+            some = buffers[first : first + _IOV_MAX]
+            done, want = os.pwritev(file, some, at), sum(map(len, some))
             rest = memoryview(b"" if done == want else b"".join(some))[done:]
+            at += done
             while rest:
-                rest = rest[os.write(file, rest) :]
-        return total
+                done = os.pwrite(file, rest, at)
+                rest, at = rest[done:], at + done
+        return at - start
 
     def reserve(self, file: int, start: int, size: int) -> None:
         """See that so many bytes can be written from `start` on; the file's length stays.
@@ -154,6 +158,15 @@ class Disk:
     def truncate(self, file: int, length: int) -> None:
         """Cut a file to `length` bytes."""
         os.ftruncate(file, length)
+
+    def cut(self, path: Path, length: int) -> None:
+        """Cut a file that is not open to `length` bytes, for good."""
+        file = self.reopen(path)
+        try:
+            self.truncate(file, length)
+            self.sync(file)
+        finally:
+            self.close(file)
 
     def close(self, file: int) -> None:
         """Close a file."""

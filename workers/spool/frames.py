@@ -14,7 +14,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 from isal.isal_zlib import crc32
@@ -43,13 +43,14 @@ _FOREIGN_MARK = re.compile(b"BB[a-z][0-9A-Za-z]")
 class Damaged(Exception):
     """The bytes at `offset` in the file are no frame of this segment.
 
-    `short`: they may be the beginning of one, which the file ends in.
+    From there on the file has nothing but zeros (`blank`), or the beginning of a frame and nothing
+    but zeros (`short`), or anything (`torn`).
     """
 
-    def __init__(self, offset: int, *, short: bool = False) -> None:
+    def __init__(self, offset: int, tail: Literal["blank", "short", "torn"] = "torn") -> None:
         super().__init__(f"no frame at byte {offset}")
         self.offset = offset
-        self.short = short
+        self.tail = tail
 
 
 class UnknownFormat(Exception):
@@ -189,36 +190,51 @@ def unpack_seal(frame: Frame) -> tuple[int, int]:
 
 
 def length_of_first(file: BinaryIO) -> int:
-    """Return the bytes of a file's first frame, its prefix included, as the frame itself says."""
+    """Return the bytes of a file's first frame, prefix included, as that says; 0: it has none."""
     head = file.read(_PREFIX.size)
-    return _PREFIX.size + int(_PREFIX.unpack(head)[1]) if len(head) == _PREFIX.size else 0
+    if len(head) < _PREFIX.size or head[:4] not in _MARKS:
+        return 0
+    return _PREFIX.size + int(_PREFIX.unpack(head)[1])
 
 
-def read(file: BinaryIO, crc_seed: int) -> Iterator[Frame]:
-    """Read frame after frame from where `file` stands, to its end. Blocks on the disk.
+def content_end(file: BinaryIO) -> int:
+    """Return where the zeros begin that a file ends in. Blocks on the disk."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - READ_BYTES)
+        file.seek(start)
+        if content := file.read(end - start).rstrip(b"\0"):
+            return start + len(content)
+        end = start
+    return 0
+
+
+def read(file: BinaryIO, crc_seed: int, end: int | None = None) -> Iterator[Frame]:
+    """Read frame after frame from where `file` stands, to `end` or its own. Blocks on the disk.
 
     Raises:
         Damaged: at the first bytes that are no whole frame; `offset` counts from the file's start.
         UnknownFormat: at the first frame that another version wrote.
     """
     at = file.tell()
-    end = file.seek(0, os.SEEK_END)
-    file.seek(at)
-    while head := file.read(_PREFIX.size):
+    if end is None:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(at)
+    while at < end:
+        head = file.read(_PREFIX.size)
         if len(head) < _PREFIX.size:
-            raise Damaged(at, short=True)
+            raise _damage(file, at)
         mark, length, first_line, back, crc = _PREFIX.unpack(head)
         if mark not in _MARKS:
             if _is_foreign(file, at, mark=mark, end=end, crc_seed=crc_seed):
                 raise UnknownFormat(at)
-            raise Damaged(at)
+            raise _damage(file, at)
+        after = at + _PREFIX.size + length
         # The length is not believed before the file is seen to be as long.
-        if at + _PREFIX.size + length > end:
-            raise Damaged(at, short=True)
-        body = file.read(length)
+        body = file.read(length) if after <= end else b""
         if len(body) < length or crc != _crc(body, crc_seed, first_line, back):
-            raise Damaged(at)
-        at += _PREFIX.size + length
+            raise _damage(file, at, frame_end=after)
+        at = after
         yield Frame(at, mark, first_line, back, body)
 
 
@@ -238,7 +254,17 @@ def salvage(file: BinaryIO, crc_seed: int) -> Iterator[Frame | Damaged]:
             return
         except Damaged as damage:
             yield damage
-            at = _next_frame(file, crc_seed, after=damage.offset)
+            at = None
+            if damage.tail != "blank":
+                at = _next_frame(file, crc_seed, after=damage.offset)
+
+
+def _damage(file: BinaryIO, at: int, *, frame_end: int = 0) -> Damaged:
+    """Say what is from `at` on, where a frame does not end, or ends at `frame_end` and is wrong."""
+    end = content_end(file)
+    if end <= at:
+        return Damaged(at, "blank")
+    return Damaged(at, "short" if end < max(frame_end, at + _PREFIX.size) else "torn")
 
 
 def _is_foreign(file: BinaryIO, at: int, *, mark: bytes, end: int, crc_seed: int) -> bool:

@@ -123,7 +123,7 @@ class ProcessSpool:
         self._disk.unlink(path)
         file = self._disk.create(path)
         try:
-            self._disk.append(file, [b"try"])
+            self._disk.write_at(file, [b"try"], 0)
         finally:
             self._disk.close(file)
             self._disk.unlink(path)

@@ -1,4 +1,4 @@
-"""How much of a file system lines may take. The rest is for what makes room again.
+"""How much of a file system lines may take, and zeros ahead of them. The rest makes room again.
 
 Uploading, adopting and finishing need little, but they need it: a process's directory, seals, sums.
 """
@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from workers.spool.disk import IN_MEMORY, LOCAL, Disk
+from workers.spool.disk import IN_MEMORY, IN_PLACE, LOCAL, Disk
 
 # The reserve: this share of the file system, within these bounds.
 RESERVED_SHARE, LEAST_RESERVED_BYTES, MOST_RESERVED_BYTES = 1 / 256, 1 << 20, 1 << 26
@@ -17,6 +17,10 @@ RESERVED_FILES = 64
 UNCHECKED_SHARE = 1 / 16
 # What a new file takes beside its bytes: its last block, and its name's.
 NEW_FILE_BYTES = 8192
+# As many zeros as a file has bytes are written ahead of its end, at most so many.
+AHEAD_BYTES = 1 << 18
+# A larger group costs more by the zeros for it than its sync is cheaper.
+SMALL_GROUP_BYTES = 1 << 16
 
 
 class Room:
@@ -27,6 +31,7 @@ class Room:
         self._disk = disk
         self._reserved = 0
         self._unchecked = 0
+        self._in_place: bool | None = None
 
     def take(self, size: int, *, new_file: bool) -> None:
         """Take note of `size` bytes that are about to be written.
@@ -39,6 +44,23 @@ class Room:
             if self.shortage(size, new_file=new_file):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._unchecked = 0
+
+    def take_ahead(self, size: int, end: int) -> int:
+        """Return how many zeros to write behind a group of `size` bytes that ends at `end`.
+
+        What overwrites them later changes neither the file's size nor its blocks, so that a sync
+        has to write no metadata (docs/performance.md). 0 where that gains nothing, or has no room.
+        """
+        if self._in_place is None:
+            self._in_place = self._disk.kind(self._path) in IN_PLACE
+        if size > SMALL_GROUP_BYTES or not self._in_place:
+            return 0
+        ahead = min(end, AHEAD_BYTES)
+        try:
+            self.take(ahead, new_file=False)
+        except OSError:
+            return 0
+        return ahead
 
     def shortage(self, size: int = 0, *, new_file: bool = True) -> str | None:
         """Return why so many bytes, perhaps in a new file, must not be written now, or None."""

@@ -1,7 +1,7 @@
 """A segment's file in the spool, from its first frame to its seal, and back after a crash.
 
-`<name>.open` may still grow and its tail may be torn; `<name>.ready` is frozen: what is in it is
-what its object will be. Knows the disk and the frames, no thread, no S3.
+`<name>.open` may still grow, zeros are behind its frames, and its tail may be torn; what is in
+`<name>.ready` is what its object will be. Knows the disk and the frames, no thread, no S3.
 """
 
 import contextlib
@@ -13,13 +13,14 @@ import msgspec
 
 from workers.segments.segment import Body, Header
 from workers.spool import frames
-from workers.spool.disk import Disk
-from workers.spool.room import Room
+from workers.spool.disk import Buffer, Disk
+from workers.spool.room import AHEAD_BYTES, Room
 from workers.spool.survey import Survey, decode_header, empty_lines, held_bytes, survey
 
 OPEN, READY = ".open", ".ready"
 Records: TypeAlias = Mapping[int, bytes]
 NO_RECORDS: Records = {}
+ZEROS = memoryview(bytes(AHEAD_BYTES))
 
 
 class SegmentFile(Body):
@@ -33,8 +34,8 @@ class SegmentFile(Body):
         self._file: int | None = None
         # Until the file's name is synced.
         self._directory: int | None = None
-        self._length = 0
-        self._durable = 0
+        # Where the frames end, those that are synced, and the zeros behind them.
+        self._length = self._durable = self._extent = 0
         self._frozen = False
         # How many lines it was frozen with, where that is known: `read` checks it.
         self._sealed_lines: int | None = None
@@ -49,13 +50,9 @@ class SegmentFile(Body):
         `records` are key records of runs, by their first lines.
         """
         size, seed = sum(len(lines) for _, lines in runs), self._seed
-        self._room.take(size, new_file=self._file is None)
-        buffers: list[bytes] = []
+        buffers: list[Buffer] = []
         back = 0
         if self._file is None:
-            self._file = self._disk.create(self.path)
-            # Opened here, where a failure only refuses; a failed sync ends acceptance.
-            self._directory = self._disk.open_directory(self.path.parent)
             head = msgspec.json.encode(header)
             buffers += frames.prefix(frames.HEADER, head, self._seed), head
             back = frames.PREFIX_BYTES + len(head)
@@ -64,7 +61,18 @@ class SegmentFile(Body):
             head = make(records.get(first, frames.LINES), lines, seed, first_line=first, back=back)
             buffers += head, lines
             back += len(head) + len(lines)
-        self._length += self._disk.append(self._file, buffers)
+        end = self._length + back
+        if end > self._extent:
+            self._room.take(size, new_file=self._file is None)
+            ahead = self._room.take_ahead(size, end)
+            buffers.append(ZEROS[:ahead])
+            self._extent = end + ahead
+        if self._file is None:
+            self._file = self._disk.create(self.path)
+            # Opened here, where a failure only refuses; a failed sync ends acceptance.
+            self._directory = self._disk.open_directory(self.path.parent)
+        self._disk.write_at(self._file, buffers, self._length)
+        self._length = end
 
     def sync(self) -> None:
         """Make everything appended survive a power cut, the file's name included."""
@@ -86,19 +94,21 @@ class SegmentFile(Body):
         """
         if self._file is None:
             return
+        with self._disk.open(self.path) as file:
+            end = frames.content_end(file)
         # Nothing was written to a file system that is read-only now, and nothing can be undone.
-        if self._disk.length(self._file) != self._durable:
+        if end > self._durable:
             self._disk.truncate(self._file, self._durable)
             self._disk.sync(self._file)
-        self._length = self._durable
+        self._length = self._extent = self._durable
         if self._durable == 0:
             with contextlib.suppress(OSError):
                 self.discard()
 
     def cut_back(self) -> None:
         """After a failed sync: undo what can be undone, and promise nothing."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._file is not None:
                 self._disk.truncate(self._file, self._durable)
 
     def seal(self, *, lines: int, size: int) -> None:
@@ -107,7 +117,7 @@ class SegmentFile(Body):
         The sync is needed even though every answered frame is synced already: a roll-back may not
         be, and an object must never hold less, or more, than its file does after a power cut.
         A disk too full for the seal itself goes without: uploading is what frees it again. Where it
-        cannot be renamed it stays as it is until `make_ready`.
+        cannot be cut or renamed it stays as it is until `make_ready`.
         """
         if self._file is None:
             return
@@ -116,25 +126,25 @@ class SegmentFile(Body):
 
     def _seal(self, lines: int, size: int) -> None:
         assert self._file is not None
-        try:
-            self._disk.append(self._file, [frames.seal(lines, size, self._seed)])
-        except OSError:
-            if self._disk.length(self._file) != self._length:
-                self._disk.truncate(self._file, self._length)
-        self._sealed_lines = lines
-        self._disk.sync(self._file)
-        self._close()
-        self._frozen = True
+        seal = frames.seal(lines, size, self._seed)
         with contextlib.suppress(OSError):
-            self.make_ready()
+            self._length += self._disk.write_at(self._file, [seal], self._length)
+        self._sealed_lines = lines
+        with contextlib.suppress(OSError):
+            self._disk.truncate(self._file, self._length)
+        self._disk.sync(self._file)
+        with contextlib.suppress(OSError):
+            self._freeze()
 
     def make_ready(self) -> bool:
-        """Rename a frozen file, unless that is done. False where it is not frozen.
+        """Cut a frozen file to its end and rename it, unless that is done. False: it is not frozen.
 
         Raises:
-            OSError: it cannot be renamed now.
+            OSError: that is not possible now.
         """
         if self._frozen and self.path.suffix == OPEN:
+            if self._disk.size(self.path) != self._length:
+                self._disk.cut(self.path, self._length)
             ready = self.path.with_suffix(READY)
             self._disk.rename(self.path, ready)
             self.path = ready
@@ -154,7 +164,7 @@ class SegmentFile(Body):
         own, sealed = self._own_size, self._sealed_lines
         expected, size = 1, 0
         with self._disk.open(self.path) as file:
-            for frame in frames.read(file, self._seed):
+            for frame in frames.read(file, self._seed, self._length or None):
                 if frame.has_lines:
                     lines = frame.lines
                     if own is None:
@@ -209,9 +219,7 @@ class SegmentFile(Body):
                 first = next(frames.read(file, self._seed), None)
             except frames.Damaged:
                 return None
-        if first is None or first.mark != frames.HEADER:
-            return None
-        return decode_header(first)
+        return decode_header(first) if first and first.mark == frames.HEADER else None
 
     def held_bytes(self, size: int) -> int:
         """Return what the file takes of the byte budget, with `size` bytes of lines."""
@@ -249,7 +257,6 @@ class SegmentFile(Body):
         """Freeze the file of a dead process; `found` is what `survey` says, perhaps corrected.
 
         `before_ready` is called once its lines are final and synced, while it is still `.open`.
-
         A torn tail is cut off, as no part of it was answered for. A file with nothing else in it
         is removed. One that is damaged keeps every byte, so that it can be looked at.
         """
@@ -267,22 +274,16 @@ class SegmentFile(Body):
 
     def _freeze_found(self, found: Survey, before_ready: Callable[[], None]) -> None:
         assert self._file is not None
-        if not found.damaged:
-            self._disk.truncate(self._file, found.end)
+        self._length = self._disk.length(self._file) if found.damaged else found.end
+        self._disk.truncate(self._file, self._length)
         self._disk.sync(self._file)
         before_ready()
-        if found.damaged:
-            self._freeze()
-            return
-        self._length = self._durable = found.end
-        if found.sealed:
+        if found.damaged or found.sealed:
             self._freeze()
         else:
             self._seal(found.lines, found.size)
 
     def _freeze(self) -> None:
-        assert self._file is not None
-        self._disk.sync(self._file)
         self._close()
         self._frozen = True
         self.make_ready()

@@ -17,9 +17,10 @@ NO_HEADER, NO_LINES = "its header cannot be read", "nothing in it can be read"
 class Survey:
     """What a segment file was found to hold: up to which line, bytes of lines, where it ends.
 
-    `tail` is what comes behind `end`: nothing (`whole`), the beginning of a frame that the file
-    ends in (`short`), or bytes that are no frame (`torn`). A file that is `damaged` holds bytes
-    that no kill and no power cut can have left. `has_keys`: lines in it have key records.
+    `tail` is what comes behind `end`, up to zeros that the file ends in: nothing (`whole`), the
+    beginning of a frame (`short`), or bytes that are no frame (`torn`). A file that is `damaged`
+    holds bytes that no kill and no power cut can have left. `has_keys`: lines in it have key
+    records.
     """
 
     lines: int
@@ -82,8 +83,8 @@ def decode_header(frame: frames.Frame) -> Header:
         raise frames.UnknownFormat(frame.start) from error
 
 
-def _tail(damage: frames.Damaged) -> Literal["short", "torn"]:
-    return "short" if damage.short else "torn"
+def _tail(damage: frames.Damaged) -> Literal["whole", "short", "torn"]:
+    return "whole" if damage.tail == "blank" else damage.tail
 
 
 def empty_lines(first: int, end: int, lost: list[tuple[int, int]]) -> Iterator[bytes]:

@@ -11,7 +11,8 @@ from tests.support.bench import Bench
 from tests.support.doubles import DictBucket
 from workers.segments.naming import DEAD_PREFIX
 from workers.segments.segment import Receipt
-from workers.spool.disk import Disk
+from workers.spool import frames
+from workers.spool.disk import Buffer, Disk
 from workers.spool.segment_file import READY
 from workers.upload.compression import unpack
 
@@ -23,19 +24,19 @@ class FaultyDisk(Disk):
 
     def __init__(self) -> None:
         self.failing = False
-        # How much of the next appends still fits; None: all.
+        # How much of the next writes still fits, but for zeros at their end; None: all.
         self.room: int | None = None
         # While `slow`, a sync says so in `syncing` and then waits for its word.
         self.slow = False
         self.syncing: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
 
-    def append(self, file: int, buffers: Sequence[bytes]) -> int:
-        data = b"".join(buffers)
+    def write_at(self, file: int, buffers: Sequence[Buffer], start: int) -> int:
+        data = b"".join(buffers).rstrip(b"\0")
         if self.room is not None and len(data) > self.room:
-            super().append(file, [data[: self.room]])
+            super().write_at(file, [data[: self.room]], start)
             self.room = 0
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().append(file, buffers)
+        return super().write_at(file, buffers, start)
 
     def sync(self, file: int) -> None:
         if self.failing:
@@ -45,6 +46,21 @@ class FaultyDisk(Disk):
             self.syncing.put(word)
             assert word.wait(MAX_WAIT_SECONDS)
         super().sync(file)
+
+
+def frames_of(path: Path) -> list[frames.Frame]:
+    """Return the frames of a segment file in which nothing is damaged."""
+    with path.open("rb") as file:
+        found = list(frames.salvage(file, frames.seed(path.stem)))
+    return [one for one in found if isinstance(one, frames.Frame)]
+
+
+def flip(path: Path, *, before_end: int) -> bytes:
+    """Flip a bit so many bytes before the end of a file's last frame; return what is in it then."""
+    content = bytearray(path.read_bytes())
+    content[frames_of(path)[-1].end - before_end] ^= 1
+    path.write_bytes(content)
+    return bytes(content)
 
 
 def stored(bucket: DictBucket) -> dict[tuple[str, int], bytes]:

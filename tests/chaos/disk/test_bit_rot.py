@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.disk.faults import quarantined, stored, where
+from tests.chaos.disk.faults import frames_of, quarantined, stored, where
 from tests.support.bench import Bench, balance
 from tests.support.doubles import DictBucket
 from workers.errors import ObjectRejected
 from workers.segments.segment import Receipt
-from workers.spool import frames
 from workers.spool.segment_file import OPEN, READY
 
 pytestmark = pytest.mark.chaos
@@ -26,11 +25,8 @@ BYTES = (0, 4, 8, 12, 16, 20)
 
 def rot(path: Path, *, frame: int, byte: int) -> None:
     """Flip a bit in one frame of a segment file."""
-    with path.open("rb") as file:
-        found = list(frames.read(file, frames.seed(path.stem)))
-    start = found[frame].end - len(found[frame].body) - frames.PREFIX_BYTES
     content = bytearray(path.read_bytes())
-    content[start + byte] ^= 0x10
+    content[frames_of(path)[frame].start + byte] ^= 0x10
     path.write_bytes(content)
 
 

@@ -11,11 +11,10 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.chaos.disk.faults import quarantined, stored, where
+from tests.chaos.disk.faults import flip, frames_of, quarantined, stored, where
 from tests.support.bench import Bench, balance
 from tests.support.doubles import DictBucket, QuickDisk
 from workers.segments.segment import Receipt
-from workers.spool import frames
 from workers.spool.segment_file import OPEN, READY
 
 pytestmark = pytest.mark.chaos
@@ -56,8 +55,7 @@ def leave(bench: Bench, *, suffix: str) -> tuple[Path, list[Receipt]]:
 
 def ends(path: Path) -> list[int]:
     """Return where a file's frames end: its header, its groups, its seal."""
-    with path.open("rb") as file:
-        return [frame.end for frame in frames.read(file, frames.seed(path.stem))]
+    return [frame.end for frame in frames_of(path)]
 
 
 def state(bench: Bench, receipt: Receipt) -> str:
@@ -122,15 +120,13 @@ def test_a_frame_that_is_missing_in_the_middle(make_bench: MakeBench, suffix: st
     assert [state(bench, receipt) for receipt in receipts] == ["stored", "dead", "stored"]
 
 
-@pytest.mark.parametrize("position", [-1, -5])
+@pytest.mark.parametrize("before_end", [1, 5])
 def test_rot_in_the_last_frame_is_not_stored(
-    make_bench: MakeBench, bucket: DictBucket, position: int
+    make_bench: MakeBench, bucket: DictBucket, before_end: int
 ) -> None:
     """After a kill it is no torn write: its lines are dead, and the file is kept as it was."""
     path, receipts = leave(make_bench(), suffix=OPEN)
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
-    path.write_bytes(content)
+    content = flip(path, before_end=before_end)
     bench = make_bench()
     upload(bench)
     assert len(stored(bucket)) == 3
@@ -148,12 +144,12 @@ def test_rot_in_the_only_group_removes_nothing(
     bench.accept(b'{"n":1}')
     bench.die()
     (path,) = bench.process_spool.path.glob("*" + OPEN)
-    content = bytearray(path.read_bytes())
     if damage == "flipped":
-        content[-1] ^= 1
+        flip(path, before_end=1)
     else:
-        del content[-3 if damage == "cut" else ends(path)[0] :]
-    path.write_bytes(content)
+        header, lines = ends(path)
+        os.truncate(path, lines - 3 if damage == "cut" else header)
+    content = path.read_bytes()
     living = make_bench()
     upload(living)
     assert bucket.objects == {}
@@ -190,9 +186,7 @@ def test_a_group_that_a_power_cut_tore_is_cut_off(
 ) -> None:
     """After another boot damage at the end is a write that had no answer: no alarm, no copy."""
     path, receipts = leave(make_bench(), suffix=OPEN)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    flip(path, before_end=1)
     bench = make_bench(OtherBoot())
     upload(bench)
     assert len(stored(bucket)) == 3

@@ -11,6 +11,7 @@ from tests.chaos.disk.faults import stored, where
 from tests.support.bench import Bench, balance
 from tests.support.doubles import DictBucket, QuickDisk
 from workers.errors import NotDurable
+from workers.spool.disk import Buffer
 
 pytestmark = pytest.mark.chaos
 
@@ -25,9 +26,9 @@ class ReadOnlyDisk(QuickDisk):
         self._refuse()
         return super().create(path)
 
-    def append(self, file: int, buffers: Sequence[bytes]) -> int:
+    def write_at(self, file: int, buffers: Sequence[Buffer], start: int) -> int:
         self._refuse()
-        return super().append(file, buffers)
+        return super().write_at(file, buffers, start)
 
     def truncate(self, file: int, length: int) -> None:
         self._refuse()

@@ -25,7 +25,7 @@ from tests.chaos.model.files import (
 )
 from tests.chaos.model.fuse import Fuse
 from tests.chaos.model.power_cut import PowerCut
-from workers.spool.disk import EXT, Disk
+from workers.spool.disk import EXT, Buffer, Disk
 
 # How much of what no longer belongs to any file is kept, to turn up in new ones.
 MAX_LITTER = 64
@@ -110,20 +110,20 @@ class SimDisk(Disk):
         del path
         return False
 
-    def append(self, file: int, buffers: Sequence[bytes]) -> int:
+    def write_at(self, file: int, buffers: Sequence[Buffer], start: int) -> int:
         self._fuse.burn()
         node, data = self._files[file], b"".join(buffers)
-        fits = len(data) if self.room is None else min(len(data), self.room)
         before = node.content
+        grows = max(0, start + len(data) - len(before))
+        fits = len(data) if self.room is None else len(data) - max(0, grows - self.room)
         # A short write and the one that goes on from there: a process may die between the two.
-        node.write(before + data[: self._rng.randint(0, fits)])
-        self._fuse.burn()
-        node.write(before + data[:fits])
+        for size in (self._rng.randint(0, fits), fits):
+            node.write(before[:start] + data[:size] + before[start + size :])
+            self._fuse.burn()
         if self.room is not None:
-            self.room -= fits
+            self.room -= min(self.room, grows)
         if fits < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._fuse.burn()
         return fits
 
     def sync(self, file: int) -> None:

@@ -106,15 +106,19 @@ class HarmedTrial(Trial):
         self._unread = True
 
     def _damage(self, path: Path) -> None:
-        """Flip a bit in the last frame with lines, or take frames away: the last ones, or one."""
+        """Flip a bit in the last frame with lines, or take frames away: the last ones, or one.
+
+        The last ones may also be zeros, as they are ahead of a file's end.
+        """
         content = self._disk.read(path)
         with self._disk.open(path) as file:
             found = list(frames.salvage(file, frames.seed(path.stem)))
         runs = [one for one in found if isinstance(one, frames.Frame) and one.mark == frames.LINES]
-        if not runs or any(isinstance(one, frames.Damaged) for one in found):
+        torn = [one for one in found if isinstance(one, frames.Damaged) and one.tail != "blank"]
+        if not runs or torn:
             return
         at = self._rng.randrange(len(runs))
-        kind = self._rng.choice(("rot", "cut", "hole"))
+        kind = self._rng.choice(("rot", "cut", "zeros", "hole"))
         if kind == "rot":
             at = len(runs) - 1
             changed = bytearray(content)
@@ -122,11 +126,12 @@ class HarmedTrial(Trial):
             content = bytes(changed)
             if self._is_this_boot(path):
                 self._kept.add(path.stem)
-        elif kind == "cut":
-            content = content[: runs[at].start]
+        elif kind in ("cut", "zeros"):
+            left = content[: runs[at].start]
+            content = left if kind == "cut" else left.ljust(len(content), b"\0")
         else:
             content = content[: runs[at].start] + content[runs[at].end :]
-        for run in runs[at:] if kind == "cut" else [runs[at]]:
+        for run in [runs[at]] if kind in ("rot", "hole") else runs[at:]:
             self.harmed.update(int(one) for one, _ in PAYLOAD.findall(run.body))
         self._disk.write(path, content)
 

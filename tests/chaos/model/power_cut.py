@@ -56,10 +56,12 @@ class PowerCut:
 
     def _sector(self, states: list[bytes], at: int, *, litter: bytes) -> bytes:
         """Return what is in one sector after the cut: some state of it, a mix, zeroes, litter."""
-        rng = self._rng
+        rng, is_fresh = self._rng, at + SECTOR > len(states[0])
+        if not is_fresh and len({state[at : at + SECTOR] for state in states}) == 1:
+            return states[0][at : at + SECTOR]
         one, other = (rng.choice(states)[at : at + SECTOR].ljust(SECTOR, b"\0") for _ in range(2))
         kind = rng.random()
-        if litter and kind < 0.8:
+        if litter and is_fresh and kind < 0.8:
             return litter[at : at + SECTOR].ljust(SECTOR, b"\0")
         if kind < 0.6:
             return one

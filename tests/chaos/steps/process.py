@@ -18,7 +18,7 @@ from workers.errors import ObjectRejected
 from workers.segments.segment import Receipt
 from workers.spool import spool as spool_module
 from workers.spool.counters import Counters
-from workers.spool.disk import Disk
+from workers.spool.disk import Buffer, Disk
 from workers.upload.s3 import PutAnswer
 
 # A process that no thread has ever run in forks the others, and has imported all they need.
@@ -70,12 +70,13 @@ class SteppedDisk(Disk):
             steps.watch(self, name)
         steps.watch(self, "sync_names")
 
-    def append(self, file: int, buffers: Sequence[bytes]) -> int:
+    def write_at(self, file: int, buffers: Sequence[Buffer], start: int) -> int:
         data = b"".join(buffers)
-        with self._steps.step("append") as full:
-            half = super().append(file, [data[: len(data) // 2]])
+        with self._steps.step("write") as full:
+            # Of what is no zeros: those are only for what comes later.
+            half = super().write_at(file, [data[: len(data.rstrip(b"\0")) // 2]], start)
             self._steps.reach(f"in {full}")
-            return half + super().append(file, [data[half:]])
+            return half + super().write_at(file, [data[half:]], start + half)
 
 
 class KeptBucket(DictBucket):
@@ -162,7 +163,7 @@ def _perform(path: Path, part: str, fatal: str | None) -> None:
 
 
 # Where the life ends whose recovery is looked at: a whole group, then half of one.
-TORN = "in append 2"
+TORN = "in write 2"
 COLLECTIONS = [(b'{"n":1}', b'{"n":2}'), (b'{"n":3}', b'{"n":4}', b'{"n":5}')]
 
 

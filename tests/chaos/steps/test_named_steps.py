@@ -26,16 +26,16 @@ START = (
 )
 LIFE = (
     *START,
-    *("create 1", "append 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
-    *("append 2", "sync 2", "accept 2"),
-    *("append 3", "sync 3", "close 2", "rename 2"),  # the seal
+    *("create 1", "write 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
+    *("write 2", "sync 2", "accept 2"),
+    *("write 3", "truncate 1", "sync 3", "close 2", "rename 2"),  # the seal
     *("put 1", "begin_finish 1", "unlink 1", "end_finish 1"),
     *("rmtree 1", "write_document 1", "rmtree 2"),  # the process's spool is retired
 )
 BURIAL = (
     *START,
-    *("create 1", "append 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
-    *("append 2", "sync 2", "close 2", "rename 2"),
+    *("create 1", "write 1", "sync 1", "sync_names 4", "close 1", "accept 1"),
+    *("write 2", "truncate 1", "sync 2", "close 2", "rename 2"),
     *("put 1", "write_document 1", "sync_names 5"),  # refused for good: a dead letter
     *("begin_finish 1", "unlink 1", "end_finish 1"),
     "put 2",  # what tells other machines
@@ -43,7 +43,7 @@ BURIAL = (
 RECOVERY = (
     *START,
     *("reopen 1", "truncate 1", "sync 1"),
-    *("append 1", "sync 2", "close 1", "rename 2"),  # the seal
+    *("write 1", "truncate 2", "sync 2", "close 1", "rename 2"),  # the seal
     *("put 1", "begin_finish 1", "unlink 1", "end_finish 1"),
     *("rmtree 1", "write_document 1", "rmtree 2"),  # the killed process's spool is retired
     *("rmtree 3", "write_document 2", "rmtree 4"),  # and its own
@@ -54,7 +54,7 @@ def moments(steps: Sequence[str]) -> list[str]:
     """Name every moment to die at; an append is also cut off in its middle."""
     found = []
     for step in steps:
-        middle = [f"in {step}"] if step.startswith("append") else []
+        middle = [f"in {step}"] if step.startswith("write ") else []
         found += [f"before {step}", *middle, f"after {step}"]
     return found
 

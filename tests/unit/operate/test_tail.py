@@ -135,3 +135,14 @@ def test_half_a_frame_is_waited_for(bench: Bench) -> None:
         file.write(whole[-10:])
     assert seen(follower) == large + b"\n"
     follower.close()
+
+
+def test_a_slow_reader_skips_to_the_last_line_and_no_further(bench: Bench) -> None:
+    """Behind the lines of an open file are zeros, which later lines overwrite: those are seen."""
+    bench.accept(b'{"old":1}')
+    follower = Follower(bench.spool, "s")
+    bench.accept(b'{"n":1}')
+    follower.skip()
+    bench.accept(b'{"n":2}')
+    assert seen(follower) == b'{"n":2}\n'
+    follower.close()

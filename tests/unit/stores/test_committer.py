@@ -24,7 +24,7 @@ def test_a_group_is_one_sync(committer: Committer, segments: Segments) -> None:
     assert committer.step()
     for future in futures:
         future.result()
-    assert segments.disk.log == ["append", "append", *["sync", "sync_names"] * 2]
+    assert segments.disk.log == ["write", "write", *["sync", "sync_names"] * 2]
     assert (one.lines, one.size, two.lines) == (5, 15, 1)
     assert segments.store.counters[Field.ACCEPTED] == 6
     assert segments.store.counters[Field.ACCEPTED_BYTES] == 18
@@ -38,10 +38,10 @@ def test_many_files_are_one_sync(committer: Committer, segments: Segments) -> No
     futures = [append(committer, each) for each in many]
     committer.step()
     assert all(map(settled, futures))
-    assert segments.disk.log == [*["append"] * 5, "sync_everything"]
+    assert segments.disk.log == [*["write"] * 5, "sync_everything"]
     append(committer, many[0], many[1])
     committer.step()
-    assert segments.disk.log[6:] == ["append", "append", "sync", "sync"]
+    assert segments.disk.log[6:] == ["write", "write", "sync", "sync"]
 
 
 def test_what_waits_for_the_disk_is_counted(committer: Committer, segments: Segments) -> None:

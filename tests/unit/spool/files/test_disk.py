@@ -12,7 +12,7 @@ def test_everything_is_synced_by_any_file(tmp_path: Path) -> None:
     """A descriptor stands for its file system; one that is none is an error, not a silence."""
     disk = Disk()
     file = disk.create(tmp_path / "file")
-    disk.append(file, [b"line"])
+    disk.write_at(file, [b"line"], 0)
     disk.sync_everything(file)
     disk.close(file)
     with pytest.raises(OSError, match="Bad file descriptor") as caught:

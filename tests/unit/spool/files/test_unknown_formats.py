@@ -34,7 +34,8 @@ def with_a_strange_header(path: Path) -> bytes:
 def with_a_strange_frame(path: Path) -> bytes:
     """Add a whole frame of an unknown kind to a segment file."""
     prefix = frames.prefix(b"BBx1", b"key", frames.seed(path.stem), back=1)
-    with path.open("ab") as file:
+    with path.open("r+b") as file:
+        file.seek(frames.content_end(file) if path.suffix == OPEN else path.stat().st_size)
         file.write(prefix + b"key")
     return path.read_bytes()
 
