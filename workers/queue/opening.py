@@ -3,7 +3,6 @@
 from workers.queue.leases import Leases
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
-from workers.queue.redis_keys import RedisKeys
 from workers.queue.redis_probe import try_server
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.queue.redis_store import RedisStore
@@ -30,19 +29,6 @@ def read_totals(server: RedisServer) -> Totals:
     return Totals([read_ledger(server, Counters.anonymous().snapshot())])
 
 
-def keys_of(store: RedisStore, server: RedisServer, *, max_keys: int, seconds: int) -> RedisKeys:
-    """Return the idempotency keys of the service whose segments are in `store`."""
-    return RedisKeys(
-        server,
-        token=store.writer,
-        counters=store.counters,
-        max_keys=max_keys,
-        seconds=seconds,
-        budget=lambda: store.max_bytes,
-        refusal=lambda: store.refusal,
-    )
-
-
 def open_queue(settings: Settings) -> tuple[RedisStore, Committer, RedisJobs]:
     """Make a process's store, committer and job source on the queue. Blocks on the network."""
     server, leases = open_server(settings), Leases()
@@ -51,12 +37,8 @@ def open_queue(settings: Settings) -> tuple[RedisStore, Committer, RedisJobs]:
         leases=leases,
         max_bytes=settings.queue_max_bytes,
         receipt_seconds=settings.receipt_seconds,
-    )
-    store.keys = keys_of(
-        store,
-        server,
         max_keys=settings.idempotency_max_keys,
-        seconds=settings.idempotency_seconds,
+        key_seconds=settings.idempotency_seconds,
     )
     # Two for each upload thread: the next is there when one is done.
     jobs = RedisJobs(server, leases=leases, place=store, most=2 * settings.max_workers)

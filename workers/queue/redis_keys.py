@@ -7,8 +7,8 @@ two requests wait, where its payloads would otherwise be placed in vain.
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from workers.errors import (
     KeyInUse,
@@ -33,37 +33,40 @@ DROPPED_PER_CLAIM, DROPPED_PER_SWEEP = 4, 1000
 KEYS_SHARE = 4
 
 
-class RedisKeys:
-    """Implements `KeyStore`. Thread-safe; methods block on the network but for `begin`, `end`.
+class Appending(Protocol):
+    """The store that appends what has keys."""
 
-    `token` names this process; `refusal` says why the server cannot be used now; `budget` is the
-    byte budget of the service.
-    """
+    # Names this process.
+    writer: str
+    counters: Counters
+    # Why the server cannot be used now, or None.
+    refusal: str | None
+
+    @property
+    def max_bytes(self) -> int:
+        """The byte budget of the service."""
+        ...
+
+
+class RedisKeys:
+    """Implements `KeyStore`. Thread-safe; `claim` and `sweep` block on the network."""
 
     is_remote = True
 
     def __init__(
-        self,
-        server: RedisServer,
-        *,
-        token: str,
-        counters: Counters,
-        max_keys: int,
-        seconds: int,
-        budget: Callable[[], int],
-        refusal: Callable[[], str | None],
+        self, server: RedisServer, store: Appending, *, max_keys: int, seconds: int
     ) -> None:
         self._server = server
-        self._token = token
-        self._counters = counters
+        self._store = store
         self._max_keys = max_keys
         self._seconds = seconds
-        self._budget = budget
-        self._refusal = refusal
         self._claims: set[bytes] = set()
         # Given up here, and not yet there.
         self._ended: set[bytes] = set()
+        self._waiting: list[_Question] = []
         self._lock = threading.Lock()
+        # Held by the thread that asks for all that wait.
+        self._asking = threading.Lock()
 
     def claim(self, digest: bytes, body: bytes, *, compare: bool = True) -> Claim | Replay:
         """Claim a key for a request with this SHA-256 of its body; or find where it is already.
@@ -74,15 +77,15 @@ class RedisKeys:
             NotConfirmed: it is accepted, and too few replicas have confirmed it.
             QueueError: the server cannot be asked now.
         """
-        if reason := self._refusal():
-            raise QueueUnavailable(reason)
+        if self._store.refusal:
+            raise QueueUnavailable(self._store.refusal)
         with self._lock:
             if digest in self._claims:
                 raise KeyInUse(UNDER_WAY)
             self._claims.add(digest)
             self._ended.discard(digest)
         try:
-            [found] = self._ask([digest], drop=DROPPED_PER_CLAIM)
+            found = self._find(digest)
         except BaseException:
             self._end(digest, given_up=True)
             raise
@@ -121,11 +124,39 @@ class RedisKeys:
             with contextlib.suppress(QueueError):
                 self._ask([], drop=DROPPED_PER_SWEEP)
 
+    def _find(self, digest: bytes) -> bytes | int:
+        """Return what the server says of a key; those who come meanwhile share the next script."""
+        mine = _Question(digest)
+        with self._lock:
+            self._waiting.append(mine)
+        with self._asking:
+            if not mine.is_answered:
+                self._ask_for_all()
+        if mine.error is not None:
+            raise type(mine.error)(str(mine.error)) from mine.error
+        return mine.answer
+
+    def _ask_for_all(self) -> None:
+        with self._lock:
+            questions, self._waiting = self._waiting, []
+        try:
+            drop = DROPPED_PER_CLAIM * len(questions)
+            answers = self._ask([each.digest for each in questions], drop=drop)
+        except QueueError as error:
+            for each in questions:
+                each.error = error
+        else:
+            for each, answer in zip(questions, answers, strict=True):
+                each.answer = answer
+        finally:
+            for each in questions:
+                each.is_answered = True
+
     def _ask(self, digests: Sequence[bytes], *, drop: int) -> list[bytes | int]:
         with self._lock:
             ended, self._ended = self._ended, set()
-        bounds = self._seconds, self._max_keys, self._budget() // KEYS_SHARE, drop
-        arguments: list[Arg] = [self._token, CLAIM_MILLISECONDS, *bounds]
+        bounds = self._seconds, self._max_keys, self._store.max_bytes // KEYS_SHARE, drop
+        arguments: list[Arg] = [self._store.writer, CLAIM_MILLISECONDS, *bounds]
         arguments += [len(ended), *ended, *digests]
         try:
             early, *answers = self._run(arguments)
@@ -134,7 +165,7 @@ class RedisKeys:
                 self._ended |= ended - self._claims
             raise
         if early:
-            self._counters.add(Field.KEYS_DROPPED_EARLY, early)
+            self._store.counters.add(Field.KEYS_DROPPED_EARLY, early)
         found: list[bytes | int] = answers
         return found
 
@@ -149,7 +180,7 @@ class RedisKeys:
         entries = in_order(records.unpack_entries(found))
         check_body(entries, body)
         self._confirm()
-        self._counters.add(Field.KEYS_REPLAYED)
+        self._store.counters.add(Field.KEYS_REPLAYED)
         return Replay(entries)
 
     def _confirm(self) -> None:
@@ -159,7 +190,9 @@ class RedisKeys:
         """
         if self._server.replicas:
             try:
-                self._server.script("renew_writer", self._token, LEASE_MILLISECONDS, confirmed=True)
+                self._server.script(
+                    "renew_writer", self._store.writer, LEASE_MILLISECONDS, confirmed=True
+                )
             except QueueUnconfirmed as error:
                 raise NotConfirmed(str(error)) from error
 
@@ -171,6 +204,18 @@ class RedisKeys:
             self._claims.discard(digest)
             if given_up:
                 self._ended.add(digest)
+
+
+class _Question:
+    """A key that a thread waits for; answered by the thread that asks for all."""
+
+    __slots__ = ("answer", "digest", "error", "is_answered")
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+        self.is_answered = False
+        self.answer: bytes | int = 0
+        self.error: QueueError | None = None
 
 
 class QueuedClaim(Claim, eq=False, gc=False):

@@ -9,7 +9,6 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,15 +25,13 @@ from workers.queue.leases import LEASE_MILLISECONDS, Leases
 from workers.queue.queued_body import QueuedBody, encode_part
 from workers.queue.redis_client import Arg, RedisServer
 from workers.queue.redis_health import RedisHealth
+from workers.queue.redis_keys import RedisKeys
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.segments.future import DurabilityFuture
 from workers.segments.naming import created_microseconds
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
 from workers.spool.counters import Counters, Field, Totals
 from workers.stores.found import Found, found_in_memory
-
-if TYPE_CHECKING:
-    from workers.queue.redis_keys import RedisKeys
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +48,14 @@ class RedisStore:
     segment_bytes: int | None = None
 
     def __init__(
-        self, server: RedisServer, *, leases: Leases, max_bytes: int | None, receipt_seconds: int
+        self,
+        server: RedisServer,
+        *,
+        leases: Leases,
+        max_bytes: int | None,
+        receipt_seconds: int,
+        max_keys: int,
+        key_seconds: int,
     ) -> None:
         self.counters = Counters.anonymous()
         self.refusal: str | None = "the queue has not been reached yet"
@@ -66,8 +70,7 @@ class RedisStore:
         self._unsealed: set[str] = set()
         self._notes: dict[str, str] = {}
         self._sweep_at = 0.0
-        # None: no request has a key.
-        self.keys: RedisKeys | None = None
+        self.keys = RedisKeys(server, self, max_keys=max_keys, seconds=key_seconds)
         self.check()
 
     @property
@@ -111,8 +114,7 @@ class RedisStore:
         arguments: list[Arg] = [len(runs)]
         for segment, lines in runs.items():
             arguments += self._part(segment, b"".join(lines), counts[segment])
-        if self.keys is not None:
-            arguments += self.keys.arguments(group)
+        arguments += self.keys.arguments(group)
         self._append(group, arguments)
         for segment, lines in runs.items():
             body = _body(segment)
@@ -120,8 +122,7 @@ class RedisStore:
             body.size += sum(map(len, lines))
             segment.lines += counts[segment]
             segment.size = body.size
-        if self.keys is not None:
-            self.keys.commit(group)
+        self.keys.commit(group)
         self.counters.add(Field.COMMITS)
         self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
 
@@ -163,7 +164,6 @@ class RedisStore:
         self, group: Sequence[DurabilityFuture], answer: bytes | list[int]
     ) -> NotDurable | Full:
         if isinstance(answer, list):
-            assert self.keys is not None, "it has given the claims"
             self.keys.refuse(group, answer)
             return NotDurable("an Idempotency-Key of the same group was accepted elsewhere")
         if answer == b"full":
@@ -271,8 +271,7 @@ class RedisStore:
             if is_due := time.monotonic() >= self._sweep_at:
                 self._sweep_at = time.monotonic() + SWEEP_SECONDS
                 self._sweep()
-            if self.keys is not None:
-                self.keys.sweep(is_due=is_due)
+            self.keys.sweep(is_due=is_due)
 
     def _sweep(self) -> None:
         """Keep the lease as a writer, and seal what an append that arrived late has opened."""
@@ -289,6 +288,7 @@ class RedisStore:
     def persist(self) -> None:
         """At a stop: seal what could not be sealed. Blocks on the network; does not raise."""
         self._seal_all()
+        self.keys.sweep(is_due=False)
 
     def close(self) -> None:
         """End the connection."""

@@ -8,7 +8,6 @@ from tests.support.redis.server import RedisProcess
 from workers.dispatch.jobs import Job
 from workers.errors import Refusal
 from workers.queue.leases import Leases
-from workers.queue.opening import keys_of
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
 from workers.queue.redis_store import RedisStore
@@ -42,10 +41,14 @@ class Machine:
         self.server = RedisServer(read_redis_url(url), replicas=replicas)
         self.leases = Leases()
         self.store = RedisStore(
-            self.server, leases=self.leases, max_bytes=max_bytes, receipt_seconds=600
+            self.server,
+            leases=self.leases,
+            max_bytes=max_bytes,
+            receipt_seconds=600,
+            max_keys=max_keys,
+            key_seconds=seconds,
         )
-        self.keys = keys_of(self.store, self.server, max_keys=max_keys, seconds=seconds)
-        self.store.keys = self.keys
+        self.keys = self.store.keys
         self.committer = Committer(self.store)
         self.jobs = RedisJobs(self.server, leases=self.leases, place=self.store, most=most)
 

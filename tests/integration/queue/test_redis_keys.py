@@ -1,13 +1,23 @@
 """Idempotency keys in Redis: accepted by the append of their payloads, known to all machines."""
 
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import pytest
 
 from tests.integration.queue.conftest import MakeMachine
 from tests.integration.queue.machine import Machine, lines_of, runs_of
+from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
-from workers.errors import Full, KeyInUse, KeyReused, NotConfirmed, NotDurable, QueueUnconfirmed
+from workers.errors import (
+    Full,
+    KeyInUse,
+    KeyReused,
+    NotConfirmed,
+    NotDurable,
+    QueueUnavailable,
+    QueueUnconfirmed,
+)
 from workers.keys.claim import Claim, Replay
 from workers.keys.records import digest_of
 from workers.queue import redis_keys
@@ -204,6 +214,34 @@ def test_without_a_key_there_is_no_more_to_do(machine: MakeMachine) -> None:
     before = evaluations(web)
     web.append((segment, b"{}\n"))
     assert evaluations(web) - before == 1
+
+
+def test_requests_that_come_meanwhile_ask_together(machine: MakeMachine) -> None:
+    """However many keys wait for an answer of the server, the next script is for all of them."""
+    web = machine()
+    claimed(web, numbered(0))
+    with ThreadPoolExecutor(4) as threads:
+        with web.keys._asking:
+            before = evaluations(web)
+            asked = [threads.submit(claimed, web, numbered(number)) for number in range(1, 5)]
+            wait_until(lambda: len(web.keys._waiting) == 4, timeout=10, what="four questions")
+        assert {each.result().digest for each in asked} == {numbered(n) for n in range(1, 5)}
+    assert evaluations(web) - before == 1
+
+
+def test_a_server_that_is_away_is_said_to_each(own_redis: RedisProcess) -> None:
+    """All that wait are refused, and their keys are free afterwards."""
+    web = Machine(own_redis)
+    own_redis.kill()
+    web.server.forget()
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(claimed, web, numbered(number)) for number in range(4)]
+        for each in asked:
+            assert isinstance(each.exception(), QueueUnavailable)
+    own_redis.start()
+    web.store.check()
+    claimed(web, numbered(0))
+    web.store.close()
 
 
 def evaluations(machine: Machine) -> int:
