@@ -20,7 +20,6 @@ from workers.intake.feeder import Feeder
 from workers.intake.intake import Intake
 from workers.keys.keys import Keys
 from workers.operate.receipts import Receipts
-from workers.operate.watermark import Watermark
 from workers.segments.finish import DurableAndFinished, Finish, Finishes
 from workers.segments.future import DurabilityFuture, KeyClaim
 from workers.segments.partitions import Part
@@ -39,6 +38,8 @@ from workers.threads import Threads
 from workers.upload.compression import estimator_for
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
+from workers.watermarks.opening import make_watermark
+from workers.watermarks.watermark import Watermark
 
 log = logging.getLogger(__name__)
 
@@ -205,16 +206,12 @@ class Pipeline:
         return Backlog(park=self._store.park, on_change=self._wake, delay=self._storage.delay)
 
     def _make_watermark(self) -> Watermark | None:
-        store, adoption = self._store, self._storage.adoption
-        if not self.settings.watermark_seconds or adoption is None:
-            return None
-        assert isinstance(store, LocalStore)
-        return Watermark(
-            self.spool,
-            settings=self.settings,
+        return make_watermark(
+            self.settings,
             bucket=self.bucket,
-            own=lambda: store.own,
-            adoption=adoption,
+            store=self._store,
+            adoption=self._storage.adoption,
+            progress=self._storage.progress,
             opened_from=self._intake.opened_from,
         )
 

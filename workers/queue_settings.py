@@ -209,8 +209,6 @@ class QueueSchema(PutSchema):
                 faults["receipt_secret"] = [
                     "must be set with DURABILITY=queue, the same on all machines."
                 ]
-            if data.get("watermark_seconds"):
-                faults["watermark_seconds"] = ["is not offered with DURABILITY=queue."]
         elif "durability" in data:
             if data.get("queue_url") is not None:
                 faults["queue_url"] = ["is for DURABILITY=queue only."]
@@ -229,6 +227,8 @@ def _not_with_sqs(data: Mapping[str, Any]) -> dict[str, list[str]]:
         faults["queue_max_bytes"] = ["is for Redis only: SQS has no bound."]
     if data.get("redis_wait_replicas"):
         faults["redis_wait_replicas"] = ["is for Redis only."]
+    if data.get("watermark_seconds"):
+        faults["watermark_seconds"] = ["is not offered with SQS."]
     wait, request = data.get("stored_max_wait_seconds"), data.get("request_seconds")
     if wait and request and wait > request / 4:
         text = "must be at most a quarter of REQUEST_SECONDS with SQS: requests wait for it."

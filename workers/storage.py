@@ -37,6 +37,7 @@ from workers.stores.stored_committer import StoredCommitter
 from workers.stores.stored_store import StoredStore
 from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
+from workers.watermarks.queue_watermark import SharedProgress
 
 # Of `DRAIN_SECONDS`: requests that still wait for S3 at a stop have an answer before its end.
 STOP_SHARE = 0.75
@@ -48,8 +49,9 @@ class Storage:
 
     `bucket_for` says where a segment goes, by the `decisions` of operators where there can be any;
     `adoption` has the directories of dead processes, where they are on this machine. Without `keys`
-    no request may have an Idempotency-Key. `delay` is how long a job waits after so many failures.
-    `figures` is where the process shows itself.
+    no request may have an Idempotency-Key. `progress` is that of a queue that machines share, in a
+    process that uploads. `figures` is where the process shows itself. `delay` is how long a job
+    waits after so many failures.
     """
 
     store: Store
@@ -60,6 +62,7 @@ class Storage:
     adoption: Adoption | None = None
     keys: KeyStore | None = None
     figures: Place | None = None
+    progress: SharedProgress | None = None
     delay: Callable[[int], float] = backoff.delay
 
 
@@ -120,8 +123,16 @@ def _on_queue(settings: Settings) -> Storage:
     if not is_sqs(settings.queue_url):
         server = module.open_server(settings)
         figures = QueuedPlace(server, counters=store.counters, max_bytes=lambda: store.max_bytes)
+    progress = None
+    if settings.watermark_seconds and settings.role != "web":
+        progress = module.open_progress(settings)
     return Storage(
-        store=store, committer=committer, source=source, keys=store.keys, figures=figures
+        store=store,
+        committer=committer,
+        source=source,
+        keys=store.keys,
+        progress=progress,
+        figures=figures,
     )
 
 

@@ -6,12 +6,20 @@ from workers.queue.redis_jobs import RedisJobs
 from workers.queue.redis_probe import try_server
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.queue.redis_store import RedisStore
+from workers.queue.redis_watermark import RedisProgress
 from workers.queue_settings import read_redis_url
 from workers.settings import Settings
 from workers.spool.counters import Counters, Totals
 from workers.stores.committer import Committer
 
-__all__ = ["find_segment", "open_queue", "open_server", "read_totals", "try_server"]
+__all__ = [
+    "find_segment",
+    "open_progress",
+    "open_queue",
+    "open_server",
+    "read_totals",
+    "try_server",
+]
 
 
 def open_server(settings: Settings) -> RedisServer:
@@ -43,3 +51,8 @@ def open_queue(settings: Settings) -> tuple[RedisStore, Committer, RedisJobs]:
     # Two for each upload thread: the next is there when one is done.
     jobs = RedisJobs(server, leases=leases, place=store, most=2 * settings.max_workers)
     return store, Committer(store), jobs
+
+
+def open_progress(settings: Settings) -> RedisProgress:
+    """Make a process's view of how far the queue is; nothing is connected yet."""
+    return RedisProgress(open_server(settings), seconds=settings.watermark_seconds)

@@ -203,7 +203,8 @@ def _connect(url: RedisUrl, prefix: str) -> Any:
         "username": url.username,
         "password": url.password,
         "ssl": url.tls,
-        "ssl_ca_certs": url.authorities,
+        # A connection without TLS knows no such option.
+        **({"ssl_ca_certs": url.authorities} if url.tls else {}),
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": ANSWER_SECONDS,
         "socket_keepalive": True,

@@ -38,7 +38,7 @@ class RedisHealth:
         try:
             held = self._server.call("HGET", f"{self._server.prefix}ledger", "held")
             if time.monotonic() >= self._config_at:
-                self._refusal = self._verify()
+                self._refusal = self._verify() or self._late()
                 self._config_at = time.monotonic() + CONFIG_SECONDS
         except QueueUnavailable as error:
             # Another server may answer next, with another configuration.
@@ -70,6 +70,14 @@ class RedisHealth:
         for doubt in self.doubts:
             self._warn("queue in doubt", doubt)
         return evicts(found)
+
+    def _late(self) -> str | None:
+        """Say so where a segment that is created now would be older than the watermark."""
+        through = self._server.call("HGET", f"{self._server.prefix}watermark", "through")
+        behind = int(through or 0) / 1000 - time.time()
+        if behind <= 0:
+            return None
+        return f"this machine's clock is {behind:.0f} s behind the queue's watermark: set it"
 
     def _warn(self, event: str, reason: str) -> None:
         if reason not in self._warned:

@@ -20,6 +20,7 @@ from workers.errors import (
     QueueError,
     QueueUnavailable,
     QueueUnconfirmed,
+    Refusal,
 )
 from workers.queue.leases import LEASE_MILLISECONDS, Leases
 from workers.queue.queued_body import QueuedBody, encode_part
@@ -160,15 +161,16 @@ class RedisStore:
         self.refusal = str(lost)
         raise NotConfirmed(self.refusal) from lost
 
-    def _refused(
-        self, group: Sequence[DurabilityFuture], answer: bytes | list[int]
-    ) -> NotDurable | Full:
+    def _refused(self, group: Sequence[DurabilityFuture], answer: bytes | list[int]) -> Refusal:
         if isinstance(answer, list):
             self.keys.refuse(group, answer)
             return NotDurable("an Idempotency-Key of the same group was accepted elsewhere")
         if answer == b"full":
             self._health.is_full()
             return Full("the queue holds QUEUE_MAX_BYTES")
+        if answer == b"late":
+            log.warning("a new segment is older than the watermark")
+            return NotDurable("a new segment came too late for the watermark")
         log.warning("segments were sealed by another process: the lease had expired")
         return NotDurable("this process stood still for too long, and has lost its open segments")
 
@@ -280,10 +282,8 @@ class RedisStore:
             found = self._server.call("SMEMBERS", f"{self._server.prefix}open:{self.writer}")
         except QueueError:
             return
-        late = {name.decode() for name in found} - self._open.keys()
-        if late:
-            self._unsealed |= late
-            self._seal_all()
+        self._unsealed |= {name.decode() for name in found} - self._open.keys()
+        self._seal_all()
 
     def persist(self) -> None:
         """At a stop: seal what could not be sealed. Blocks on the network; does not raise."""

@@ -110,6 +110,7 @@ class QueueExperiment(Experiment):
             for kind in ("leased", "writers"):
                 for name in client.zrange(PREFIX + kind, 0, -1):
                     client.zadd(PREFIX + kind, {name: 1}, xx=True)
+            client.hset(f"{PREFIX}watermark", "until", 1)
 
     def client(self) -> Any:
         """Return a client of the primary."""

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.chaos.harness.experiment import FAULTY
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
@@ -9,6 +10,7 @@ from tests.chaos.harness.queue import QueueExperiment
 from tests.support.redis.sentinel import Sentinel
 from tests.support.redis.server import RedisProcess, program_of
 from tests.support.s3 import Fault
+from tests.support.s3.watermarks import WatermarkWatch
 
 SLOW = Fault(kind="slow", probability=0.3, seconds=0.5)
 
@@ -22,7 +24,8 @@ def machines_on_a_queue(terms: Terms) -> Figures:
         return Figures(name=name, skipped="needs redis-server")
     with (
         RedisProcess(program, terms.workdir / "redis") as server,
-        QueueExperiment(name, terms, server=server) as experiment,
+        QueueExperiment(name, terms, server=server, WATERMARK_SECONDS=0.2) as experiment,
+        WatermarkWatch(experiment.s3) as watch,
     ):
         experiment.add_service()
         experiment.add_worker()
@@ -33,7 +36,9 @@ def machines_on_a_queue(terms: Terms) -> Figures:
         for _, act in zip(rounds, itertools.cycle(acts.all), strict=False):
             experiment.await_load(30)
             act()
-        return experiment.figures()
+        found = experiment.figures()
+        missed = list(watch.complaints(experiment.floods))
+        return replace(found, complaints=[*found.complaints, *missed])
 
 
 class Acts:

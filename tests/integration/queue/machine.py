@@ -1,7 +1,6 @@
 """One process of a service on a queue, without threads: what it appends, and what it takes."""
 
 from collections.abc import Iterable
-from itertools import count
 from typing import Any
 
 from tests.support.redis.server import RedisProcess
@@ -13,13 +12,12 @@ from workers.queue.redis_jobs import RedisJobs
 from workers.queue.redis_store import RedisStore
 from workers.queue_settings import read_redis_url
 from workers.segments.future import DurabilityFuture, KeyClaim, Run
-from workers.segments.naming import segment_name
+from workers.segments.naming import Clock, segment_name
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
 from workers.stores.committer import Committer
 
-# Microseconds since 1970.
-_names = count(1_700_000_000_000_000)
+_clock = Clock()
 
 
 class Machine:
@@ -54,7 +52,8 @@ class Machine:
 
     def open(self, stream: str = "s") -> Segment:
         """Open a segment; nothing of it is in the queue yet."""
-        name = segment_name(next(_names))
+        # A millisecond old: a watermark that is published now would be later.
+        name = segment_name(_clock.tick() - 1000)
         key = f"{stream}/{name}"
         return self.store.create(
             Header(name=name, stream=stream, bucket="b", key=key, compression="none")

@@ -37,6 +37,10 @@ MUST_NOT_IMPORT = {
         "workers.pipeline",
     ),
     "workers/operate": ("http", "queue", "threading", "workers.intake", "workers.pipeline"),
+    "workers/watermarks": (
+        *(*S3[:2], "http", "queue", "threading", "workers.intake", "workers.operate"),
+        *("workers.pipeline", "workers.queue"),
+    ),
     "app/http": ("workers.pipeline", "app.ingest", "app.routes", "app.servers", "app.cli"),
     "app/access": (*WEB, "app.ingest", "app.routes", "app.servers", "app.cli", "app.state"),
     "app/ingest": (*WEB, "app.routes", "app.servers", "app.cli", "app.state"),

@@ -5,11 +5,15 @@
 -- part. Then, where requests have idempotency keys: how long one is remembered (seconds), and for each
 -- its digest and where its payloads are.
 -- Returns "ok"; "full": the budget is used up; "fenced": a segment takes no more, or lacks a part;
--- or which keys are accepted already, as numbers from 1. But for "ok" nothing was appended. A part
--- that is there already is not appended again, nor are the keys that came with it.
+-- "late": a new one is older than the watermark; or which keys are accepted already, as numbers from 1.
+-- But for "ok" nothing was appended. A part that is there already is not appended again, nor are the
+-- keys that came with it.
 local writer, lease, budget = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local last = 5 + 8 * ARGV[5]
 local fresh, more = {}, 0
+
+local function watermark() return tonumber(redis.call('HGET', key('watermark'), 'through') or '0') end
+
 for at = 6, last, 8 do
   local name, part = ARGV[at], tonumber(ARGV[at + 3])
   local found = redis.call('HMGET', key('segment:' .. name), 'parts', 'state')
@@ -17,6 +21,7 @@ for at = 6, last, 8 do
   if parts ~= part then
     if parts ~= part - 1 or (parts > 0 and found[2] ~= 'open') then return 'fenced' end
     if part == 1 and redis.call('EXISTS', key('done:' .. name)) == 1 then return 'fenced' end
+    if part == 1 and tonumber(ARGV[at + 2]) < watermark() then return 'late' end
     fresh[#fresh + 1] = at
     more = more + tonumber(ARGV[at + 6])
   end

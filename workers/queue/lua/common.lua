@@ -10,6 +10,7 @@
 --   owners          hash: the token of the worker that has a segment
 --   unstored        sorted set: all segments with lines by their creation (milliseconds)
 --   dead            hash: the notes of dead letters
+--   watermark       hash: id, through (milliseconds), publisher (its token), until
 --   done:<name>     string: what became of a segment, for receipts, for a while
 --   figures, published, objects, history    what the console shows: workers/figures/queued.py
 --   keys            hash: idempotency keys that are accepted, by digest: when (seconds, 4 bytes), where

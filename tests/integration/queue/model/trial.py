@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from tests.integration.queue.machine import Machine
 from workers.dispatch.jobs import Job
 from workers.errors import NotConfirmed, QueueUnavailable, QueueUnconfirmed, Refusal
+from workers.queue.redis_watermark import RedisProgress
+from workers.segments.naming import created_microseconds
 from workers.segments.segment import Segment
 
 STEPS = 120
@@ -63,6 +65,9 @@ class Trial:
         self.kept: set[bytes] = set()
         self.refused: set[bytes] = set()
         self.number = 0
+        self.progress = RedisProgress(self.client, seconds=1)
+        # Each watermark, and the keys that were in the bucket when it was published.
+        self.published: list[tuple[int, set[str]]] = []
 
     def run(self) -> None:
         """Do the steps, then let all be uploaded, and judge.
@@ -72,7 +77,7 @@ class Trial:
         """
         steps = [self.append] * 5 + [self.append_without_answer] * 2 + [self.seal] * 2
         steps += [self.take] * 3 + [self.put] * 4 + [self.finish] * 4
-        steps += [self.expire_leases, self.expire_writers]
+        steps += [self.expire_leases, self.expire_writers, self.publish]
         for _ in range(STEPS):
             self.random.choice(steps)()
         # All stand still for good; another one takes over.
@@ -96,6 +101,8 @@ class Trial:
             if segment is not None:
                 machine.seal(segment)
             segment = self.open[machine] = machine.open()
+            if self.random.random() < 0.1:
+                self.publish()
         return segment
 
     def append(self) -> None:
@@ -198,6 +205,12 @@ class Trial:
         """Let every writer have stood still for longer than its lease."""
         self.expire("writers")
 
+    def publish(self) -> None:
+        """Publish the watermark."""
+        found = self.progress.advance()
+        assert found is not None
+        self.published.append((found.through, set(self.bucket.objects)))
+
     def expire(self, key: str) -> None:
         """Let leases have expired."""
         key = f"{self.client.prefix}{key}"
@@ -217,6 +230,10 @@ class Trial:
             raise Broken(f"lost {len(lost)}")
         if found := self.refused & set(stored):
             raise Broken(f"refused, and stored all the same: {len(found)}")
+        for through, there in self.published:
+            created = {key: created_microseconds(key.split("/")[1]) for key in self.bucket.objects}
+            if late := {key for key in created if created[key] < through} - there:
+                raise Broken(f"the watermark said {through}, and {late} came later")
         accepted, counted, pending, dead = self.machines[0].ledger()
         if (accepted, pending, dead) != (counted, 0, 0) or counted != len(stored):
             raise Broken(f"the ledger: {accepted} {counted} {pending} {dead}, {len(stored)} stored")

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.queue.conftest import MakeMachine
-from tests.integration.queue.model import Broken, Trial
+from tests.integration.queue.model.trial import Broken, Trial
 from tests.support.redis.server import RedisProcess
-from workers.queue import redis_client
+from workers.queue import redis_client, redis_watermark
 
 SEEDS = 12
 # A mutant of a script: what is taken out of it, and what comes there instead.
@@ -27,6 +27,16 @@ MUTANTS = {
         "if parts ~= part then\n    if parts ~= part - 1 or (parts",
         "do\n    if (parts",
     ),
+    "a segment is older than the watermark": (
+        "append",
+        "then return 'late' end",
+        "then redis.call('PING') end",
+    ),
+    "the watermark does not wait for what is not stored": (
+        "watermark",
+        "if oldest[2] then through = math.min(through, tonumber(oldest[2])) end",
+        "",
+    ),
     "the lease is not checked at finish": (
         "finish",
         "if not is_owner(name, ARGV[2]) then return 0 end",
@@ -43,6 +53,12 @@ MUTANTS = {
         "",
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the watermark be the time, so that new segments come too late for it."""
+    monkeypatch.setattr(redis_watermark, "MARGIN_SECONDS", 0.0)
 
 
 def run_trials(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.bench import MakeBench
 from tests.support.doubles import DictBucket
-from tests.unit.operate.watermarks import notes, through, watermark_of
+from tests.unit.watermarks.bench import notes, through, watermark_of
 from workers.errors import StoreUnavailable
 
 AWAY = StoreUnavailable("reset", reason="network")

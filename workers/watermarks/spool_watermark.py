@@ -1,23 +1,18 @@
-"""The watermark of a spool: a note in the bucket that says up to when its objects are complete.
+"""The watermark of a spool, which the processes of a machine share.
 
 Each process writes into its counters up to when what it has created is stored or dead; one of
 them publishes the least of all. `step` is one round, and blocks on disk and S3.
 """
 
-import json
-import logging
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from workers.errors import ObjectMissing, StoreError, StoreUnavailable
-from workers.segments.naming import WATERMARK, named_from
+from workers.segments.naming import named_from
 from workers.settings import Settings
 from workers.spool.adoption import Adoption
 from workers.spool.counters import Counters, Field, UnknownCounters
@@ -26,14 +21,13 @@ from workers.spool.documents import create_file, make_directory, read_retired
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import RETIRED, Spool
 from workers.upload.s3 import Bucket
-
-log = logging.getLogger(__name__)
+from workers.watermarks.watermark import Watermark, watermark_key
 
 DIRECTORY, ID = "watermark", "id"
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Watermark:
+class SpoolWatermark(Watermark):
     """One process's part in the watermark of its spool.
 
     `own` is the process's directory, None where it has none yet. `opened_from` returns a time in
@@ -50,28 +44,12 @@ class Watermark:
         adoption: Adoption,
         opened_from: Callable[[], int],
     ) -> None:
+        super().__init__(bucket, place=settings.s3_bucket, seconds=settings.watermark_seconds)
         self._spool = spool
-        self._bucket = bucket
-        self._place = settings.s3_bucket
-        self._seconds = settings.watermark_seconds
         self._own = own
         self._adoption = adoption
         self._opened_from = opened_from
         self._lock: DirectoryLock | None = None
-        # The ETag of what is in the bucket, while that is known.
-        self._etag: str | None = None
-        # What was logged last, so that it is not logged each time.
-        self._fault: str | None = None
-
-    def run(self, wait: Callable[[float], bool]) -> None:
-        """Body of the thread `watermark`; `wait` blocks for some seconds, and is True at a stop."""
-        is_over = False
-        while not is_over:
-            try:
-                self.step()
-            except Exception:
-                log.exception("watermark failed; it goes on")
-            is_over = wait(self._seconds)
 
     def step(self) -> None:
         """Update this process's counters; publish, if this process is the one that does."""
@@ -81,9 +59,9 @@ class Watermark:
             now = named_from()
             least = least_watermark(self._spool, default=now)
             if least is None:
-                self._report("a process of the spool says nothing yet")
+                self.note.report("a process of the spool says nothing yet")
             else:
-                self._publish(min(now, least), is_final=False)
+                self._publish(min(now, least))
 
     def update(self) -> None:
         """Write into the counters up to when all that was created is stored or dead."""
@@ -121,45 +99,13 @@ class Watermark:
     def _directory(self) -> Path:
         return self._spool.root / DIRECTORY
 
-    def _publish(self, through: int, *, is_final: bool) -> None:
-        note = {
-            "through": timestamp(through),
-            "published_at": timestamp(time.time_ns() // 1000),
-            **({"final": True} if is_final else {}),
-        }
-        content = json.dumps(note).encode() + b"\n"
+    def _publish(self, through: int, *, is_final: bool = False) -> None:
         try:
-            self._put(watermark_key(self._spool_id()), content)
-        except (StoreError, OSError) as error:
-            self._etag = None
-            self._report(str(error))
+            key = watermark_key(self._spool_id())
+        except OSError as error:
+            self.note.report(str(error))
         else:
-            self._fault = None
-
-    def _put(self, key: str, content: bytes) -> None:
-        """Put it over the one before, and no other.
-
-        A PUT of a process that was killed may arrive later than one of its successor.
-        """
-        if self._etag is None:
-            self._etag = self._look(key)
-        self._etag = self._bucket.swap_note(self._place, key, content, etag=self._etag)
-
-    def _look(self, key: str) -> str | None:
-        try:
-            return self._bucket.head(self._place, key).etag
-        except ObjectMissing:
-            return None
-        except StoreUnavailable as error:
-            # Without s3:ListBucket a HEAD of nothing is 403: the PUT will tell.
-            if error.reason != "denied":
-                raise
-            return None
-
-    def _report(self, fault: str) -> None:
-        if fault != self._fault:
-            log.warning("no watermark is published now", extra={"error": fault})
-        self._fault = fault
+            self.note.publish(key, through, is_final=is_final)
 
     def _spool_id(self) -> str:
         """Return the spool's id; made, and synced, by the first that publishes."""
@@ -203,14 +149,3 @@ def _cells(path: Path) -> list[int]:
         if path.exists():
             raise
         return []
-
-
-def watermark_key(spool_id: str) -> str:
-    """Return the key of a spool's watermark."""
-    return f"{WATERMARK}/{spool_id}.json"
-
-
-def timestamp(microseconds: int) -> str:
-    """Write a time so that later ones sort behind: RFC 3339, UTC, always six decimals."""
-    moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds % 1_000_000:06d}Z"

@@ -7,12 +7,13 @@ import pytest
 
 from tests.support.bench import MakeBench
 from tests.support.doubles import DictBucket
-from tests.unit.operate.watermarks import notes, through, watermark_of
+from tests.unit.watermarks.bench import notes, through, watermark_of
 from workers.errors import ObjectRejected, StoreUnavailable
 from workers.operate.dead_letters import DeadLetters
-from workers.operate.watermark import Watermark, timestamp
 from workers.segments.naming import ADJUSTED_MICROSECONDS, created_microseconds
 from workers.spool.counters import Field
+from workers.watermarks.spool_watermark import SpoolWatermark
+from workers.watermarks.watermark import timestamp
 
 AWAY = StoreUnavailable("reset", reason="network")
 
@@ -185,7 +186,7 @@ def test_a_process_that_says_nothing_holds_it(
 def test_no_directory_is_no_fault(make_bench: MakeBench, bucket: DictBucket) -> None:
     """A process that could not make its directory creates nothing, and holds nothing."""
     bench = make_bench()
-    watermark = Watermark(
+    watermark = SpoolWatermark(
         bench.spool,
         bucket=bucket,
         settings=bench.settings,

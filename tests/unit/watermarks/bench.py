@@ -5,12 +5,12 @@ from typing import Any
 
 from tests.support.bench import Bench
 from tests.support.doubles import DictBucket
-from workers.operate.watermark import Watermark
+from workers.watermarks.spool_watermark import SpoolWatermark
 
 
-def watermark_of(bench: Bench) -> Watermark:
+def watermark_of(bench: Bench) -> SpoolWatermark:
     """Make a process's part in the watermark."""
-    return Watermark(
+    return SpoolWatermark(
         bench.spool,
         bucket=bench.bucket,
         settings=bench.settings,
