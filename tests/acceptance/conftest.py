@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.service import ServiceFactory
+from tests.support.launch import Launch
+from tests.support.launch.fork import fork
 from tests.support.s3 import FakeS3
 
 
@@ -28,8 +30,16 @@ def server_mode() -> str:
     return "engine"
 
 
+@pytest.fixture(scope="session")
+def launch() -> Launch:
+    """Say how services are started; `executed` overrides it where that is what a test is of."""
+    return fork
+
+
 @pytest.fixture
-def service_factory(s3: FakeS3, tmp_path: Path, server_mode: str) -> Iterator[ServiceFactory]:
+def service_factory(
+    s3: FakeS3, tmp_path: Path, server_mode: str, launch: Launch
+) -> Iterator[ServiceFactory]:
     """Hand out services on that S3; end them, and see that their logs are as they should be."""
-    with ServiceFactory(tmp_path, s3, server_mode=server_mode) as service_factory:
+    with ServiceFactory(tmp_path, s3, server_mode=server_mode, launch=launch) as service_factory:
         yield service_factory

@@ -10,6 +10,9 @@ from typing import Any, Literal, Self
 import pytest
 
 from tests.support.flood import Flood
+from tests.support.launch import Launch
+from tests.support.launch.execute import execute
+from tests.support.launch.fork import fork
 from tests.support.oracle import judge
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
@@ -35,6 +38,16 @@ def each_server(*, scope: Literal["function", "module", "package"]) -> Any:
     return server_mode
 
 
+def executed() -> Any:
+    """Return a fixture `launch` that starts services as a shell does: for tests of that."""
+
+    @pytest.fixture(scope="session", name="launch")
+    def launch() -> Launch:
+        return execute
+
+    return launch
+
+
 class ServiceFactory:
     """Starts services, in one directory each, and ends them all.
 
@@ -42,11 +55,14 @@ class ServiceFactory:
     `expected`, no credential.
     """
 
-    def __init__(self, directory: Path, s3: FakeS3, *, server_mode: str) -> None:
+    def __init__(
+        self, directory: Path, s3: FakeS3, *, server_mode: str, launch: Launch = fork
+    ) -> None:
         self.server_mode = server_mode
         self.expected: set[str] = set()
         self._directory = directory
         self._s3 = s3
+        self._launch = launch
         self._services: list[Service] = []
 
     def __enter__(self) -> Self:
@@ -69,7 +85,14 @@ class ServiceFactory:
         app, way = SERVER_MODES[self.server_mode]
         given = {**QUICK, **way, "AWS_SECRET_ACCESS_KEY": SECRET, **settings}
         chosen = {name: value for name, value in given.items() if value is not None}
-        made = Service(directory, self._s3, settings=chosen, app=app, arguments=arguments)
+        made = Service(
+            directory,
+            self._s3,
+            settings=chosen,
+            app=app,
+            arguments=arguments,
+            launch=self._launch,
+        )
         self._services.append(made)
         return self._services[-1]
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import ServiceFactory
+from tests.acceptance.service import ServiceFactory, executed
 from tests.chaos.runs.full_disk import CannotMountError, tmpfs
 from tests.support import wait_until
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 SECONDS = 30
+
+launch = executed()
 
 
 def refuses(service: Service) -> bool:

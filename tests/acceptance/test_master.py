@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.acceptance.service import SERVER_MODES, ServiceFactory, each_server
+from tests.acceptance.service import SERVER_MODES, ServiceFactory, each_server, executed
 from tests.support import wait_until
 from tests.support.processes import free_port
 from tests.support.s3 import ROOT, FakeS3
@@ -29,6 +29,7 @@ print(json.dumps(sorted(sys.modules)))
 
 
 server_mode = each_server(scope="function")
+launch = executed()
 
 
 def test_the_master_imports_nothing_that_a_reload_renews(

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.service import ServiceFactory
+from tests.acceptance.service import ServiceFactory, executed
 from tests.support import wait_until
 from tests.support.s3 import ROOT, FakeS3
 from tests.support.service import Service
 
 START_SECONDS = 20.0
+
+launch = executed()
 
 
 def refuses_to_start(service: Service) -> str:

@@ -7,6 +7,7 @@ import pytest
 from tests.chaos.harness.experiment import Experiment
 from tests.chaos.harness.figures import Figures, Run, Terms
 from tests.chaos.runs import full_disk, full_disk_streams, kills, outage, power_cuts, restarts
+from tests.support.launch.fork import fork
 
 # An abandoned spool is found within 30 s; the judgement of a broken promise waits four times that.
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
@@ -21,7 +22,7 @@ def survive(
     run: Run, workdir: Path, *, seconds: float = SECONDS, engine: str = "granian"
 ) -> Figures:
     """Let a run pass; it must be clean, or say why it cannot be had here."""
-    figures = run(Terms(seconds=seconds, seed=1, workdir=workdir, engine=engine))
+    figures = run(Terms(seconds=seconds, seed=1, workdir=workdir, engine=engine, launch=fork))
     if figures.skipped:
         pytest.skip(figures.skipped)
     assert figures.clean, f"{figures}"
@@ -74,7 +75,7 @@ def test_the_power_cut_model_is_a_chaos_run(tmp_path: Path) -> None:
 
 def test_a_broken_promise_is_seen(tmp_path: Path) -> None:
     """Payloads kept in memory die with their process, and the judge and the ledger say so."""
-    terms = Terms(seconds=0, seed=1, workdir=tmp_path)
+    terms = Terms(seconds=0, seed=1, workdir=tmp_path, launch=fork)
     with Experiment("memory", terms, DURABILITY="memory") as experiment:
         experiment.s3.stop_listening()
         experiment.await_load()

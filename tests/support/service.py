@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from tests.support import wait_until
+from tests.support.launch import Launch, Launched
+from tests.support.launch.execute import execute
 from tests.support.logs import Logs, read_logs
 from tests.support.processes import await_end, free_port, processes_of, resident_bytes
 from tests.support.s3 import LOOPBACK, ROOT, FakeS3
@@ -55,6 +57,7 @@ class Service:
         root: Path = ROOT,
         app: str = "wsgi:app",
         arguments: Sequence[str] = (),
+        launch: Launch = execute,
     ) -> None:
         self.port = port or free_port()
         self.settings = {name: str(value) for name, value in (settings or {}).items()}
@@ -65,7 +68,8 @@ class Service:
         self._root = root
         self._app = app
         self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
+        self.launch = launch
+        self._process: Launched | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -106,16 +110,9 @@ class Service:
         if self._process is not None:
             self._process.wait()
         self._home.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command(),
-                cwd=self._root,
-                env=self.environ(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = self.launch(
+            self.command(), cwd=self._root, environ=self.environ(), log=self.log_path
+        )
 
     @property
     def pid(self) -> int:

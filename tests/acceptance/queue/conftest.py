@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tests.support.launch.fork import fork
 from tests.support.redis.fixtures import own_redis, session_redis, shared_redis
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
@@ -29,7 +30,9 @@ def machines(directory: Path, s3: FakeS3, settings: Mapping[str, object]) -> Ite
     def begin(role: str, **more: object) -> Service:
         home = directory / f"{role}-{len(started)}"
         home.mkdir()
-        service = Service(home, s3, settings={**SETTINGS, **settings, "ROLE": role, **more})
+        service = Service(
+            home, s3, settings={**SETTINGS, **settings, "ROLE": role, **more}, launch=fork
+        )
         started.append(service)
         service.start()
         service.wait_ready()

@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from tests.support.flood import Plan
+from tests.support.launch.fork import fork
 from tests.support.s3 import Fault
 from tests.support.service import Service
 
@@ -39,5 +40,6 @@ def start_again(service: Service) -> None:
     One process is enough for what was left; in tests/chaos several take it over at once.
     """
     service.settings["WEB_CONCURRENCY"] = "1"
+    service.launch = fork
     service.start()
     service.wait_ready()

@@ -94,7 +94,9 @@ class Experiment:
         """Start one more service on the same spool, and the floods against it."""
         directory = self._terms.workdir / f"service-{len(self.services)}"
         directory.mkdir(parents=True)
-        service = UpgradableService(directory, self.s3, settings=self._settings)
+        service = UpgradableService(
+            directory, self.s3, settings=self._settings, launch=self._terms.launch
+        )
         self.services.append(service)
         service.restart()
         for load in self.loads:

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.launch import Launch
+from tests.support.launch.execute import execute
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What a run is given: how long it lasts, the seed, where its files go, the engine.
 
+    `launch` is how services are started.
     `progress` is called with the faults and the payloads acknowledged so far, None if not known.
     """
 
@@ -17,6 +21,7 @@ class Terms:
     workdir: Path
     engine: str = "granian"
     progress: Callable[[int, int | None], None] | None = None
+    launch: Launch = execute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

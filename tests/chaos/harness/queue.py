@@ -56,7 +56,7 @@ class QueueExperiment(Experiment):
         directory = self._terms.workdir / f"{role}-{next(self._numbers)}"
         directory.mkdir(parents=True)
         settings = {**self._settings, "ROLE": role, "SPOOL_DIR": directory / "spool"}
-        return UpgradableService(directory, self.s3, settings=settings)
+        return UpgradableService(directory, self.s3, settings=settings, launch=self._terms.launch)
 
     def add_service(self) -> UpgradableService:
         """Start one more web machine, and the floods against it."""

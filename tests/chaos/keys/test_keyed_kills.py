@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.harness.figures import Run, Terms
 from tests.chaos.runs import kills
+from tests.support.launch.fork import fork
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
@@ -14,7 +15,7 @@ SECONDS = 2.0
 
 def survive(run: Run, workdir: Path) -> None:
     """Let a run pass: it must be clean."""
-    figures = run(Terms(seconds=SECONDS, seed=1, workdir=workdir))
+    figures = run(Terms(seconds=SECONDS, seed=1, workdir=workdir, launch=fork))
     assert figures.clean, f"{figures}"
     assert figures.keys > 0
 

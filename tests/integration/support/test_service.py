@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import wait_until
+from tests.support.launch import Launch
+from tests.support.launch.execute import execute
+from tests.support.launch.fork import fork
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
@@ -24,6 +27,13 @@ def app(environ, start_response):
 """
 
 
+@pytest.fixture(params=[execute, fork])
+def launch(request: pytest.FixtureRequest) -> Launch:
+    """Start them in each way in turn: a test sees no difference."""
+    way: Launch = request.param
+    return way
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Write the smallest service that gunicorn can run."""
@@ -35,12 +45,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_service_runs_in_a_clean_environment(
-    s3: FakeS3, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    s3: FakeS3, tmp_path: Path, root: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It knows its settings and the fake S3, and nothing of the shell that runs the tests."""
     monkeypatch.setenv("MAX_QUEUE", "17")
     monkeypatch.setenv("AWS_PROFILE", "somebody")
-    with Service(tmp_path, s3, settings={"MAX_WORKERS": 3}, root=root) as service:
+    with Service(tmp_path, s3, settings={"MAX_WORKERS": 3}, root=root, launch=launch) as service:
         seen = service.get("/x").json()["env"]
         assert service.environ().items() <= seen.items()
         assert seen["MAX_WORKERS"] == "3"
@@ -53,10 +63,10 @@ def test_the_service_runs_in_a_clean_environment(
 
 
 def test_a_killed_child_is_replaced_and_a_stop_is_clean(
-    s3: FakeS3, tmp_path: Path, root: Path
+    s3: FakeS3, tmp_path: Path, root: Path, launch: Launch
 ) -> None:
     """The signals reach who they are meant for, and the service may be started again."""
-    with Service(tmp_path, s3, root=root) as service:
+    with Service(tmp_path, s3, root=root, launch=launch) as service:
         wait_until(lambda: len(service.children()) == 2, timeout=50, what="two children")
         killed = service.kill_random_child(random.Random(1))
         wait_until(lambda: len(service.children()) == 2, timeout=50, what="its replacement")
@@ -71,9 +81,11 @@ def test_a_killed_child_is_replaced_and_a_stop_is_clean(
         assert {"plain words", "[1]"} <= set(logs.raw)
 
 
-def test_no_process_outlives_its_service(s3: FakeS3, tmp_path: Path, root: Path) -> None:
+def test_no_process_outlives_its_service(
+    s3: FakeS3, tmp_path: Path, root: Path, launch: Launch
+) -> None:
     """Not even orphans: with the master killed first, its children are found and reaped."""
-    with Service(tmp_path, s3, root=root) as service:
+    with Service(tmp_path, s3, root=root, launch=launch) as service:
         wait_until(lambda: len(service.children()) == 2, timeout=50, what="two children")
         children = service.children()
         # A stopped orphan cannot notice that its master has gone, and end by itself.
@@ -85,10 +97,12 @@ def test_no_process_outlives_its_service(s3: FakeS3, tmp_path: Path, root: Path)
     assert service.processes() == []
 
 
-def test_a_service_that_does_not_start_says_why(s3: FakeS3, tmp_path: Path, root: Path) -> None:
+def test_a_service_that_does_not_start_says_why(
+    s3: FakeS3, tmp_path: Path, root: Path, launch: Launch
+) -> None:
     """The failure quotes the log, and nothing is left running."""
     (root / "wsgi.py").write_text("raise ValueError('no settings today')")
-    service = Service(tmp_path, s3, root=root)
+    service = Service(tmp_path, s3, root=root, launch=launch)
     with pytest.raises(AssertionError, match="no settings today"):
         service.__enter__()
     assert service.processes() == []
