@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.flood import Plan
 from tests.support.launch.fork import fork
+from tests.support.processes import await_end
 from tests.support.s3 import Fault
 from tests.support.service import Service
 
@@ -37,8 +38,11 @@ def end(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
 def start_again(service: Service) -> None:
     """Start a service that has ended, on the same spool and port.
 
-    One process is enough for what was left; in tests/chaos several take it over at once.
+    One process is enough for what was left; in tests/chaos several take it over at once. Workers
+    that the master has killed may end a moment after it.
     """
+    for pid in service.processes():
+        await_end(pid, STOP_SECONDS)
     service.settings["WEB_CONCURRENCY"] = "1"
     service.launch = fork
     service.start()
