@@ -11,7 +11,6 @@ from tests.acceptance.console.console import Console
 from tests.acceptance.queue.conftest import Start, machines
 from tests.support.redis.server import RedisProcess, program_of
 from tests.support.s3 import FakeS3, Fault
-from tests.support.service import Service
 from tests.support.tools import needed
 
 PREFIX = "{bucket-brigade}"
@@ -20,17 +19,16 @@ VERDICT = "document.querySelector('#verdict').dataset.state"
 
 
 class Tiers(NamedTuple):
-    """Two web machines, of which one has no credentials, and its console."""
+    """The console of a machine that accepts, without credentials, and what starts others."""
 
     console: Console
-    other: Service
     start: Start
     redis: RedisProcess
 
 
 @pytest.fixture(scope="module")
 def running(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
-    """Start the web tier and what stands behind it."""
+    """Start the one that accepts, and what stands behind it."""
     directory = tmp_path_factory.mktemp("tiers")
     with (
         RedisProcess(needed(program_of(), "redis-server"), directory / "redis") as redis,
@@ -38,7 +36,7 @@ def running(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iter
         machines(directory, s3, {"QUEUE_URL": redis.url, "OBJECT_MAX_AGE_SECONDS": 0.3}) as start,
     ):
         console = Console(browser, start("web", **NO_CREDENTIALS), s3)
-        yield Tiers(console, start("web"), start, redis)
+        yield Tiers(console, start, redis)
 
 
 @pytest.fixture
@@ -61,12 +59,12 @@ def age(redis: RedisProcess, seconds: float) -> None:
 def test_an_outage_a_dead_letter_and_a_lost_machine(tiers: Tiers) -> None:
     """What any machine accepts, fails to upload or has lost is on the page of another."""
     console, s3 = tiers.console, tiers.console.s3
-    worker = tiers.start("worker")
-    console.until("document.querySelectorAll('.process').length == 3", "all processes")
-    assert "3 processes" in console.text("#processes-count")
+    other = tiers.start("all")
+    console.until("document.querySelectorAll('.process').length == 2", "all processes")
+    assert "2 processes" in console.text("#processes-count")
     console.until("document.querySelector('#pending').innerText == '0'", "what was left")
     s3.stop_listening()
-    assert tiers.other.post("/payloads/orders", [{"n": 1}, {"n": 2}]).status == 202
+    assert other.post("/payloads/orders", [{"n": 1}, {"n": 2}]).status == 202
     console.until(f"{VERDICT} == 'late'", "the outage")
     assert console.text("#verdict-text") == "2 payloads are not in S3: it cannot be reached."
     s3.listen_again()
@@ -76,7 +74,7 @@ def test_an_outage_a_dead_letter_and_a_lost_machine(tiers: Tiers) -> None:
     console.until("document.querySelector('#objects').innerText.includes('orders')", "the object")
 
     s3.faults(Fault(kind="error", status=400, code="EntityTooLarge"))
-    assert tiers.other.post("/payloads/letters", [{"n": 3}]).status == 202
+    assert other.post("/payloads/letters", [{"n": 3}]).status == 202
     console.until("document.querySelector('#letters tbody tr')", "the dead letter")
     s3.clear()
     console.page.click("#letters button")
@@ -86,12 +84,12 @@ def test_an_outage_a_dead_letter_and_a_lost_machine(tiers: Tiers) -> None:
     console.until("!document.querySelector('#letters tbody tr')", "the replay")
     console.until("document.querySelector('#objects').innerText.includes('letters')", "its object")
 
-    worker.kill_group()
+    other.kill_group()
     age(tiers.redis, 15)
     console.until("document.querySelectorAll('.process.silent').length == 1", "the lost machine")
     assert "has shown nothing new for 10 seconds" in console.text("#verdict-notes")
     age(tiers.redis, 60)
-    console.until("document.querySelectorAll('.process').length == 2", "its end")
+    console.until("document.querySelectorAll('.process').length == 1", "its end")
 
 
 def test_the_page_says_what_it_cannot_do(tiers: Tiers) -> None:
