@@ -106,10 +106,10 @@ class RedisKeys:
 
     def commit(self, group: Sequence[DurabilityFuture]) -> None:
         """End the claims of a group that is appended: its keys are accepted."""
-        with self._lock:
-            for future in group:
-                if future.claim is not None:
-                    self._claims.discard(_digest(future.claim))
+        keys = [_digest(future.claim) for future in group if future.claim is not None]
+        if keys:
+            with self._lock:
+                self._claims.difference_update(keys)
 
     def refuse(self, group: Sequence[DurabilityFuture], known: Sequence[int]) -> None:
         """Refuse those of a group's requests whose keys another process has accepted since."""

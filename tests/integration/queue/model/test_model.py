@@ -1,13 +1,11 @@
 """Fencing and leases: every order of steps keeps the promises, and each rule is needed for it."""
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.integration.queue.conftest import MakeMachine
+from tests.integration.queue.conftest import MakeMachine, Mutate
 from tests.integration.queue.model.trial import Broken, Trial
 from tests.support.redis.server import RedisProcess
-from workers.queue import redis_client, redis_watermark
+from workers.queue import redis_watermark
 
 SEEDS = 12
 # A mutant of a script: what is taken out of it, and what comes there instead.
@@ -75,41 +73,17 @@ def test_every_promise_holds(machine: MakeMachine, shared_redis: RedisProcess) -
     run_trials(machine, shared_redis, seeds=SEEDS)
 
 
-@pytest.fixture
-def mutate(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Change one rule of a script."""
-
-    def change(mutant: str) -> None:
-        script, old, new = MUTANTS[mutant]
-        source = redis_client.source
-
-        def changed(name: str) -> str:
-            text = source(name)
-            if name == script:
-                assert text.count(old) == 1
-                text = text.replace(old, new)
-            return text
-
-        redis_client.sha_of.cache_clear()
-        monkeypatch.setattr(redis_client, "source", changed)
-
-    return change
-
-
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_each_rule_is_needed(
     machine: MakeMachine,
     shared_redis: RedisProcess,
-    mutate: Callable[[str], None],
+    mutate: Mutate,
     mutant: str,
 ) -> None:
     """Without one of the rules some order of steps breaks a promise."""
-    mutate(mutant)
-    try:
-        with pytest.raises(Broken):
-            run_trials(machine, shared_redis, seeds=100)
-    finally:
-        redis_client.sha_of.cache_clear()
+    mutate(*MUTANTS[mutant])
+    with pytest.raises(Broken):
+        run_trials(machine, shared_redis, seeds=100)
 
 
 def test_an_object_comes_before_the_finish(

@@ -75,11 +75,10 @@ class Trial:
         Raises:
             Broken: a promise did not hold.
         """
-        steps = [self.append] * 5 + [self.append_without_answer] * 2 + [self.seal] * 2
-        steps += [self.take] * 3 + [self.put] * 4 + [self.finish] * 4
-        steps += [self.expire_leases, self.expire_writers, self.publish]
+        steps = self.steps()
         for _ in range(STEPS):
             self.random.choice(steps)()
+        self.settle()
         # All stand still for good; another one takes over.
         self.expire("leased")
         self.expire("writers")
@@ -88,6 +87,15 @@ class Trial:
             for job in jobs:
                 self.finish_upload(Upload(heir, job))
         self.judge()
+
+    def steps(self) -> list[Callable[[], None]]:
+        """Return what may happen, as often as it is likely."""
+        steps = [self.append] * 5 + [self.append_without_answer] * 2 + [self.seal] * 2
+        steps += [self.take] * 3 + [self.put] * 4 + [self.finish] * 4
+        return [*steps, self.expire_leases, self.expire_writers, self.publish]
+
+    def settle(self) -> None:
+        """Do what clients do until they are done."""
 
     def line(self) -> bytes:
         """Return the next payload."""
