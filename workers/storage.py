@@ -18,7 +18,9 @@ from workers.keys.claim import KeyStore
 from workers.keys.recovered import key_logger
 from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
+from workers.operate.queued_segments import QueuedSegments
 from workers.operate.receipts import Receipts
+from workers.operate.segments import Segments
 from workers.overview.seen import Seen, see_queue, see_spool
 from workers.queue_settings import QUEUE, is_sqs
 from workers.segments.segment import Header
@@ -188,6 +190,22 @@ def open_sight(settings: Settings) -> Callable[[], Seen]:
         server = module.open_server(settings)
         return partial(see_queue, server, totals=partial(module.read_totals, server))
     return partial(see_spool, Spool(settings.spool_dir), settings)
+
+
+def open_segments(settings: Settings) -> Segments | QueuedSegments:
+    """Return the segments that are not stored, where the service keeps them.
+
+    Raises:
+        SettingsError: they are nowhere that they could be listed.
+    """
+    if is_sqs(settings.queue_url):
+        raise SettingsError(
+            "SQS has no list of segments: CloudWatch has ApproximateNumberOfMessagesVisible and "
+            "ApproximateAgeOfOldestMessage"
+        )
+    if settings.durability == QUEUE:
+        return QueuedSegments(_queue_module(settings).open_server(settings))
+    return Segments(Spool(settings.spool_dir))
 
 
 def queue_probe(settings: Settings) -> Callable[[], str | None] | None:

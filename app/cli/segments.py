@@ -1,4 +1,4 @@
-"""`flask segments`: what waits in the spool, and what an operator decides about it."""
+"""`flask segments`: what waits in the spool or queue, and what an operator decides about it."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import click
 from marshmallow import ValidationError
 
+from app.cli.explained import explained
 from app.cli.progress import with_bar
 from app.state import state
 from workers.errors import BucketBrigadeError
@@ -13,6 +14,7 @@ from workers.operate.segments import Listed, Segments
 from workers.settings import SettingsSchema
 from workers.spool.counters import Field
 from workers.spool.spool import Spool
+from workers.storage import open_segments
 
 PARKED = "PARKED_"
 
@@ -27,26 +29,24 @@ def _bucket(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @click.group("segments")
 def segments() -> None:
-    """Payloads that wait in the spool: list, show, send to another bucket, bury."""
+    """Payloads that wait in the spool, or in the queue: list, show, send elsewhere, bury."""
 
 
 @segments.command("list")
 def list_segments() -> None:
-    """List the segments in the spool, oldest first; why some cannot go, on stderr."""
-    spool = Spool(state().settings.spool_dir)
-    found = list(Segments(spool).all())
-    if not found:
+    """List the segments that are not stored, oldest first; why some cannot go, on stderr."""
+    with explained():
+        opened = open_segments(state().settings)
+        is_empty = True
+        for listed in opened.all():
+            click.echo(_line(listed))
+            is_empty = False
+    if is_empty:
         # There may be no spool yet.
-        click.echo("no segments: nothing waits in the spool", err=True)
+        place = "spool" if isinstance(opened, Segments) else "queue"
+        click.echo(f"no segments: nothing waits in the {place}", err=True)
         return
-    for listed in found:
-        click.echo(_line(listed))
-    totals = spool.totals()
-    parked = {
-        field.name.removeprefix(PARKED).lower(): totals[field]
-        for field in Field
-        if field.name.startswith(PARKED) and totals[field]
-    }
+    parked = _parked() if isinstance(opened, Segments) else opened.parked
     if parked:
         reasons = ", ".join(f"{number} {reason}" for reason, number in parked.items())
         click.echo(f"parked: {reasons}", err=True)
@@ -56,11 +56,9 @@ def list_segments() -> None:
 @click.argument("segment")
 def show_segment(segment: str) -> None:
     """Print a segment's payloads."""
-    try:
-        for run in Segments(Spool(state().settings.spool_dir)).lines(segment):
+    with explained():
+        for run in open_segments(state().settings).lines(segment):
             sys.stdout.buffer.write(run)
-    except BucketBrigadeError as error:
-        raise click.ClickException(str(error)) from error
     sys.stdout.buffer.flush()
 
 
@@ -77,7 +75,7 @@ def reroute(
     names: tuple[str, ...], *, all_of: str | None, bucket: str, without_looking: bool
 ) -> None:
     """Send segments to another bucket, under the keys that they have."""
-    found = Segments(Spool(state().settings.spool_dir))
+    found = _in_spool()
     chosen = [*names, *(one.name for one in found.all() if _goes_to(one, all_of))]
     done = _decide(
         chosen, lambda name: found.reroute(name, bucket=bucket, look=not without_looking)
@@ -89,9 +87,28 @@ def reroute(
 @click.argument("names", metavar="SEGMENT...", nargs=-1, required=True)
 def bury(names: tuple[str, ...]) -> None:
     """Make dead letters of segments; those that S3 turns out to hold are counted stored."""
-    found = Segments(Spool(state().settings.spool_dir))
+    found = _in_spool()
     done = _decide(names, found.bury)
     click.echo(f"{done} segments become dead letters, a minute from now, once a service runs")
+
+
+def _in_spool() -> Segments:
+    with explained():
+        found = open_segments(state().settings)
+    if isinstance(found, Segments):
+        return found
+    raise click.ClickException(
+        "segments of a queue go to the bucket that they were made for, and wait until they can"
+    )
+
+
+def _parked() -> dict[str, int]:
+    totals = Spool(state().settings.spool_dir).totals()
+    return {
+        field.name.removeprefix(PARKED).lower(): totals[field]
+        for field in Field
+        if field.name.startswith(PARKED) and totals[field]
+    }
 
 
 def _decide(names: Sequence[str], act: Callable[[str], None]) -> int:

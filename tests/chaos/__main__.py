@@ -27,6 +27,7 @@ COLUMNS: Sequence[tuple[str, Callable[[Figures], object]]] = (
     ("faults", lambda found: found.faults),
     ("S3 faults", lambda found: found.s3_faults),
     ("payloads acknowledged", lambda found: found.acknowledged),
+    ("not confirmed", lambda found: found.not_confirmed),
     ("keys answered", lambda found: found.keys),
     ("lost", lambda found: found.lost),
     ("stored twice", lambda found: found.stored_twice),
@@ -81,10 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def table(found: Sequence[Figures]) -> list[str]:
     """Write the figures as a Markdown table; what was skipped says why."""
-    rows = [[name for name, _ in COLUMNS], ["---", *["---:"] * 8, "---", "---"]]
+    rows = [[name for name, _ in COLUMNS], ["---", *["---:"] * 9, "---", "---"]]
     for figures in found:
         if figures.skipped:
-            rows.append([figures.name, *[""] * 9, f"skipped: {figures.skipped}"])
+            rows.append([figures.name, *[""] * 10, f"skipped: {figures.skipped}"])
         else:
             cells = [cell(figures) for _, cell in COLUMNS]
             rows.append([f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells])

@@ -23,7 +23,7 @@ Causes = Mapping[Key, str]
 
 
 class NoSuchSegment(BucketBrigadeError):
-    """The spool holds no such segment."""
+    """There is no such segment that is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class Listed:
     """One segment; `header` is None, and `fault` says why, where its file cannot be read.
 
     `lines` is how many payloads it has, `age_seconds` the time since its creation, `state` is
-    `open` (it may still grow) or `ready`, `cause` the reason for which such segments fail now,
-    `decision` what an operator has decided.
+    `open` (it may still grow) or `ready`; in a queue there are more. `cause` is the reason for
+    which such segments fail now, `decision` what an operator has decided.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Segments:
             lines=lines,
             age_seconds=max(0.0, time.time() - created_microseconds(name) / 1e6),
             state="open" if file.path.suffix == OPEN else "ready",
-            cause=_cause(header, causes),
+            cause=cause_of(header, causes),
             decision=self._decision(name),
             fault=fault,
         )
@@ -169,7 +169,8 @@ class Segments:
         return f"goes to {decision.bucket}" if decision.bucket else "to be buried"
 
 
-def _cause(header: Header | None, causes: Causes) -> str | None:
+def cause_of(header: Header | None, causes: Causes) -> str | None:
+    """Return the reason for which segments such as this one fail now, if they do."""
     if header is None:
         return None
     keys = keys_of(header.bucket, header.stream, is_stored=False)

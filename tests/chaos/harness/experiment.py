@@ -154,6 +154,7 @@ class Experiment:
             faults=self._faults,
             s3_faults=s3_faults,
             acknowledged=verdict.acked,
+            not_confirmed=verdict.unknown,
             lost=len(verdict.lost),
             stored_twice=len(verdict.twice),
             refused_but_stored=len(verdict.refused_but_stored),

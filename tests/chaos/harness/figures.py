@@ -33,6 +33,8 @@ class Figures:
     faults: int = 0
     s3_faults: int = 0
     acknowledged: int = 0
+    # Payloads of requests without an answer, or with one that says so.
+    not_confirmed: int = 0
     # Idempotency keys that were answered, one way each.
     keys: int = 0
     lost: int = 0

@@ -32,7 +32,7 @@ class QueueExperiment(Experiment):
     `url` is how machines reach the queue, `server` the process that is the primary.
     """
 
-    loads = tuple(replace(load, pause_seconds=0.01) for load in LOADS)
+    loads = tuple(replace(load, payloads=(1, 200), pause_seconds=0.01) for load in LOADS)
 
     def __init__(
         self, name: str, terms: Terms, *, server: RedisProcess, url: str = "", **settings: object
@@ -45,6 +45,7 @@ class QueueExperiment(Experiment):
             RECEIPT_SECRET="chaos",
             WEB_CONCURRENCY=1,
             ROLE="web",
+            OBJECT_MAX_PAYLOADS=2000,
             **settings,
         )
         self.server = server

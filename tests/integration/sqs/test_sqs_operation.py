@@ -106,3 +106,11 @@ def test_a_web_tier_that_s3_denies(web: Service, sqs: SqsServer, s3: FakeS3) -> 
     s3.stop_listening()
     away = web.client.get(answer.headers["Location"])
     assert (away.status_code, bool(away.headers["Retry-After"])) == (503, True)
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "x"], ["bury", "x"]])
+def test_segments_are_not_listed(run: Run, words: list[str]) -> None:
+    """The command names the figures that CloudWatch has of the queue."""
+    found = run("segments", *words)
+    assert found.exit_code == 1
+    assert "Error: SQS has no list of segments: CloudWatch has" in found.output
