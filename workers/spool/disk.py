@@ -20,7 +20,7 @@ READ_BYTES = 1 << 17
 _libc = ctypes.CDLL(None, use_errno=True)
 # linux/falloc.h
 _KEEP_SIZE = 1
-_WRITE = os.O_WRONLY | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_CLOEXEC
 # More than struct statfs takes anywhere; `f_type`, a long, is its first member.
 _STATFS_BYTES = 256
 # linux/magic.h. Ext2, ext3 and ext4 have one number.

@@ -94,10 +94,9 @@ class SegmentFile(Body):
         """
         if self._file is None:
             return
-        with self._disk.open(self.path) as file:
-            end = frames.content_end(file)
+        size = self._disk.length(self._file) - self._durable
         # Nothing was written to a file system that is read-only now, and nothing can be undone.
-        if end > self._durable:
+        if self._disk.read_at(self._file, size, self._durable).rstrip(b"\0"):
             self._disk.truncate(self._file, self._durable)
             self._disk.sync(self._file)
         self._length = self._extent = self._durable

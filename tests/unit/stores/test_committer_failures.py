@@ -1,5 +1,8 @@
 """The committer on a disk that fails or is full: a failure is never half a promise."""
 
+import os
+import resource
+
 import pytest
 
 from tests.unit.stores.segments import Segments, append, path_of
@@ -31,6 +34,29 @@ def test_a_full_disk_refuses_the_group(committer: Committer, segments: Segments)
     after.result()
     assert segments.store.counters[Field.ACCEPTED] == 2
     assert list(segment.body.read()) == [b"{}\n"]
+
+
+def test_a_roll_back_needs_no_new_descriptor(committer: Committer, segments: Segments) -> None:
+    """Where a process has no descriptor left for a new segment, the group is undone; it goes on."""
+    segment = segments.new()
+    append(committer, segment)
+    committer.step()
+    futures = [append(committer, segment), append(committer, segments.new())]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(first_free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, limits[1]))
+    try:
+        committer.step()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for future in futures:
+        with pytest.raises(NotDurable, match="Too many open files"):
+            future.result()
+    segments.store.check()
+    after = append(committer, segments.new())
+    committer.step()
+    after.result()
+    assert path_of(segment).read_bytes().count(b"{}\n") == 1
 
 
 def test_what_was_behind_lost_lines_is_refused(committer: Committer, segments: Segments) -> None:
