@@ -193,8 +193,12 @@ class Keys:
         with self._lock:
             known = self._open()
         frame, noted = self._prepare(known, known.recovered, entries)
-        known.recovered.append(frame)
-        known.recovered.sync()
+        try:
+            known.recovered.append(frame)
+            known.recovered.sync()
+        except OSError:
+            known.recovered.restart()
+            raise
         known.shared.mark_appended()
         with self._lock:
             known.note(known.recovered, noted)

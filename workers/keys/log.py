@@ -9,6 +9,8 @@ An entry is appended once its payloads are synced, and synced before their file 
 in a log that a power cut tore, and not before the tear, is in an `.open` file.
 """
 
+import errno
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +49,8 @@ class KeyLog:
         self._file: int | None = None
         self._seed = 0
         self._length = self._synced = self._reserved = 0
+        # The kernel takes what it failed to write for written: another sync would say nothing.
+        self._sync_failed = False
         # The file that is written, and its number among the logs that are read; 0: none yet.
         self.path: Path | None = None
         self.number = 0
@@ -92,10 +96,23 @@ class KeyLog:
             raise
 
     def sync(self) -> None:
-        """Make everything appended survive a power cut; nothing to do in memory mode."""
+        """Make everything appended survive a power cut; nothing to do in memory mode.
+
+        Raises:
+            OSError: what was appended since the last sync may be lost, as every later call says.
+        """
+        if self._sync_failed:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         if self._durable and self._file is not None and self._synced < self._length:
+            self._sync_failed = True
             self._disk.sync(self._file)
+            self._sync_failed = False
             self._synced = self._length
+
+    def restart(self) -> None:
+        """Go on in a new file: what was not synced is appended again."""
+        self.close()
+        self._sync_failed = False
 
     def close(self) -> None:
         """Close the file."""

@@ -58,8 +58,7 @@ class Field(IntEnum):
     PUT_FAILURES_OTHER = auto()
     PUT_MICROSECONDS = auto()
     PUT_BUCKETS = auto()  # the first of len(PUT_SECONDS) + 1 cells
-    # Gauges, behind those cells.
-    PARKED_THROTTLED = 46
+    PARKED_THROTTLED = 46  # gauges, behind those cells
     PARKED_DENIED = auto()
     PARKED_BUCKET = auto()
     PARKED_SERVER = auto()
@@ -78,8 +77,9 @@ class Field(IntEnum):
     REQUESTS_409 = auto()
     KEYS_REPLAYED = auto()
     KEYS_DROPPED_EARLY = auto()
-    # A mark: payloads with idempotency keys are being written, and not in the key log yet.
+    # Marks: payloads with idempotency keys are being written, and not in the key log yet.
     UNLOGGED_KEYS = auto()
+    SYNC_FAILED = auto()  # of an open file: what is on the disk of it is not known
 
 
 _ACCEPTED, _ACCEPTED_BYTES = Field.ACCEPTED, Field.ACCEPTED_BYTES

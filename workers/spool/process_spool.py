@@ -13,6 +13,8 @@ from workers.spool.disk import DirectoryLock, Disk
 from workers.spool.room import Room
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
+# A file that means nothing.
+SCRATCH = ".try"
 # What only a running process has.
 RUNNING = (
     Field.QUEUE_DEPTH,
@@ -25,6 +27,7 @@ GAUGES = (
     Field.HELD_BYTES,
     Field.WATERMARK_MICROSECONDS,
     Field.UNLOGGED_KEYS,
+    Field.SYNC_FAILED,
 )
 
 
@@ -119,7 +122,7 @@ class ProcessSpool:
 
     def try_write(self) -> None:
         """Write a small file here and remove it. Raises `OSError` where that fails."""
-        path = self.path / ".try"
+        path = self.path / SCRATCH
         self._disk.unlink(path)
         file = self._disk.create(path)
         try:

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from workers.spool import frames
 from workers.spool.counters import Counters, Field, segment_number
-from workers.spool.process_spool import ProcessSpool
+from workers.spool.disk import READ_BYTES, Disk
+from workers.spool.process_spool import SCRATCH, ProcessSpool
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 from workers.spool.spool import Spool
 from workers.spool.survey import NO_LINES, Survey
@@ -78,6 +80,8 @@ class Recovery:
         found, unread = [], []
         for file in files:
             try:
+                if file.path.suffix == OPEN and self._counters[Field.SYNC_FAILED]:
+                    renew(file.path, disk=self._spool.disk)
                 found.append((file, file.inspect()))
             except frames.UnknownFormat:
                 log.critical("a segment has an unknown format", extra=_about(file), exc_info=True)
@@ -99,6 +103,8 @@ class Recovery:
                 self._take(file, survey)
             except OSError:
                 log.critical("a segment cannot be read", extra=_about(file), exc_info=True)
+                # It may have been a sync.
+                self._counters[Field.SYNC_FAILED] = 1
                 left += survey.lines
                 unread.append(file)
         # Only now: the files after one that stays are not short of its lines.
@@ -155,6 +161,31 @@ class Recovery:
             log.error("payloads lost with their process", extra={**about, "lost": missing})
         elif missing:
             log.warning("a power cut took counters back", extra=about)
+
+
+def renew(path: Path, *, disk: Disk) -> None:
+    """Put a synced copy in the place of a file of which a sync has failed. Blocks on the disk.
+
+    The kernel holds pages for written that it failed to write, and no other sync writes them
+    (https://wiki.postgresql.org/wiki/Fsync_Errors). What can be read now is what counts from here
+    on, and after a power cut, too.
+
+    Raises:
+        OSError: the file is as it was.
+    """
+    # A name that is removed with the directory, whatever happens on the way.
+    copy = path.with_name(SCRATCH)
+    disk.unlink(copy)
+    made, size = disk.create(copy), 0
+    try:
+        with disk.open(path) as file:
+            while data := file.read(READ_BYTES):
+                size += disk.write_at(made, [data], size)
+        disk.sync(made)
+    finally:
+        disk.close(made)
+    disk.rename(copy, path)
+    disk.sync_directory(path.parent)
 
 
 def reconcile(counters: Counters, *, missing: int, lost: bool, boot: int) -> None:

@@ -38,7 +38,7 @@ from workers.spool.documents import (
     read_retired,
     write_document,
 )
-from workers.spool.process_spool import GAUGES, ProcessSpool
+from workers.spool.process_spool import GAUGES, SCRATCH, ProcessSpool
 from workers.spool.room import doubts
 from workers.spool.segment_file import OPEN, READY, SegmentFile
 
@@ -159,7 +159,7 @@ class Spool:
             log.error("a home to retire has segments; it stays", extra={"home": name})
             process_spool.close()
             return
-        if strange := set(self.disk.names(process_spool.path)) - {"lock", "ledger", ".try"}:
+        if strange := set(self.disk.names(process_spool.path)) - {"lock", "ledger", SCRATCH}:
             self._pass_over(name, UnknownCounters(f"it holds {min(strange)}, of an unknown kind"))
             process_spool.close()
             return

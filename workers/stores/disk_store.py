@@ -4,7 +4,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
-from workers.errors import NotConfirmed, NotDurable
+from workers.dispatch.jobs import Job
+from workers.errors import Abandoned, NotConfirmed, NotDurable
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
 from workers.spool.counters import Field
@@ -104,10 +105,23 @@ class DiskStore(LocalStore):
 
     def drop(self, segment: Segment) -> None:
         """Remove a segment without lines, and its file if there is one."""
+        if self._broken:
+            return
         try:
             self.directory.finish(segment)
         except OSError:
             log.exception("an empty segment stays", extra={"segment": segment.name})
+
+    def finish(self, job: Job, *, stored: int, dead: int) -> None:
+        """Count what became of a job's lines and remove them. Blocks on the disk.
+
+        Raises:
+            OSError: they cannot be removed; nothing is counted.
+            Abandoned: nothing of it is confirmed, but its file may hold some; it stays.
+        """
+        if self._broken and not job.segment.lines:
+            raise Abandoned("a sync has failed; what is in its file is known after the next start")
+        super().finish(job, stored=stored, dead=dead)
 
     def check(self) -> None:
         """See what the other processes hold of the budget, and whether the disk takes anything."""
@@ -165,6 +179,7 @@ class DiskStore(LocalStore):
         (https://wiki.postgresql.org/wiki/Fsync_Errors). The files stay for the next start.
         """
         self._broken = True
+        self.counters[Field.SYNC_FAILED] = 1
         self.refusal = f"the spool failed: {error}; restart on a disk that works"
         log.critical("spool broken", extra={"reason": self.refusal}, exc_info=error)
 

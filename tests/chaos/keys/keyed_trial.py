@@ -110,14 +110,6 @@ class KeyedTrial(Trial):
             self._broken.append(f"{key} is answered twice, and not the same")
         self.acknowledged.update(places)
 
-    def _die(self) -> None:
-        """End as others do; but on a disk that failed only a new boot tells what is on it."""
-        if self._disk.failing:
-            self._cut_power()
-            self._end_processes(survivors=[])
-        else:
-            super()._die()
-
     def _drain(self) -> None:
         """Before the rest is uploaded every client is answered."""
         self._disk.room = None

@@ -220,6 +220,12 @@ class SimDisk(Disk):
         """End every process: their descriptors go, the cache stays."""
         self._files, self._open_directories = {}, {}
 
+    def evict(self) -> None:
+        """Drop from the cache what a sync failed to write: what is read then is on the medium."""
+        for node in files_of(self._top):
+            if node.lies:
+                node.states.append(self._rng.choice(node.states))
+
     def power_cut(self) -> None:
         """Cut the power: what was synced is left, and of the rest what chance leaves."""
         self.kill()
