@@ -113,6 +113,9 @@ class Quarantine:
             raise StillDamaged("another object has its key")
         if "lost-lines" not in stored.metadata:
             return []
+        accepted = stored.metadata.get("payloads", "")
+        if accepted.isdecimal() and int(accepted) > len(lines):
+            raise StillDamaged(f"it has {len(lines)} lines of {accepted}")
         body, _ = self._bucket.get(bucket, header.key)
         there = decompress(body).split(b"\n")
         missing = [b""] * (len(lines) - len(there))
@@ -162,12 +165,25 @@ def _whole(file: SegmentFile) -> tuple[Header, list[bytes]]:
         if header is None:
             raise StillDamaged("its header cannot be read, so where it belongs is unknown")
         file.read_seal()
-        content = b"".join(file.read())
+        content = b"".join(_runs(file))
     except (Damaged, UnknownFormat) as error:
         raise StillDamaged(f"it cannot be read whole: {error}") from error
     except OSError as error:
         raise StillDamaged(f"it cannot be read: {error.strerror}") from error
     return header, content.split(b"\n")[:-1]
+
+
+def _runs(file: SegmentFile) -> Iterator[bytes]:
+    """Yield every frame's lines; an open file that was frozen as it was ends in zeros.
+
+    Raises:
+        Damaged, UnknownFormat: see `SegmentFile.read`.
+    """
+    try:
+        yield from file.read()
+    except Damaged as damage:
+        if damage.tail != "blank":
+            raise
 
 
 def _renamed(header: Header) -> Header:

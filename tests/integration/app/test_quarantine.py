@@ -7,7 +7,6 @@ from click.testing import CliRunner, Result
 from flask.cli import FlaskGroup
 
 from tests.integration.app.application import Service, Start, problem
-from tests.support import wait_until
 from tests.support.s3 import FakeS3
 from workers.spool import frames
 from workers.upload.s3 import Bucket
@@ -18,21 +17,20 @@ ACTION = {"X-Requested-With": "console"}
 def damaged(start: Start, s3: FakeS3) -> tuple[Service, Path, bytes]:
     """Damage a segment before its upload; return where its file is kept, and it whole."""
     s3.stop_listening()
-    service = start(OBJECT_MAX_PAYLOADS=3, OBJECT_MAX_AGE_SECONDS=60)
+    before = start(OBJECT_MAX_AGE_SECONDS=60, DRAIN_SECONDS=0.5)
     for n in range(3):
-        service.post([{"n": n}])
-    spool = service.pipeline.spool.root
-    wait_until(lambda: any(spool.glob("*/*.ready")), timeout=20, what="a sealed segment")
+        before.post([{"n": n}])
+    before.pipeline.stop()
+    spool = before.pipeline.spool.root
     [path] = spool.glob("*/*.ready")
     whole = path.read_bytes()
     with path.open("rb") as file:
         found = list(frames.read(file, frames.seed(path.stem)))
     content = bytearray(whole)
     content[found[2].end - 1] ^= 0x10
-    # In place: it is the same file that the service reads.
-    with path.open("r+b") as file:
-        file.write(content)
+    path.write_bytes(content)
     s3.listen_again()
+    service = start()
     service.until(dead=1, stored=2)
     return service, spool / "quarantine" / path.name, whole
 

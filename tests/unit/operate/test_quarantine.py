@@ -13,22 +13,26 @@ from workers.errors import StoreUnavailable
 from workers.operate import quarantine
 from workers.operate.quarantine import NotInQuarantine, Quarantine, StillDamaged
 from workers.spool import frames
+from workers.spool.segment_file import OPEN, READY
 
 COLLECTIONS = [[b'{"n":1}'], [b'{"n":2}', b'{"n":3}'], [b'{"n":4}']]
 LINES = [line for collection in COLLECTIONS for line in collection]
 MakeBench = Callable[..., Bench]
 
 
-def damage(bench: Bench, *broken: int) -> tuple[Path, bytes]:
+def damage(bench: Bench, *broken: int, suffix: str = READY) -> tuple[Path, bytes]:
     """Let a process die with one segment, break frames of it; return its file, and it unbroken."""
     for collection in COLLECTIONS:
         bench.accept(*collection)
-    bench.age()
+    if suffix == READY:
+        bench.age()
     bench.die()
-    (path,) = bench.process_spool.path.glob("*.ready")
+    (path,) = bench.process_spool.path.glob("*" + suffix)
     whole = path.read_bytes()
     with path.open("rb") as file:
-        found = list(frames.read(file, frames.seed(path.stem)))
+        end = frames.content_end(file) if suffix == OPEN else None
+        file.seek(0)
+        found = list(frames.read(file, frames.seed(path.stem), end))
     content = bytearray(whole)
     for frame in broken:
         content[found[frame].end - 1] ^= 0x10
@@ -36,9 +40,9 @@ def damage(bench: Bench, *broken: int) -> tuple[Path, bytes]:
     return path, whole
 
 
-def uploaded(make_bench: MakeBench, *broken: int) -> tuple[Bench, Path, bytes]:
+def uploaded(make_bench: MakeBench, *broken: int, suffix: str = READY) -> tuple[Bench, Path, bytes]:
     """Let a damaged file be uploaded as far as it goes; return where it is kept, and it whole."""
-    path, whole = damage(make_bench(), *broken)
+    path, whole = damage(make_bench(), *broken, suffix=suffix)
     bench = make_bench()
     bench.adopt()
     bench.upload_all()
@@ -138,6 +142,9 @@ def test_nothing_goes_where_the_object_is_unknown(
     bucket.objects[key] = gzip.compress(b'{"n":1}\n\n\n{"n":5}\n'), metadata, encoding
     with pytest.raises(StillDamaged, match="other lines"):
         damaged.replay(kept.stem)
+    bucket.objects[key] = body, {**metadata, "payloads": "5"}, encoding
+    with pytest.raises(StillDamaged, match="it has 4 lines of 5"):
+        damaged.replay(kept.stem)
     bucket.objects[key] = body, {**metadata, "segment": "another"}, encoding
     with pytest.raises(StillDamaged, match="another object"):
         damaged.replay(kept.stem)
@@ -157,11 +164,12 @@ def test_nothing_is_lost_of_a_broken_seal(make_bench: MakeBench, bucket: DictBuc
     assert balance(bench.totals()) == (4, 4, 0, 0)
 
 
+@pytest.mark.parametrize("suffix", [OPEN, READY])
 def test_a_header_that_can_be_read_again_brings_all(
-    make_bench: MakeBench, bucket: DictBucket
+    make_bench: MakeBench, bucket: DictBucket, suffix: str
 ) -> None:
     """Nothing of it was stored: it goes to the object that its receipts name."""
-    bench, kept, whole = uploaded(make_bench, 0)
+    bench, kept, whole = uploaded(make_bench, 0, suffix=suffix)
     damaged = Quarantine(bench.spool, bucket=bucket)
     with pytest.raises(StillDamaged, match="its header cannot be read"):
         damaged.replay(kept.stem)
