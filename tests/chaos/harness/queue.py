@@ -19,11 +19,11 @@ from tests.chaos.harness.experiment import HOUR, LOADS, Experiment
 from tests.chaos.harness.figures import Terms
 from tests.chaos.harness.service import STOP_SECONDS, UpgradableService
 from tests.support import wait_until
-from tests.support.flood import Flood
 from tests.support.redis.server import RedisProcess
 
 PREFIX = "{bucket-brigade}:"
 EXPIRE_SECONDS = 0.5
+END_CLAIMS = "for _, each in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', each) end"
 
 
 class QueueExperiment(Experiment):
@@ -67,7 +67,7 @@ class QueueExperiment(Experiment):
         for load in self.loads:
             prefix = f"{self._terms.seed}-{len(self.floods)}"
             plan = replace(load, seconds=HOUR, timeout_seconds=STOP_SECONDS, prefix=prefix)
-            self.floods.append(Flood(service.port, plan))
+            self.floods.append(self.flood(service.port, plan))
             self.floods[-1].start()
         return service
 
@@ -111,6 +111,7 @@ class QueueExperiment(Experiment):
             for kind in ("leased", "writers"):
                 for name in client.zrange(PREFIX + kind, 0, -1):
                     client.zadd(PREFIX + kind, {name: 1}, xx=True)
+            client.eval(END_CLAIMS, 0, f"{PREFIX}claim:*")
             client.hset(f"{PREFIX}watermark", "until", 1)
 
     def client(self) -> Any:

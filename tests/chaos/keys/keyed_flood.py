@@ -1,5 +1,6 @@
 """A flood whose clients send a key with each request, and again until it is answered."""
 
+import random
 import time
 from collections import Counter
 from http.client import ACCEPTED, HTTPConnection, HTTPException
@@ -70,3 +71,20 @@ class KeyedFlood(Flood):
             if self.answers.setdefault(index, answer) != answer:
                 self.disagreeing.append(index)
         return Outcome(first, count, response.status, receipts), faults
+
+
+class RoamingFlood(KeyedFlood):
+    """Its clients send a request that was not answered to any of some machines, by their ports."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ports = [self.port]
+
+    def _attempt(
+        self, connection: HTTPConnection, index: int, numbers: range
+    ) -> tuple[Outcome, list[str]]:
+        outcome, faults = super()._attempt(connection, index, numbers)
+        # The next attempt, or the next request.
+        connection.close()
+        connection.port = random.choice(self.ports)
+        return outcome, faults

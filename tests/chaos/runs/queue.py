@@ -7,6 +7,9 @@ from dataclasses import replace
 from tests.chaos.harness.experiment import FAULTY
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
 from tests.chaos.harness.queue import QueueExperiment
+from tests.chaos.harness.service import UpgradableService
+from tests.chaos.keys.keyed_flood import RoamingFlood
+from tests.chaos.runs.kills import KeyedExperiment
 from tests.support.redis.sentinel import Sentinel
 from tests.support.redis.server import RedisProcess, program_of
 from tests.support.s3 import Fault
@@ -41,6 +44,48 @@ def machines_on_a_queue(terms: Terms) -> Figures:
         return replace(found, complaints=[*found.complaints, *missed])
 
 
+class KeyedQueueExperiment(KeyedExperiment, QueueExperiment):
+    """The clients send keys, to any web machine, and each request again until it is answered."""
+
+    flood = RoamingFlood
+
+    def add_service(self) -> UpgradableService:
+        """Start one more web machine, which all clients know."""
+        service = super().add_service()
+        for flood in self.floods:
+            assert isinstance(flood, RoamingFlood)
+            flood.ports = [each.port for each in self.services]
+        return service
+
+    def lose(self, machine: UpgradableService) -> None:
+        """Lose a machine, and what it had leased or claimed."""
+        super().lose(machine)
+        self.expire()
+
+
+@chaos_run("keyed-queue")
+def machines_on_a_queue_with_keys(terms: Terms) -> Figures:
+    """The same with keys: retries go to either web machine, through every kind of loss."""
+    name = "machines on a queue, with keys"
+    program = program_of()
+    if program is None:
+        return Figures(name=name, skipped="needs redis-server")
+    with (
+        RedisProcess(program, terms.workdir / "redis") as server,
+        KeyedQueueExperiment(name, terms, server=server) as experiment,
+    ):
+        experiment.add_service()
+        experiment.add_worker()
+        experiment.s3.faults(*FAULTY)
+        acts = Acts(experiment)
+        chosen = (acts.lose_web, acts.restart_server, acts.stand_still_web, acts.everything)
+        rounds = experiment.rounds(0.2, 0.8, least=len(chosen))
+        for _, act in zip(rounds, itertools.cycle(chosen), strict=False):
+            experiment.await_load(30)
+            act()
+        return experiment.figures()
+
+
 class Acts:
     """What is done to machines and servers, one after the other."""
 
@@ -67,6 +112,10 @@ class Acts:
     def stand_still(self) -> None:
         """Let a machine stand still for longer than its leases."""
         self._experiment.stand_still(self._experiment.rng.choice(self._experiment.machines))
+
+    def stand_still_web(self) -> None:
+        """Let a web machine stand still for longer than its claims and its lease as a writer."""
+        self._experiment.stand_still(self._experiment.rng.choice(self._experiment.services))
 
     def restart_server(self) -> None:
         """Kill the server, and start it on what it has on its disk."""
