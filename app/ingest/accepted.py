@@ -29,7 +29,7 @@ class _Form:
     def fill(self, run: Run) -> tuple[str, str]:
         """Return a receipt's id, and the receipt as JSON."""
         first_line, count = run.first_line, run.count
-        id = self._issue(first_line, count)
+        id = self._issue(first_line, count, run.indexes)
         more = "" if run.indexes is None else f',"indexes":{_encode(run.indexes).decode()}'
         return id, (
             f'{{"id":"{id}","object":{self._object},"first_line":{first_line},"count":{count}'

@@ -2,7 +2,8 @@
 
 An id holds its object's bucket and key, first line and count, and a MAC over them, so that any
 process on any machine can tell a receipt that was given from one that was made up. With an access
-file it holds the stream, too, which says whose keys may look it up.
+file it holds the stream, too, which says whose keys may look it up; where a collection went to
+several partitions, which of its payloads these are, if they are few ranges.
 """
 
 import base64
@@ -22,6 +23,7 @@ import msgspec
 
 from workers.errors import BucketBrigadeError, ObjectMissing
 from workers.segments.naming import NAME, dead_marker
+from workers.segments.partitions import Indexes
 from workers.segments.segment import Header, Receipt
 from workers.settings import Settings
 from workers.spool.decisions import Decisions, UnreadableDecision
@@ -31,6 +33,8 @@ from workers.upload.s3 import Bucket, Stored
 
 MAX_MARKER_BYTES = 1 << 16
 _MAC_BYTES = 12
+# An id with more would be too long for a URL.
+MAX_ID_RANGES = 16
 
 
 class UnknownReceipt(BucketBrigadeError):
@@ -48,6 +52,7 @@ class Claim:
     first_line: int
     count: int
     stream: str | None = None
+    indexes: Indexes | None = None
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -58,6 +63,7 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     object: str
     first_line: int
     count: int
+    indexes: Indexes | None = None
     size: int | None = None
     stored_at: float | None = None
     reason: str | None = None
@@ -71,9 +77,11 @@ class Issuer:
         self._mac = mac.copy()
         self._mac.update(place)
 
-    def issue(self, first_line: int, count: int) -> str:
+    def issue(self, first_line: int, count: int, indexes: Indexes | None = None) -> str:
         """Return a receipt's id; safe in a URL path. Does not block."""
         lines = f".{first_line}.{count}"
+        if indexes is not None and len(indexes) <= MAX_ID_RANGES:
+            lines += "." + "_".join([f"{first}-{last}" for first, last in indexes])
         mac = self._mac.copy()
         mac.update(lines.encode())
         return f"{self._place}{lines}.{mac.hexdigest()}"
@@ -126,7 +134,7 @@ class Receipts:
         """
         signed, _, mac = id.rpartition(".")
         try:
-            place, first_line, count = signed.split(".")
+            place, first_line, count, *ranges = signed.split(".")
             if not hmac.compare_digest(mac.encode(), self._sign(signed.encode()).encode()):
                 raise UnknownReceipt(id)
             decoded = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode()
@@ -135,7 +143,9 @@ class Receipts:
             if name is None or self._only_bucket not in (None, bucket):
                 raise UnknownReceipt(id)
             stream = more[0] if more and more[0] else None
-            return Claim(id, bucket, key, name.group(), int(first_line), int(count), stream)
+            indexes = _read_ranges(ranges[0]) if ranges else None
+            where = bucket, key, name.group()
+            return Claim(id, *where, int(first_line), int(count), stream, indexes)
         except (ValueError, binascii.Error) as error:
             raise UnknownReceipt(id) from error
 
@@ -233,8 +243,19 @@ class Receipts:
 
 def _status(claim: Claim, **more: Any) -> Status:
     place = f"s3://{claim.bucket}/{claim.key}"
-    count, first_line = claim.count, claim.first_line
-    return Status(id=claim.id, object=place, first_line=first_line, count=count, **more)
+    return Status(
+        id=claim.id,
+        object=place,
+        first_line=claim.first_line,
+        count=claim.count,
+        indexes=claim.indexes,
+        **more,
+    )
+
+
+def _read_ranges(text: str) -> Indexes:
+    ranges = [each.split("-") for each in text.split("_")]
+    return tuple((int(first), int(last)) for first, last in ranges)
 
 
 @lru_cache(maxsize=256)
