@@ -50,13 +50,13 @@ class Machine:
         self.committer = Committer(self.store)
         self.jobs = RedisJobs(self.server, leases=self.leases, place=self.store, most=most)
 
-    def open(self, stream: str = "s") -> Segment:
+    def open(self, stream: str = "s", *, compression: str = "none") -> Segment:
         """Open a segment; nothing of it is in the queue yet."""
         # A millisecond old: a watermark that is published now would be later.
         name = segment_name(_clock.tick() - 1000)
         key = f"{stream}/{name}"
         return self.store.create(
-            Header(name=name, stream=stream, bucket="b", key=key, compression="none")
+            Header(name=name, stream=stream, bucket="b", key=key, compression=compression)
         )
 
     def append(

@@ -5,7 +5,7 @@ import pytest
 from tests.integration.queue.conftest import MakeMachine, Mutate
 from tests.integration.queue.model.trial import Broken, Trial
 from tests.support.redis.server import RedisProcess
-from workers.queue import redis_watermark
+from workers.queue import queued_body, redis_watermark
 
 SEEDS = 12
 # A mutant of a script: what is taken out of it, and what comes there instead.
@@ -57,6 +57,12 @@ MUTANTS = {
 def _no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the watermark be the time, so that new segments come too late for it."""
     monkeypatch.setattr(redis_watermark, "MARGIN_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _some_parts_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compress parts of one line from the tenth on."""
+    monkeypatch.setattr(queued_body, "COMPRESSED_FROM", len(b'{"n":10}\n'))
 
 
 def run_trials(

@@ -14,8 +14,11 @@ from workers.errors import NotConfirmed, QueueUnavailable, QueueUnconfirmed, Ref
 from workers.queue.redis_watermark import RedisProgress
 from workers.segments.naming import created_microseconds
 from workers.segments.segment import Segment
+from workers.upload.compression import pack
+from workers.upload.reading import decompress
 
 STEPS = 120
+COMPRESSIONS = ("none", "gzip", "zstd")
 
 
 class Broken(Exception):
@@ -108,7 +111,8 @@ class Trial:
         if segment is None or segment.write_failed:
             if segment is not None:
                 machine.seal(segment)
-            segment = self.open[machine] = machine.open()
+            kind = COMPRESSIONS[self.number % len(COMPRESSIONS)]
+            segment = self.open[machine] = machine.open(compression=kind)
             if self.random.random() < 0.1:
                 self.publish()
         return segment
@@ -178,13 +182,17 @@ class Trial:
             self.put_object(self.random.choice(self.uploads))
 
     def put_object(self, upload: Upload) -> None:
-        """Read a job's lines and put them, unless another worker has finished it."""
+        """Make a job's object and put it, unless another worker has finished the job."""
+        segment = upload.job.segment
         try:
-            upload.body = b"".join(upload.job.segment.body.read())
+            packed = pack(
+                segment.body.runs, compression=segment.header.compression, memory_bytes=1 << 20
+            )
         except QueueUnavailable:
             self.drop(upload)
             return
-        self.bucket.put(upload.job.segment.header.key, upload.body)
+        upload.body = b"".join(packed.body.chunks())
+        self.bucket.put(segment.header.key, upload.body)
 
     def finish(self) -> None:
         """Finish a job whose object is there."""
@@ -231,7 +239,8 @@ class Trial:
         Raises:
             Broken: one did not.
         """
-        stored = b"".join(self.bucket.objects.values()).splitlines(keepends=True)
+        objects = map(decompress, self.bucket.objects.values())
+        stored = b"".join(objects).splitlines(keepends=True)
         if len(stored) != len(set(stored)):
             raise Broken("stored twice")
         if lost := self.kept - set(stored):
