@@ -4,6 +4,7 @@ Also the rules that hold for all of them: no thread survives its test, no packet
 machine, and a unit test neither starts a thread, nor sleeps, nor connects.
 """
 
+import gc
 import itertools
 import os
 import socket
@@ -30,6 +31,17 @@ WIDER = ("package", "module")
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes share the tests (`-n auto`): while one waits, another computes."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_sessionstart() -> None:
+    """Look for no garbage while thousands of tests are collected, which all stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, but not among what has been collected."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
