@@ -45,6 +45,8 @@ class SimDisk(Disk):
         self._fuse = fuse
         self._top = Directory()
         self._skip = len(str(root)) + 1
+        # What has been looked up since directories last came or went.
+        self._known: dict[str, Directory] = {}
         self._files: dict[int, File] = {}
         self._open_directories: dict[int, Directory] = {}
         self._last_file = 2
@@ -210,11 +212,13 @@ class SimDisk(Disk):
         """Make a directory; like any name it is there for good once its parent is synced."""
         directory, name = self._place(path)
         directory.change(add_name(name, Directory()))
+        self._known = {}
 
     def remove_directory(self, path: Path) -> None:
         """Remove a directory and what is in it."""
         directory, name = self._place(path)
         directory.change(remove_name(name))
+        self._known = {}
 
     def kill(self) -> None:
         """End every process: their descriptors go, the cache stays."""
@@ -232,6 +236,7 @@ class SimDisk(Disk):
         self._boot += 1
         self.room, self.failing = None, False
         PowerCut(rng=self._rng, litter=self._litter).cut(self._top)
+        self._known = {}
 
     def damage(self, path: Path, *, at: int) -> None:
         """Let a bit rot: flip one in the byte at `at`, in the cache and on the medium."""
@@ -239,6 +244,14 @@ class SimDisk(Disk):
         content = bytearray(node.content)
         content[at] ^= 1 << self._rng.randrange(8)
         node.states = [bytes(content)]
+
+    def contents(self, path: Path) -> dict[str, bytes]:
+        """Return what is in the files of a directory, by their names; none if it is not there."""
+        try:
+            names = self._directory(path).names
+        except FileNotFoundError:
+            return {}
+        return {name: node.content for name, node in names.items() if isinstance(node, File)}
 
     def read(self, path: Path) -> bytes:
         """Return what is in a file."""
@@ -253,12 +266,16 @@ class SimDisk(Disk):
         return self._directory(above), name
 
     def _directory(self, path: Path | str) -> Directory:
+        text = str(path)
+        if found := self._known.get(text):
+            return found
         node: Node | None = self._top
-        for name in str(path)[self._skip :].split("/"):
+        for name in text[self._skip :].split("/"):
             if name and isinstance(node, Directory):
                 node = node.names.get(name)
         if not isinstance(node, Directory):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
+        self._known[text] = node
         return node
 
     def _find(self, path: Path) -> File:

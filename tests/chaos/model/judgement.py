@@ -34,20 +34,18 @@ def check_ledger(process: Process, disk: SimDisk) -> None:
             - process_spool.counters[Field.DEAD]
         )
         held = sum(segment.lines for segment in process_spool.unfinished())
-        held += sum(
-            _lines(path.name, disk.read(path)) for path in _unheld_files(process_spool, disk)
-        )
+        held += sum(_lines(name, content) for name, content in _unheld(process_spool, disk))
         assert counted == held, f"the ledger says {counted} pending, and there are {held}"
 
 
-def _unheld_files(process_spool: ProcessSpool, disk: SimDisk) -> Iterator[Path]:
+def _unheld(process_spool: ProcessSpool, disk: SimDisk) -> Iterator[tuple[str, bytes]]:
     """Yield the files of the segments that are not in memory: parked, or not taken up yet."""
-    parked = {name for name, segment in process_spool._held.items() if segment is None}
-    for name in disk.names(process_spool.path) if parked else ():
-        stem, _, kind = name.rpartition(".")
-        if stem in parked and f".{kind}" in (OPEN, READY):
-            yield process_spool.path / name
-    yield from (file.path for file in process_spool.backlog)
+    contents = disk.contents(process_spool.path)
+    parked = [name for name, segment in process_spool._held.items() if segment is None]
+    for name in (f"{segment}{kind}" for segment in parked for kind in (OPEN, READY)):
+        if name in contents:
+            yield name, contents[name]
+    yield from ((file.path.name, contents[file.path.name]) for file in process_spool.backlog)
 
 
 # The same files are asked for after every act, and few have changed.

@@ -85,7 +85,7 @@ class Process:
         self._spool = spool
         self.keys = self.store.keys = self._make_keys()
         self.jobs: JobQueue = queue.Queue(maxsize=settings.max_queue)
-        self.committer = SteppedCommitter(self.store)
+        self.committer = SteppedCommitter(self.store, sleep=lambda _: None)
         self.now = 0.0
         self.backlog = Backlog(park=self.store.park, on_change=lambda: None, clock=lambda: self.now)
         self.asked: list[PendingAnswer] = []
