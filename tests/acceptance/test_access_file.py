@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+from flask.cli import FlaskGroup
 
+from app.factory import create_app
 from tests.acceptance.access.client import Client, sha256
 from tests.acceptance.service import ServiceFactory
 from tests.support import wait_until
+from tests.support.bench import settings_for
 from tests.support.processes import free_port
 from tests.support.s3 import ROOT, FakeS3
+from workers.pipeline import Pipeline
 
 KEY = '[keys.{name}]\nsha256 = ["{digest}"]\n'
 
@@ -80,34 +85,51 @@ def test_an_open_port_is_warned_of_once(
     assert sum(event.startswith("open to everyone") for event in events) == int(warned)
 
 
+def run_process(directory: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `flask keys` as a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "keys", *words], cwd=ROOT, text=True,
+        capture_output=True, check=False, timeout=50,
+        env={"PATH": os.environ["PATH"], "S3_BUCKET": "events", "AWS_REGION": "eu-west-1",
+             "SPOOL_DIR": str(directory / "spool"), **environ},
+    )  # fmt: skip
+
+
+def run_here(directory: Path, *words: str, given: str, **access: Path) -> Result:
+    """Run `flask keys` in this process; it may start no pipeline."""
+
+    def no_pipeline() -> Pipeline:
+        raise AssertionError("a command started a pipeline")
+
+    settings = settings_for(directory / "spool", **access)
+    group = FlaskGroup(create_app=lambda: create_app(settings, pipeline=no_pipeline))
+    return CliRunner().invoke(group, ["keys", *words], input=given)
+
+
 def test_keys_are_made_and_checked_by_command(tmp_path: Path) -> None:
     """`flask keys new` prints a key, and TOML by which `flask keys check` knows it again."""
+    made = run_process(tmp_path, "new", "mobile", "--streams", "mobile-*")
     path = tmp_path / "access.toml"
+    path.write_text(made.stderr)
+    key = made.stdout.strip()
+    assert len(key) > 43
+    assert key not in made.stderr
 
-    def flask(*words: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flask", "keys", *words], cwd=ROOT, text=True, input=given,
-            capture_output=True, check=False, timeout=50,
-            env={"PATH": os.environ["PATH"], "S3_BUCKET": "events", "AWS_REGION": "eu-west-1",
-                 "SPOOL_DIR": str(tmp_path / "spool"), **environ},
-        )  # fmt: skip
+    def flask(*words: str, given: str = "", **access: Path) -> Result:
+        return run_here(tmp_path, *words, given=given, **access)
 
+    assert flask("check", ACCESS_FILE=path).stdout.startswith("ok: 1 keys")
+    assert (
+        flask("check", "--key", given=key, ACCESS_FILE=path).stdout == "mobile  write  mobile-*\n"
+    )
+    assert flask("check", "--key", given="other", ACCESS_FILE=path).exit_code == 1
+    assert "mobile  write  mobile-*  sha256 " in flask("list", ACCESS_FILE=path).stdout
+    assert flask("list").exit_code == 1
     page = flask("new", "page", "--streams", "web-*, default", "--streams", "x", "--url")
     assert 'streams = ["web-*", "default", "x"]\nurl = true\n' in page.stderr
     assert "pattern" in flask("new", "page", "--streams", "WEB").stderr
     assert "write" in flask("new", "page", "--scope", "read", "--url").stderr
-    made = flask("new", "mobile", "--streams", "mobile-*")
-    path.write_text(made.stderr)
-    here = {"ACCESS_FILE": str(path)}
-    key = made.stdout.strip()
-    assert len(key) > 43
-    assert key not in made.stderr
-    assert flask("check", **here).stdout.startswith("ok: 1 keys")
-    assert flask("check", "--key", given=key, **here).stdout == "mobile  write  mobile-*\n"
-    assert flask("check", "--key", given="other", **here).returncode == 1
-    assert "mobile  write  mobile-*  sha256 " in flask("list", **here).stdout
-    assert flask("list").returncode == 1
     path.write_text("[keys.mobile]\n")
-    wrong = flask("check", **here)
+    wrong = run_process(tmp_path, "check", ACCESS_FILE=str(path))
     assert wrong.returncode != 0
     assert "keys.mobile.sha256" in wrong.stderr
