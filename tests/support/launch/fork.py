@@ -55,7 +55,7 @@ class Forked:
 
 
 def fork(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> Forked:
-    """Start `command` in a session of its own; see `Launch`. Blocks until the session is there."""
+    """Start `command` in a session of its own; see `Launch`. Blocks until that is there."""
     reader, writer = SERVER.Pipe(duplex=False)
     process = SERVER.Process(
         target=run,

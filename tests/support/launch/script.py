@@ -12,15 +12,15 @@ def run(
 ) -> None:
     """Run a script under its name, with the environment that it would have, until it ends.
 
-    `started` is closed when the session is its own.
+    `started` is closed when the session is its own, and the log is there.
     """
     os.setsid()
-    started.close()
-    os.chdir(cwd)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for standard in (1, 2):
         os.dup2(output, standard)
     os.close(output)
+    started.close()
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = command
