@@ -29,8 +29,8 @@ WIDER = ("package", "module")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes share the tests (`-n auto`): while one waits, another computes."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Return how many processes share the tests (`-n auto`): while two wait, another computes."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 def pytest_sessionstart() -> None:
@@ -46,12 +46,20 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a service in one process, and begin with those: they take longest."""
+    """Keep tests that share a service in one process, and begin with those: they take longest.
+
+    Unit tests come last, so that all processes end at about the same time.
+    """
     grouped = {item: _group(item) for item in items}
     for item, group in grouped.items():
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: f"{item.path.parent} " not in grouped[item])
+    items.sort(
+        key=lambda item: (
+            item.path.is_relative_to(UNIT_TESTS),
+            f"{item.path.parent} " not in grouped[item],
+        )
+    )
 
 
 def _group(item: pytest.Item) -> str:
