@@ -12,7 +12,8 @@ import pytest
 from tests.support import wait_until
 from tests.support.launch import Launch, Launched
 from tests.support.launch.execute import execute
-from tests.support.launch.fork import PACKAGES, fork
+from tests.support.launch.fork import fork
+from tests.support.launch.server import PACKAGES
 
 SCRIPT = """#!{python}
 import atexit, json, os, sys, time

@@ -1,39 +1,69 @@
 """A script started in a fork of a process that has imported the packages that it needs.
 
-Only those of others: what a process of ours imports it imports itself, as after any start. What
-this cannot show is the start of Python, and its end: see `execute`.
+What this cannot show is the start of Python: see `execute`.
 """
 
-import multiprocessing
+import atexit
+import functools
+import json
 import os
+import select
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from tests.support.launch.script import run
+from tests.support.s3 import ROOT
 
-# Not gunicorn: it looks at the current directory as it is imported.
-PACKAGES = (
-    *("flask", "granian", "marshmallow", "apispec.ext.marshmallow", "prometheus_client"),
-    *("boto3.s3.inject", "redis", "msgspec", "isal.igzip", "zstandard"),
-)
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(list(PACKAGES))
+
+class ForkServer:
+    """The process that forks. It ends with this one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.launch.server"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C is not for it.
+            start_new_session=True,
+        )
+        atexit.register(self.stop)
+
+    def ask(self, request: Mapping[str, object]) -> int:
+        """Send a request, and block until it is answered."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """End it, and wait for its end."""
+        self._process.communicate()
 
 
 class Forked:
-    """A process that the server has forked."""
+    """A process that the server has forked, and reaps when it is asked to."""
 
-    def __init__(self, process: ForkServerProcess) -> None:
-        self._process = process
-        self.pid = process.pid or 0
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self.pid = pid
+        self._server = server
+        self._code: int | None = None
+        self._lock = threading.Lock()
+        self._opened = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it lives; negative: the signal."""
-        return self._process.exitcode
+        with self._lock:
+            if self._code is None and select.select([self._opened], [], [], 0)[0]:
+                self._code = self._server.ask({"ended": self.pid})
+                os.close(self._opened)
+            return self._code
 
     def wait(self, timeout: float | None = None) -> int:
         """Block until it has ended, and return its exit code.
@@ -41,31 +71,24 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: it lives on after `timeout` seconds.
         """
-        self._process.join(timeout)
-        code = self._process.exitcode
-        if code is None:
-            raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
+        if self._code is None:
+            select.select([self._opened], [], [], timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
         return code
 
     def send_signal(self, sig: int) -> None:
         """Send a signal; none if it has ended."""
         if self.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.Signals(sig))
+            signal.pidfd_send_signal(self._opened, sig)
+
+
+@functools.cache
+def _server() -> ForkServer:
+    return ForkServer()
 
 
 def fork(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> Forked:
     """Start `command` in a session of its own; see `Launch`. Blocks until that is there."""
-    reader, writer = SERVER.Pipe(duplex=False)
-    process = SERVER.Process(
-        target=run,
-        args=(writer, [*command]),
-        kwargs={"cwd": str(cwd), "environ": {**environ}, "log": str(log)},
-        # It would be waited for at the end of this process.
-        daemon=True,
-    )
-    process.start()
-    writer.close()
-    with reader, suppress(EOFError):
-        reader.recv()
-    return Forked(process)
+    surroundings = {"cwd": str(cwd), "environ": {**environ}, "log": str(log)}
+    return Forked(_server(), _server().ask({"command": [*command], **surroundings}))

@@ -70,7 +70,7 @@ def test_a_large_body_gets_a_thread(served: Served, body: bytes, coding: str) ->
 
 def test_a_schema_is_applied_in_a_thread(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a small body of many payloads may take a second to validate."""
-    monkeypatch.setattr(type(served.handler), "validates", True)
+    monkeypatch.setattr(served.handler, "validates", True)
     request = json_post()
     served.router.request(request)
     request.coming.arrive(BODY)
