@@ -1,12 +1,13 @@
 """The power-cut model with keys, and its mutants: what the model is worth if the code is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from tests.chaos.keys.keyed_trial import KeyedTrial
 from tests.chaos.model.run import run_model
+from tests.chaos.model.trial import Trial
 from workers.keys.keys import KeyedGroup, Keys
 from workers.keys.log import KeyLog
 from workers.segments.future import DurabilityFuture
@@ -39,14 +40,14 @@ def test_each_key_is_answered_and_stored_once() -> None:
     assert sum(trial.replays for trial in trials) > TRIALS
 
 
-def is_caught() -> bool:
+def is_caught(make: Callable[[int], Trial] = KeyedTrial) -> bool:
     """Run trials until one is broken."""
     seeds = range(MUTANT_SEED, MUTANT_SEED + MUTANT_TRIALS)
-    return any(_is_broken(seed) for seed in seeds)
+    return any(_is_broken(seed, make) for seed in seeds)
 
 
-def _is_broken(seed: int) -> bool:
-    figures = run_model(1, seed, make=KeyedTrial)
+def _is_broken(seed: int, make: Callable[[int], Trial]) -> bool:
+    figures = run_model(1, seed, make=make)
     return bool(figures.lost or figures.stored_twice or figures.faults)
 
 
