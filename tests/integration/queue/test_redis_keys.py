@@ -20,7 +20,7 @@ from workers.errors import (
 )
 from workers.keys.claim import Claim, Replay
 from workers.keys.records import digest_of
-from workers.queue import redis_keys
+from workers.queue import redis_client, redis_keys
 from workers.segments.future import DurabilityFuture
 from workers.spool.counters import Field
 
@@ -156,6 +156,16 @@ def test_an_append_that_is_sent_twice_keeps_its_key(
     assert web.append((web.open(), b"{}\n"), claim=claim).exception is None
     assert web.ledger() == (1, 0, 1, 0)
     assert isinstance(web.keys.claim(KEY, BODY), Replay)
+
+
+def test_what_a_retry_finds_has_to_be_confirmed(
+    machine: MakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where replicas are asked for and none has it, the answer is that it is not confirmed."""
+    monkeypatch.setattr(redis_client, "ANSWER_SECONDS", 0.3)
+    accepted(machine())
+    with pytest.raises(NotConfirmed):
+        machine(replicas=1).keys.claim(KEY, BODY)
 
 
 def test_keys_have_their_time(machine: MakeMachine, shared_redis: RedisProcess) -> None:
