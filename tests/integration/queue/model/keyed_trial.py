@@ -15,6 +15,7 @@ from workers.errors import KeyInUse, QueueUnconfirmed
 from workers.keys.claim import Claim, Replay
 from workers.keys.records import digest_of
 from workers.segments.future import Run
+from workers.upload.reading import decompress
 
 # What a client was answered: segments, first lines and counts.
 Places = tuple[tuple[str, int, int], ...]
@@ -190,6 +191,7 @@ class KeyedTrial(Trial):
         for request in self.requests:
             assert request.answer is not None
             [(name, first, _)] = request.answer
-            lines = self.bucket.objects.get(f"s/{name}", b"").splitlines(keepends=True)
+            body = self.bucket.objects.get(f"s/{name}", b"")
+            lines = decompress(body).splitlines(keepends=True)
             if lines[first - 1 : first] != [request.line]:
                 raise Broken("a receipt names another line")
