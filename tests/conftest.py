@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
+from _pytest.nodeid import NodeId
 
 from tests.support.bench import Bench, MakeBench, settings_for
 from tests.support.doubles import DictBucket
@@ -24,7 +25,8 @@ from workers.upload.s3 import Bucket
 
 # moto's server, like every socketserver, has a thread for each connection that is still open.
 NOT_OURS = "process_request_thread"
-UNIT_TESTS, ACCEPTANCE_TESTS = (Path(__file__).parent / name for name in ("unit", "acceptance"))
+TESTS = Path(__file__).parent
+UNIT_TESTS, ACCEPTANCE_TESTS = TESTS / "unit", TESTS / "acceptance"
 WIDER = ("package", "module")
 
 
@@ -45,26 +47,30 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests that share a service in one process, and begin with those: they take longest.
 
     Unit tests come last, so that all processes end at about the same time.
     """
     grouped = {item: _group(item) for item in items}
     for item, group in grouped.items():
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
+        if group and hasattr(config, "workerinput"):
+            # xdist 3.8 would add it to what pytest 9.2 no longer calls the id.
+            path, _, name = item.nodeid.partition("::")
+            item._id = NodeId(path=path, names=(f"{name}@{group}",))
+            assert item.nodeid.endswith(f"@{group}"), "xdist groups tests by their ids"
     items.sort(
         key=lambda item: (
             item.path.is_relative_to(UNIT_TESTS),
-            f"{item.path.parent} " not in grouped[item],
+            " " not in grouped[item],
         )
     )
 
 
 def _group(item: pytest.Item) -> str:
     """Return what a test shares: with its folder a service, else with its module; "" for none."""
-    module, folder = str(item.path), f"{item.path.parent} "
+    path = item.path.relative_to(TESTS)
+    module, folder = str(path), f"{path.parent} "
     if not item.path.is_relative_to(ACCEPTANCE_TESTS) and not item.get_closest_marker("chaos"):
         return module
     found = cast("pytest.Function", item)._fixtureinfo.name2fixturedefs
