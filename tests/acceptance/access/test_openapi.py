@@ -46,6 +46,7 @@ OPERATIONS = (
     ("GET", "/metrics"), ("GET", DOCUMENT), ("POST", "/v1/batch"), ("POST", "/quiet"),
     ("GET", "/console"), ("GET", "/console/{file}"), ("GET", "/console/data"),
     ("GET", "/console/lines"), ("POST", "/console/dead-letters/{segment}/replay"),
+    ("POST", "/console/quarantine/{segment}/replay"),
 )  # fmt: skip
 
 TAKEN = {**dict.fromkeys(OPERATIONS[:4], 202), ("POST", "/quiet"): 204}
