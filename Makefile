@@ -11,7 +11,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run show s3-off s3-on flask test test-tools screenshots chaos bench bench-tools lint types format \
-  check lock sbom image-check image-check-if-possible release clean debian-tools
+  check lock sbom image-check release clean debian-tools
 
 help: ## list what can be made (this)
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -120,13 +120,6 @@ sbom: $(TOOLS)/installed ## list the service's packages as CycloneDX, in build/
 
 image-check: $(VENV)/installed ## build and run deploy/Dockerfile without an engine, on Debian, as root
 	@deploy/check-image
-
-# What Debian does not give in a minute, or this machine does not let it do, is a skip that is seen.
-image-check-if-possible: $(VENV)/installed
-	@command -v buildah >/dev/null && command -v mmdebstrap >/dev/null || \
-	  DEBIAN_FRONTEND=noninteractive timeout 60 \
-	  apt-get -qq install -y --no-install-recommends buildah mmdebstrap || true
-	@deploy/check-image || { status=$$?; [ $$status = 75 ] && echo "SKIPPED: make image-check"; }
 
 release: sbom ## make the archive of HEAD, its SBOM and their checksums, in build/
 	git archive --prefix=bucket-brigade-$(VERSION)/ -o $(RELEASE).tar.gz HEAD
