@@ -7,6 +7,7 @@ machine, and a unit test neither starts a thread, nor sleeps, nor connects.
 import gc
 import itertools
 import os
+import signal
 import socket
 import threading
 import time
@@ -33,6 +34,11 @@ WIDER = ("package", "module")
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes share the tests (`-n auto`): while two wait, another computes."""
     return 3 * len(os.sched_getaffinity(0))
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C end what tests start, too where a shell's background job began with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart() -> None:
