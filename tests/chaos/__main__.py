@@ -94,7 +94,7 @@ def table(found: Sequence[Figures]) -> list[str]:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=main.__doc__)
-    parser.add_argument("runs", nargs="*", metavar="name", help=f"of {', '.join(RUNS)}; or all")
+    parser.add_argument("runs", nargs="*", metavar="name", help=f"of {', '.join(RUNS)}; none: all")
     parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS, help="of each run")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 16), help="of chance")
     parser.add_argument("--engine", choices=["granian", "gthread"], default="granian")
