@@ -48,7 +48,7 @@ debian-tools:
 	[ -z "$$missing" ] || { apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; }
 	@command -v valkey-server >/dev/null || $(INSTALL_VALKEY) || \
-	  echo "No valkey-server: tests that need Redis 7.2 or newer are skipped."
+	  echo "No valkey-server: tests that need Redis 7.2 or newer are skipped, and fail with CI=true."
 
 # Debian 12 has it in its backports only. What Redis 6.2 can do is tested with a server from PyPI.
 BACKPORTS := /etc/apt/sources.list.d/bucket-brigade-backports.list

@@ -188,9 +188,7 @@ def test_replicas_confirm(
 ) -> None:
     """A 202 waits for the replica; with too few it is said that it is unknown."""
     monkeypatch.setattr(redis_client, "ANSWER_SECONDS", 1.0)
-    program = program_of(least)
-    if program is None:
-        pytest.skip(f"needs redis-server {least[0]}.{least[1]} or valkey-server")
+    program = needed(program_of(least), f"redis-server {least[0]}.{least[1]} or valkey-server")
     with RedisProcess(program, tmp_path / "primary") as primary:
         options = ("--replicaof", "127.0.0.1", str(primary.port))
         with RedisProcess(program, tmp_path / "replica", options=options) as replica:

@@ -15,6 +15,7 @@ from tests.support.certificates import make_certificate
 from tests.support.processes import free_port
 from tests.support.redis.server import RedisProcess, knows_tls, programs
 from tests.support.s3 import LOOPBACK, FakeS3
+from tests.support.tools import needed
 from workers.errors import QueueError
 from workers.pipeline import Pipeline
 from workers.queue import redis_client
@@ -48,9 +49,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start a server with a port for TLS, and one without for the test's own client."""
-    program = next(filter(knows_tls, programs()), None)
-    if program is None:
-        pytest.skip("needs a redis-server or valkey-server that is built with TLS")
+    program = needed(next(filter(knows_tls, programs()), None), "a redis-server with TLS")
     directories = [tmp_path_factory.mktemp(name) for name in ("ours", "other")]
     ours, other = map(make_certificate, directories)
     port = free_port()
