@@ -257,11 +257,6 @@ class PendingAnswer(OwnedCallback):
     preferences: Preferences | None
 
 
-def _asks_for_nothing(post: Post) -> bool:
-    """Whether a request has none of the headers that some have, and came the plain way."""
-    return post.arrival is None and not post.prefer and post.idempotency_key is None
-
-
 def _add_headers(post: Post, answer: Answer) -> Answer:
     if post.arrival is not None:
         answer.headers.extend(post.arrival.finish(answer.status))

@@ -173,7 +173,7 @@ def renew(path: Path, *, disk: Disk) -> None:
     Raises:
         OSError: the file is as it was.
     """
-    # A name that is removed with the directory, whatever happens on the way.
+    # A name that is removed with the directory, also where this fails on the way.
     copy = path.with_name(SCRATCH)
     disk.unlink(copy)
     made, size = disk.create(copy), 0

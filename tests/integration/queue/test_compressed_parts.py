@@ -38,7 +38,7 @@ def object_of(job: Job) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_small_and_large_parts_are_one_object(machine: MakeMachine, kind: str) -> None:
-    """Whatever is compressed before the queue, object, lines and ledger are the same."""
+    """With parts compressed or not, object, lines and ledger are the same."""
     web, worker = machine(), machine()
     segment = opened(web, kind)
     parts = [SMALL, LARGE, SMALL, SMALL, LARGE]

@@ -24,7 +24,7 @@ TIMES = st.one_of(
 @example(["2026-11-27T11:59:59Z", "2026-11-27T12:59:59Z"])
 @example(["2026-02-30T11:59:59Z", "2026-11-26T12:00:00Z"])
 def test_hours_are_those_of_each(times: list[str | int]) -> None:
-    """Property: whatever is beside it, an event has its own hour, or that of its arrival."""
+    """Property: beside any others an event has its own hour, or that of its arrival."""
     values = [json.dumps(each).encode() for each in times]
     now = NOW.timestamp()
     assert hours_of(values, now=now) == [hour_of(value, now=now) for value in values]

@@ -174,7 +174,7 @@ def test_a_client_that_cannot_be_made_is_made_later() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_client_knows_what_botocore_s_own_knows(service: str) -> None:
-    """The same methods, versions and endpoints, whatever way the descriptions are read."""
+    """Both ways to read the descriptions give the same methods, versions and endpoints."""
     ours, theirs = Session(), Session()
     read_fast(ours)
     made, own = (each.create_client(service, "eu-west-1", **KEYS) for each in (ours, theirs))

@@ -30,7 +30,7 @@ def run_trials(
 
 
 def test_each_key_is_stored_once(machine: MakeMachine, shared_redis: RedisProcess) -> None:
-    """Whatever is lost, late or claimed twice, its answers are the same and say where it is."""
+    """Through losses, delays and second claims its answers are the same and say where it is."""
     run_trials(machine, shared_redis, seeds=SEEDS)
 
 
