@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.support.bench import settings_for
 from tests.support.proxy import Manners, Passing, Proxy, Refusal, without
-from tests.support.s3 import LOOPBACK, FakeS3
+from tests.support.s3 import FakeS3
+from tests.support.s3.others import run_moto
 from workers.operate.checks import Result, put_options_alone, run_checks
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
@@ -49,23 +48,11 @@ def faults(results: list[Result]) -> dict[str, str]:
     return {result.what.partition(" s3://")[0]: result.fault for result in results if result.fault}
 
 
-def test_moto_does_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moto_does_as_asked(tmp_path: Path) -> None:
     """A store that knows encryption, classes and tags passes, and keeps nothing."""
-    server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="bucket")
+    with run_moto() as moto:
         assert faults(check(tmp_path, **SET, S3_EXPECTED_BUCKET_OWNER="123456789012")) == {}
-        assert "Contents" not in client.list_objects_v2(Bucket="bucket")
-        client.close()
-    finally:
-        server.stop()
+        assert "Contents" not in moto.client.list_objects_v2(Bucket="bucket")
 
 
 def refuse_header(name: str) -> Callable[[Passing], Refusal | None]:

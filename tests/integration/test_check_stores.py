@@ -4,9 +4,7 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.support.bench import settings_for
 from tests.support.certificates import make_certificate
@@ -22,16 +20,12 @@ from tests.support.proxy import (
     refuse_larger,
     without,
 )
-from tests.support.s3 import LOOPBACK, FakeS3
+from tests.support.s3 import FakeS3
+from tests.support.s3.others import run_moto
 from workers.operate.checks import Result, run_checks, variants
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
 
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 # Not all stores return the checksum of an object.
 UNCHECKED = without("x-amz-checksum")
 
@@ -95,23 +89,15 @@ def test_over_tls_all_is_well(
 
 def test_before_another_store_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moto, which others wrote, passes too: over TLS, behind a proxy that changes headers."""
-    server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        certificate = make_certificate(tmp_path)
-        with Proxy(port, certificate=certificate, manners=Manners(headers=canonical)) as proxy:
-            for name, value in {**KEYS, **proxy.environ()}.items():
-                monkeypatch.setenv(name, value)
-            client = boto3.client("s3")
-            client.create_bucket(Bucket="bucket")
-            client.close()
-            settings = settings_for(tmp_path / "spool")
-            bucket = Bucket.connect(settings)
-            results = list(run_checks(settings, bucket, Spool(settings.spool_dir)))
-            bucket.close()
-    finally:
-        server.stop()
+    certificate = make_certificate(tmp_path)
+    manners = Manners(headers=canonical)
+    with run_moto() as moto, Proxy(moto.port, certificate=certificate, manners=manners) as proxy:
+        for name, value in proxy.environ().items():
+            monkeypatch.setenv(name, value)
+        settings = settings_for(tmp_path / "spool")
+        bucket = Bucket.connect(settings)
+        results = list(run_checks(settings, bucket, Spool(settings.spool_dir)))
+        bucket.close()
     assert faults(results) == []
 
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.integration.app.application import Service
 from tests.support.bench import settings_for
-from tests.support.s3 import LOOPBACK, ROOT
+from tests.support.s3 import ROOT
+from tests.support.s3.others import run_moto
 from tests.support.tools import PROGRAMS, needed
 from workers.upload.s3 import Bucket
 
@@ -66,26 +65,19 @@ def read(code: str, moto: str, *, given: str = "") -> Any:
 
 
 @pytest.fixture
-def moto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def moto(tmp_path: Path) -> Iterator[str]:
     """Run moto with what the service stored of the payloads in one collection."""
-    server = ThreadedMotoServer(LOOPBACK, 0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    given = {"AWS_ENDPOINT_URL_S3": url, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "x",
-             "AWS_SECRET_ACCESS_KEY": "x"}  # fmt: skip
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=url, region_name="us-east-1").create_bucket(Bucket="events")
     chosen = {"S3_BUCKET": "events", "KEY_TEMPLATE": TEMPLATE, "EVENT_TIME": "/at"}
-    bucket = Bucket.connect(settings_for(tmp_path, **given, **chosen))
-    service = Service(tmp_path / "spool", bucket=bucket, **chosen)
-    try:
-        assert service.post(PAYLOADS, "/payloads/orders").status_code == 202
-        service.until(stored=len(PAYLOADS))
-        yield url
-    finally:
-        service.pipeline.stop()
-        server.stop()
+    with run_moto("events") as running:
+        bucket = Bucket.connect(settings_for(tmp_path, **chosen))
+        service = Service(tmp_path / "spool", bucket=bucket, **chosen)
+        try:
+            assert service.post(PAYLOADS, "/payloads/orders").status_code == 202
+            service.until(stored=len(PAYLOADS))
+            yield running.endpoint
+        finally:
+            service.pipeline.stop()
+            bucket.close()
 
 
 def test_readers_see_partitions(moto: str) -> None:

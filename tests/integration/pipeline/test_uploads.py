@@ -8,9 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.integration.pipeline.samples import (
     HANG,
@@ -26,7 +24,8 @@ from tests.integration.pipeline.samples import (
 )
 from tests.support.bench import balance, settings_for
 from tests.support.doubles import DictBucket
-from tests.support.s3 import LOOPBACK, FakeS3, Fault
+from tests.support.s3 import FakeS3, Fault
+from tests.support.s3.others import run_moto
 from workers.dispatch.rate import FIRST_RETRY_AFTER, MAX_RETRY_AFTER
 from workers.errors import Full, NotConfirmed, NotDurable
 from workers.pipeline import Pipeline
@@ -58,35 +57,20 @@ def test_what_many_threads_bring_is_stored_once(start: Start, s3: FakeS3, durabi
     assert all(stored.stored_count == 1 for stored in s3.objects().values())
 
 
-def test_another_s3_reads_what_we_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_s3_reads_what_we_wrote(tmp_path: Path) -> None:
     """Moto, which others wrote, takes our PUTs, checks their digests, and shows what we say."""
-    server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name, value in {
-            "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="bucket")
+    with run_moto() as moto:
         settings = settings_for(tmp_path, **QUICK)
         pipeline = Pipeline(settings, bucket=Bucket.connect(settings))
         pipeline.start()
         receipt = accept(pipeline, b'{"n":1}', b'{"n":2}')[0]
         pipeline.stop()
-        found = client.get_object(Bucket="bucket", Key=receipt.header.key)
+        found = moto.client.get_object(Bucket="bucket", Key=receipt.header.key)
         assert found["ContentType"] == "application/x-ndjson"
         assert found["Metadata"]["payloads"] == "2"
         text = unpack(found["Body"].read(), compression=found["ContentEncoding"])
         assert text == b'{"n":1}\n{"n":2}\n'
-        client.close()
         pipeline.bucket.close()
-    finally:
-        server.stop()
 
 
 def test_half_of_all_answers_lost(start: Start, s3: FakeS3) -> None:
