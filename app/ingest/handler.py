@@ -44,7 +44,9 @@ class IngestHandler:
         self._settings = settings
         self._pipeline = pipeline
         self._reader = BodyReader(settings)
-        self._partitioner = Partitioner.of(settings)
+        self._partitioner = Partitioner.of(
+            settings.key_template, event_time=settings.event_time, most=settings.max_streams
+        )
         self._decoding_large = threading.Lock()
         self._accepted = AcceptedAnswers(
             durability=settings.durability,

@@ -4,7 +4,6 @@ import itertools
 import os
 import queue
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from tests.support.doubles import DictBucket, QuickDisk
@@ -17,7 +16,6 @@ from workers.keys.recovered import key_logger
 from workers.operate.receipts import Receipts
 from workers.segments.finish import Finishes
 from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run
-from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt, Segment
 from workers.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
@@ -29,7 +27,7 @@ from workers.spool.spool import Spool
 from workers.stores.committer import Committer
 from workers.stores.disk_store import DiskStore
 from workers.stores.job_source import AdoptedJobs
-from workers.upload.compression import compressed_size
+from workers.upload.compression import estimator_for
 from workers.upload.decided import Decided
 from workers.upload.uploader import Uploader
 
@@ -75,15 +73,6 @@ def settings_for(spool_dir: Path, **environ: object) -> Settings:
     """Make settings out of environment variables, on a spool of the test's own."""
     given = {"S3_BUCKET": "bucket", "SPOOL_DIR": spool_dir, **environ}
     return load_settings({name: str(value) for name, value in given.items()})
-
-
-def estimator_for(settings: Settings, store: DiskStore) -> Estimator:
-    """Make what a pipeline on that store makes."""
-    return Estimator(
-        settings,
-        max_size=store.max_bytes // 4,
-        compressed_size=partial(compressed_size, compression=settings.compression),
-    )
 
 
 class Bench:

@@ -14,7 +14,6 @@ from workers.segments.key_template import EVENT_FIELDS, KeyTemplate, Path, path_
 from workers.segments.members import Members
 from workers.segments.partitions import Part
 from workers.segments.values import text_of, texts_of
-from workers.settings import Settings
 
 # A body is looked at in parts: its members in memory take several times its size.
 PART_BYTES: Final = 256 << 10
@@ -39,12 +38,10 @@ class Partitioner:
         ]
 
     @classmethod
-    def of(cls, settings: Settings) -> "Partitioner | None":
+    def of(cls, template: str, *, event_time: str | None, most: int) -> "Partitioner | None":
         """Return a partitioner; None where the template has no field of a payload."""
-        fields = KeyTemplate.parse(settings.key_template).fields
-        if not fields:
-            return None
-        return cls(fields, event_time=settings.event_time, most=settings.max_streams)
+        fields = KeyTemplate.parse(template).fields
+        return cls(fields, event_time=event_time, most=most) if fields else None
 
     def partition(self, stream: str, line: bytes, *, wrapped: int = 0) -> str:
         """Return the partition of a collection of one payload; see `split`."""

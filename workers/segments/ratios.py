@@ -16,7 +16,6 @@ import msgspec
 
 from workers.segments.partitions import stream_of
 from workers.segments.segment import Segment, SizeEstimate
-from workers.settings import Settings
 
 # No object is larger than this many times the target, except one of a single larger payload.
 MAX_FACTOR = 1.5
@@ -76,18 +75,25 @@ class Estimator:
     """Estimates the sizes of objects, and sets the bounds of segments by them.
 
     What changes a segment is called under the intake's lock; the rest is thread-safe.
-    No segment has room for more than `max_size` bytes, uncompressed. `compressed_size` returns the
-    length of some lines compressed by themselves. Remembers what the
-    objects of the `MAX_STREAMS` streams showed that were stored last: names are the clients'.
+    `target` is the size of an object in bytes, as stored. No segment has room for more than
+    `max_size` bytes, uncompressed. `compressed_size` returns the length of some lines compressed by
+    themselves. Remembers what the objects of the `max_streams` streams showed that were stored
+    last: names are the clients'.
     """
 
     def __init__(
-        self, settings: Settings, *, max_size: int, compressed_size: Callable[[bytes], int]
+        self,
+        *,
+        target: int,
+        max_size: int,
+        max_streams: int,
+        compresses: bool,
+        compressed_size: Callable[[bytes], int],
     ) -> None:
-        self._target = target = settings.object_target_bytes
+        self._target = target
         self._max_size = max_size
-        self._max_streams = settings.max_streams
-        self._compresses = settings.compression != "none"
+        self._max_streams = max_streams
+        self._compresses = compresses
         self._compressed_size = compressed_size
         wanted = min(max(target // 256, MIN_SAMPLE_BYTES), MAX_SAMPLE_BYTES)
         self._sample_bytes = max(1, min(wanted, target // 8))

@@ -107,7 +107,9 @@ def _pieces(runs: Iterable[bytes | CompressedRun]) -> Iterator[bytes | Compresse
 def estimator_for(settings: Settings, store: Store) -> Estimator:
     """Make what estimates objects' sizes, within what the store takes of a segment."""
     return Estimator(
-        settings,
+        target=settings.object_target_bytes,
+        max_streams=settings.max_streams,
+        compresses=settings.compression != "none",
         # A quarter of the budget, so that one segment fills while others are on their way.
         max_size=store.segment_bytes or max(1, store.max_bytes // 4),
         compressed_size=partial(compressed_size, compression=settings.compression),

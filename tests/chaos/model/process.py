@@ -26,6 +26,7 @@ from workers.spool.process_spool import ProcessSpool
 from workers.stores.committer import Committer
 from workers.stores.disk_store import FEW_FILES, DiskStore
 from workers.stores.job_source import AdoptedJobs
+from workers.upload.compression import estimator_for
 from workers.upload.decided import Decided
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from workers.dispatch.jobs import JobQueue
 from tests.chaos.model.s3 import MAX_ATTEMPTS, NeverThroughError
 from tests.chaos.model.spool import ROOT, SimShared, SimSpool
-from tests.support.bench import estimator_for
 
 
 def _settings(compression: str) -> Settings:

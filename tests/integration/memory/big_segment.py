@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tests.support.bench import settings_for
 from workers.segments.naming import segment_name
-from workers.segments.ratios import Estimator
 from workers.segments.segment import Header, Segment
 from workers.spool.process_spool import ProcessSpool
 from workers.spool.spool import Spool
 from workers.stores.disk_store import DiskStore
+from workers.upload.compression import estimator_for
 from workers.upload.s3 import Bucket
 from workers.upload.uploader import Uploader
 
@@ -60,7 +60,7 @@ def main(root: str, mebibytes: str, frame: str) -> None:
         bucket,
         store=store,
         bucket_for=lambda header: header.bucket,
-        estimator=Estimator(settings, max_size=1, compressed_size=len),
+        estimator=estimator_for(settings, store),
         memory_bytes=settings.object_target_bytes * 3 // 2,
         on_done=lambda _: None,
     )
