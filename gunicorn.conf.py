@@ -20,9 +20,9 @@ from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
 from app.servers.tuning import end_start, raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
-from workers.queue_settings import QUEUE
-from workers.settings import check_boto3_files, process_settings, read_secret
-from workers.stored_settings import STORED, make_own, place_in_memory
+from workers.settings.queue import QUEUE
+from workers.settings.settings import check_boto3_files, process_settings, read_secret
+from workers.settings.stored import STORED, make_own, place_in_memory
 
 if TYPE_CHECKING:
     from workers.spool.spool import Spool

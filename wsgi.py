@@ -11,7 +11,7 @@ from app.log_writer import writer as log_writer
 from app.logs import logging_config
 from workers.errors import SettingsError
 from workers.pipeline import Pipeline
-from workers.settings import process_settings
+from workers.settings.settings import process_settings
 from workers.spool.counters import Field
 from workers.upload.s3 import Bucket
 

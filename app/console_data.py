@@ -7,7 +7,7 @@ from app.access.key_usage import Use
 from app.access.usage_files import added
 from workers.overview import overview
 from workers.overview.seen import Seen
-from workers.settings import Settings
+from workers.settings.settings import Settings
 
 _REFUSED = "REFUSED_"
 

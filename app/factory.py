@@ -21,8 +21,8 @@ from app.routes.every_request import register_errors, register_request_ids
 from app.state import KEY, State
 from workers.overview.seen import Seen
 from workers.pipeline import Pipeline
-from workers.queue_settings import QUEUE, is_sqs
-from workers.settings import Settings, read_secret
+from workers.settings.queue import QUEUE, is_sqs
+from workers.settings.settings import Settings, read_secret
 from workers.spool.counters import Field
 from workers.storage import open_dead_letters, open_sight
 

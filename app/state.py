@@ -14,7 +14,7 @@ from workers.operate.dead_letters import DeadLetters
 from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.overview.seen import Seen
 from workers.pipeline import Pipeline
-from workers.settings import Settings
+from workers.settings.settings import Settings
 
 KEY = "bucket-brigade"
 

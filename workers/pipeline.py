@@ -24,7 +24,7 @@ from workers.segments.finish import DurableAndFinished, Finish, Finishes
 from workers.segments.future import DurabilityFuture, KeyClaim
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.shutdown import Shutdown
 from workers.spool.counters import Field, Totals
 from workers.spool.process_spool import ProcessSpool

@@ -22,13 +22,13 @@ from workers.operate.queued_segments import QueuedSegments
 from workers.operate.receipts import Receipts
 from workers.operate.segments import Segments
 from workers.overview.seen import Seen, see_queue, see_spool
-from workers.queue_settings import QUEUE, is_sqs
 from workers.segments.segment import Header
-from workers.settings import Settings
+from workers.settings.queue import QUEUE, is_sqs
+from workers.settings.settings import Settings
+from workers.settings.stored import STORED
 from workers.spool.adoption import Adoption
 from workers.spool.decisions import Decisions
 from workers.spool.spool import Spool
-from workers.stored_settings import STORED
 from workers.stores.committer import Committer, InlineCommitter, Journal
 from workers.stores.disk_store import DiskStore
 from workers.stores.found import found_on_disk

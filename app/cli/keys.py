@@ -14,7 +14,7 @@ from app.access.rules import ADMIN, READ, WRITE, Rules
 from app.access.watched_file import AccessFile
 from app.state import state
 from workers.errors import SettingsError
-from workers.settings import read_secret
+from workers.settings.settings import read_secret
 
 # A prefix that scanners for leaked secrets can look for.
 PREFIX = "bb_"

@@ -11,7 +11,7 @@ from app.cli.progress import with_bar
 from app.state import state
 from workers.errors import BucketBrigadeError
 from workers.operate.segments import Listed, Segments
-from workers.settings import SettingsSchema
+from workers.settings.settings import SettingsSchema
 from workers.spool.counters import Field
 from workers.spool.spool import Spool
 from workers.storage import open_segments

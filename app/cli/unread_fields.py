@@ -6,7 +6,7 @@ from marshmallow import RAISE, Schema, fields
 
 from app.ingest.formats.schemas import load_payload_schema
 from workers.segments.key_template import EVENT_FIELDS, KeyTemplate, Path, path_of, pointer_path
-from workers.settings import Settings
+from workers.settings.settings import Settings
 
 # What has no text of its own in a key.
 _CONTAINERS = (fields.Nested, fields.Mapping, fields.List, fields.Tuple)

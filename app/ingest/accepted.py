@@ -12,7 +12,7 @@ from app.ingest.preferences import Preferences
 from workers.operate.receipts import Issuer
 from workers.segments.future import Run
 from workers.segments.segment import Header
-from workers.stored_settings import STORED
+from workers.settings.stored import STORED
 
 # A stream has one open segment; of those that have none here the texts are made anew.
 MAX_SEGMENTS: Final = 1024

@@ -19,7 +19,7 @@ from app.ingest.formats.schemas import load_payload_schema
 from app.ingest.idempotency import IdempotentRequest
 from app.ingest.readers import read_endpoint_body, read_events, read_webhook
 from app.logs import request_id
-from workers.settings import Settings
+from workers.settings.settings import Settings
 
 # LINE_FORMAT=envelope may make a body this many times as large, and no more.
 MAX_ENVELOPE_GROWTH = 2

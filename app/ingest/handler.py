@@ -28,7 +28,7 @@ from workers.segments.finish import Finish
 from workers.segments.future import Callback, DurabilityFuture, Run
 from workers.segments.partitioner import Partitioner
 from workers.segments.partitions import Part
-from workers.settings import Settings
+from workers.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

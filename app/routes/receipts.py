@@ -13,7 +13,7 @@ from app.http.problems import Problem, Unavailable
 from app.state import state
 from workers.errors import StoreError, StoreUnavailable
 from workers.operate.receipts import UnknownReceipt
-from workers.queue_settings import is_sqs
+from workers.settings.queue import is_sqs
 
 blueprint = Blueprint("receipts", __name__)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workers.errors import BucketBrigadeError
-from workers.settings import load_settings
+from workers.settings.settings import load_settings
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket
 

@@ -12,7 +12,7 @@ from benchmarks.load.bodies import make_bodies
 from workers.pipeline import Pipeline
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, Segment
-from workers.settings import load_settings
+from workers.settings.settings import load_settings
 from workers.spool.disk import Disk
 from workers.spool.segment_file import OPEN, SegmentFile
 from workers.upload.s3 import Bucket

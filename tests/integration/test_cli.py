@@ -14,7 +14,7 @@ from tests.support.bench import settings_for
 from tests.support.s3 import FakeS3, Fault
 from workers.dispatch import backoff
 from workers.pipeline import Pipeline
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Field
 from workers.stores.job_source import AdoptedJobs
 from workers.upload.s3 import Bucket

@@ -13,7 +13,7 @@ from tests.support.bench import settings_for
 from tests.support.s3 import FakeS3
 from workers.dispatch import backoff
 from workers.pipeline import Pipeline
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Field
 from workers.upload import decided
 from workers.upload.s3 import Bucket

@@ -20,7 +20,7 @@ from tests.support import wait_until
 from tests.support.bench import settings_for
 from tests.support.s3 import ROOT, FakeS3, Fault
 from workers.pipeline import Pipeline
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Field
 from workers.upload.s3 import Bucket
 

@@ -15,8 +15,8 @@ from workers.figures.published import Published
 from workers.figures.queued import QueuedPlace
 from workers.pipeline import Pipeline
 from workers.queue.redis_client import RedisServer
-from workers.queue_settings import read_redis_url
-from workers.settings import Settings
+from workers.settings.queue import read_redis_url
+from workers.settings.settings import Settings
 from workers.spool.counters import Counters
 
 __all__ = ["own_redis"]

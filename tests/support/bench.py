@@ -17,7 +17,7 @@ from workers.operate.receipts import Receipts
 from workers.segments.finish import Finishes
 from workers.segments.future import Callback, DurabilityFuture, KeyClaim, Run
 from workers.segments.segment import Receipt, Segment
-from workers.settings import Settings, load_settings
+from workers.settings.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
 from workers.spool.counters import Field, Totals
 from workers.spool.decisions import Decisions

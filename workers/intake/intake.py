@@ -17,7 +17,7 @@ from workers.segments.naming import named_from
 from workers.segments.partitions import Part
 from workers.segments.ratios import Estimator, Profile
 from workers.segments.segment import SEGMENT_BYTES, Segment
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Counters
 from workers.stores.committer import Journal
 from workers.stores.store import Store

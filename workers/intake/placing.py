@@ -17,7 +17,7 @@ from workers.segments.naming import Clock, segment_name
 from workers.segments.partitions import Indexes, Part, stream_of, take_indexes
 from workers.segments.ratios import Estimator, Profile, Sizes
 from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Counters, Field
 from workers.stores.store import Store
 

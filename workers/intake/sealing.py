@@ -10,11 +10,11 @@ from heapq import nsmallest
 
 from workers.dispatch.jobs import Job, JobQueue
 from workers.intake.placement import is_full, is_void
-from workers.queue_settings import is_sqs
 from workers.segments.segment import Segment
-from workers.settings import Settings
+from workers.settings.queue import is_sqs
+from workers.settings.settings import Settings
+from workers.settings.stored import STORED
 from workers.spool.counters import Counters, Field
-from workers.stored_settings import STORED
 from workers.stores.committer import Journal
 from workers.stores.store import Store
 

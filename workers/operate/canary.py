@@ -5,11 +5,11 @@ import os
 from dataclasses import dataclass
 
 from workers.errors import BucketBrigadeError
-from workers.put_settings import ARCHIVES, PutSettings
 from workers.segments.key_template import KeyTemplate
 from workers.segments.naming import Clock, segment_name
 from workers.segments.values import NO_VALUE
-from workers.settings import Settings
+from workers.settings.puts import ARCHIVES, PutSettings
+from workers.settings.settings import Settings
 from workers.upload.compression import CONTENT_ENCODINGS, Packed, pack
 from workers.upload.reading import UnreadableObject, decompress
 from workers.upload.s3 import Bucket, Stored

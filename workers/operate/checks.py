@@ -15,8 +15,8 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.operate.canary import Canary
-from workers.put_settings import KMS, PutSettings
-from workers.settings import Settings
+from workers.settings.puts import KMS, PutSettings
+from workers.settings.settings import Settings
 from workers.spool.spool import Spool
 from workers.upload.s3 import Bucket
 

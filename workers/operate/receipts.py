@@ -25,7 +25,7 @@ from workers.errors import BucketBrigadeError, ObjectMissing
 from workers.segments.naming import NAME, dead_marker
 from workers.segments.partitions import Indexes
 from workers.segments.segment import Header, Receipt
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.decisions import Decisions, UnreadableDecision
 from workers.stores.found import Found, State
 from workers.upload.reading import decompress

@@ -15,7 +15,7 @@ from workers.figures.history import Moment
 from workers.overview.kept import Kept
 from workers.overview.seen import Seen
 from workers.overview.verdict import Verdict, is_silent, judge
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Field
 
 RATE_SECONDS, TREND_SECONDS = 10.0, 20.0

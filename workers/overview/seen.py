@@ -9,7 +9,7 @@ from workers.figures.history import History, Moment
 from workers.figures.published import newest, read_processes
 from workers.figures.queued import read_figures
 from workers.overview.kept import Kept, dead_letters, kept_in_queue, quarantined
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Totals
 from workers.spool.spool import Spool
 

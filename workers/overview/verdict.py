@@ -8,7 +8,7 @@ import msgspec
 from workers.dispatch.activity import Failure
 from workers.figures.figures import CauseFigures, ProcessFigures
 from workers.overview.seen import Seen
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Field
 
 # A process writes its figures every second; one that has not for so long hangs.

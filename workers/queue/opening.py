@@ -7,8 +7,8 @@ from workers.queue.redis_probe import try_server
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.queue.redis_store import RedisStore
 from workers.queue.redis_watermark import RedisProgress
-from workers.queue_settings import read_redis_url
-from workers.settings import Settings
+from workers.settings.queue import read_redis_url
+from workers.settings.settings import Settings
 from workers.spool.counters import Counters, Totals
 from workers.stores.committer import Committer
 

@@ -28,7 +28,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from workers.errors import QueueUnavailable, QueueUnconfirmed
-from workers.queue_settings import RedisUrl
+from workers.settings.queue import RedisUrl
 
 log = logging.getLogger(__name__)
 

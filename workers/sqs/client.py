@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from workers.errors import QueueError, QueueUnavailable, QueueUnconfirmed, StoreUnavailable
-from workers.queue_settings import read_sqs_url
-from workers.settings import Settings
+from workers.settings.queue import read_sqs_url
+from workers.settings.settings import Settings
 from workers.sqs.message import LINES, Message
 from workers.upload.s3_client import Connection, connect
 from workers.upload.s3_errors import code_of, had_no_effect, meaning

@@ -1,7 +1,7 @@
 """Opens the queue on SQS: the one module of this package that others import."""
 
 from workers.queue.leases import Leases
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.sqs.client import SqsQueue, connect_queue
 from workers.sqs.committer import SqsCommitter
 from workers.sqs.health import try_server

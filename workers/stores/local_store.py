@@ -15,7 +15,7 @@ from workers.keys.keys import KeyedGroup, Keys
 from workers.segments.future import DurabilityFuture
 from workers.segments.naming import named_from
 from workers.segments.segment import Header, Segment
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Counters, Field, Totals
 from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool

@@ -15,7 +15,7 @@ from workers.dispatch.jobs import Job, Parked
 from workers.errors import Abandoned, NotConfirmed, NotDurable, Refusal
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, Segment
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.spool import Spool
 from workers.stores.awaited_body import AwaitedBody
 from workers.stores.memory_store import MemoryStore

@@ -10,7 +10,7 @@ from isal import isal_zlib
 from workers.segments.compressors import Compressor, new_compressor
 from workers.segments.ratios import Estimator
 from workers.segments.segment import CompressedRun
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.stores.store import Store
 from workers.upload.body import ObjectBody
 

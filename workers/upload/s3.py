@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from workers.errors import ObjectExists, ObjectMissing, StoreUnavailable
-from workers.put_settings import PutSettings
-from workers.settings import Settings
+from workers.settings.puts import PutSettings
+from workers.settings.settings import Settings
 from workers.upload.body import ObjectBody
 from workers.upload.s3_client import Connection, connect
 from workers.upload.s3_errors import is_not_implemented, meaning

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.upload.aws_models import read_fast
 from workers.upload.s3_errors import meaning, without_password
 

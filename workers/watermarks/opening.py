@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.adoption import Adoption
 from workers.spool.spool import Spool
 from workers.stores.local_store import LocalStore

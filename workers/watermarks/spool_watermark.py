@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from workers.segments.naming import named_from
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.adoption import Adoption
 from workers.spool.counters import Counters, Field, UnknownCounters
 from workers.spool.disk import NO_WAIT, WAIT, DirectoryLock, lock_directory

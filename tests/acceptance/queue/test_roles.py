@@ -13,7 +13,7 @@ from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
 from tests.support.service import Service
-from workers.stored_settings import counters_directory
+from workers.settings.stored import counters_directory
 
 AGE = {"OBJECT_MAX_AGE_SECONDS": 0.3}
 

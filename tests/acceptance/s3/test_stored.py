@@ -16,7 +16,7 @@ from tests.support.s3 import FakeS3, Fault
 from tests.support.s3.recipes import documented
 from tests.support.s3.watermarks import client_of
 from tests.support.service import Service
-from workers.stored_settings import counters_directory
+from workers.settings.stored import counters_directory
 
 SETTINGS = {"DURABILITY": "stored", "STORED_MAX_WAIT_SECONDS": 0.02}
 

@@ -23,7 +23,7 @@ from workers.errors import (
     StoreUnavailable,
 )
 from workers.pipeline import Pipeline
-from workers.settings import load_settings
+from workers.settings.settings import load_settings
 from workers.spool.counters import Field
 from workers.spool.disk import Disk
 from workers.spool.segment_file import OPEN, READY

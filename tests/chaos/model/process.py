@@ -19,7 +19,7 @@ from workers.segments.finish import Finishes
 from workers.segments.future import DurabilityFuture
 from workers.segments.ratios import Estimator
 from workers.segments.segment import Receipt
-from workers.settings import Settings, load_settings
+from workers.settings.settings import Settings, load_settings
 from workers.spool.adoption import Adoption
 from workers.spool.decisions import Decisions
 from workers.spool.process_spool import ProcessSpool

@@ -8,7 +8,7 @@ from tests.chaos.harness.figures import Figures, Terms, chaos_run
 from tests.chaos.harness.service import UpgradableService
 from tests.support.oracle import Verdict
 from tests.support.s3 import Fault
-from workers.stored_settings import counters_directory
+from workers.settings.stored import counters_directory
 
 SETTINGS = {"DURABILITY": "stored", "REQUEST_SECONDS": 4, "STORED_MAX_WAIT_SECONDS": 0.05}
 FAULTS = (

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from tests.support.s3 import FakeS3
-from workers.settings import process_settings
+from workers.settings.settings import process_settings
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from workers.queue.leases import Leases
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
 from workers.queue.redis_store import RedisStore
-from workers.queue_settings import read_redis_url
 from workers.segments.future import DurabilityFuture, KeyClaim, Run
 from workers.segments.naming import Clock, segment_name
 from workers.segments.segment import Header, Segment
+from workers.settings.queue import read_redis_url
 from workers.spool.counters import Field
 from workers.stores.committer import Committer
 

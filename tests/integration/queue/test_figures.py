@@ -13,7 +13,7 @@ from tests.support.redis.server import RedisProcess
 from workers.figures.history import STEP_SECONDS
 from workers.figures.queued import KEEP_SECONDS, QueuedPlace, read_figures
 from workers.queue.redis_client import RedisServer
-from workers.queue_settings import read_redis_url
+from workers.settings.queue import read_redis_url
 from workers.spool.counters import Counters, Field
 
 PREFIX = "{bucket-brigade}"

@@ -21,7 +21,7 @@ from workers.pipeline import Pipeline
 from workers.queue import redis_client
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_probe import try_server
-from workers.queue_settings import read_redis_url
+from workers.settings.queue import read_redis_url
 from workers.upload.s3 import Bucket
 
 # What docs/scale.md grants the service's user.

@@ -14,7 +14,7 @@ from tests.support.bench import settings_for
 from tests.support.s3 import FakeS3, Fault
 from tests.support.sqs.server import SqsServer
 from workers.pipeline import Pipeline
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.upload.s3 import Bucket
 
 DENIED = Fault(kind="error", methods=["HEAD", "GET", "PUT"], status=403, code="AccessDenied")

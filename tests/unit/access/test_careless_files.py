@@ -10,7 +10,7 @@ from app.access.access_file import MAX_BYTES, MAX_KEYS, load_rules
 from app.access.credentials import digest
 from app.access.watched_file import AccessFile
 from workers.errors import SettingsError
-from workers.settings import read_secret
+from workers.settings.settings import read_secret
 
 A, B, EMPTY = (digest(key).hex() for key in ("a", "b", ""))
 KEY_A, KEY_B = (f'[keys.k]\nsha256 = ["{each}"]\n' for each in (A, B))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.settings import read_secret
+from workers.settings.settings import read_secret
 
 
 def test_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

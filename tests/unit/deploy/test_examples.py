@@ -7,7 +7,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from app.ingest.ways import EVENTS, PAYLOADS, WEBHOOKS
-from workers.settings import load_settings
+from workers.settings.settings import load_settings
 from workers.upload.s3_errors import REASONS
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,7 +6,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from workers.queue.redis_health import doubts, evicts
-from workers.settings import Settings, load_settings
+from workers.settings.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose-queue.yaml").read_text())

@@ -11,7 +11,7 @@ from workers.figures.figures import CauseFigures, ProcessFigures, StreamFigures,
 from workers.overview.kept import Kept
 from workers.overview.overview import Overview, look
 from workers.overview.seen import Seen
-from workers.settings import Settings
+from workers.settings.settings import Settings
 from workers.spool.counters import Counters, Field, Totals
 
 NONE = Kept(count=0, newest=[])

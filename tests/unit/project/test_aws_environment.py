@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.aws_environment import missing_files, mistakes
 from workers.errors import SettingsError
-from workers.settings import check_boto3_files, load_settings
+from workers.settings.aws_environment import missing_files, mistakes
+from workers.settings.settings import check_boto3_files, load_settings
 
 NO_URLS = "127.0.0.1:9000 localhost:9000 s3.example.com //h:9 ftp://h http:// http://h:port"
 NO_URLS += " http://h:99999 http://h_x:9 http://-h http://[h]"

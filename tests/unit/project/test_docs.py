@@ -18,7 +18,7 @@ from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
 from workers.pipeline import Pipeline
 from workers.segments.naming import default_template
-from workers.settings import SettingsSchema
+from workers.settings.settings import SettingsSchema
 from workers.spool.counters import Field
 from workers.upload.s3_errors import REASONS
 

@@ -12,6 +12,7 @@ S3 = ("boto3", "botocore", "workers.upload")
 FILES = ("fcntl", "mmap", "workers.spool.disk", "workers.spool.segment_file", "workers.spool.spool")
 # A name forbids the module and everything in it.
 MUST_NOT_IMPORT = {
+    "workers/settings": (*S3, *FILES, "http", "threading", "workers.pipeline"),
     "workers/segments": (*S3, *FILES, "queue", "workers.intake", "workers.operate"),
     "workers/intake": (*S3, *FILES, "workers.operate"),
     "workers/spool": (

@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 
 from workers.errors import SettingsError
 from workers.segments.naming import default_template
-from workers.settings import SettingsSchema, load_settings
+from workers.settings.settings import SettingsSchema, load_settings
 
 BUCKET = {"S3_BUCKET": "bucket"}
 NUMBERS = {

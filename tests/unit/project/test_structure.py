@@ -140,7 +140,7 @@ def test_threads_are_made_in_one_place() -> None:
 def test_the_environment_is_read_in_one_place() -> None:
     """Every setting is in the schema, with its bounds; nothing else looks at the environment."""
     names = {"environ", "environb", "getenv", "getenvb", "putenv"}
-    assert where(of="os", names=names) == ["workers/settings.py"]
+    assert where(of="os", names=names) == ["workers/settings/settings.py"]
 
 
 def test_boto3_is_called_in_one_place() -> None:

@@ -12,7 +12,7 @@ from app.access.watched_file import AccessFile
 from app.http.problems import Unavailable
 from tests.unit.servers.conftest import MAX_BODY, Served
 from tests.unit.servers.engine import Request
-from workers.settings import read_secret
+from workers.settings.settings import read_secret
 
 ORIGIN, KEY = "https://shop.example", "page-key"
 FILE = f"""

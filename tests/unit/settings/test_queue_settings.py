@@ -3,8 +3,8 @@
 import pytest
 
 from workers.errors import SettingsError
-from workers.queue_settings import RedisUrl, read_redis_url
-from workers.settings import load_settings
+from workers.settings.queue import RedisUrl, read_redis_url
+from workers.settings.settings import load_settings
 
 GIVEN = {"S3_BUCKET": "events", "DURABILITY": "queue"}
 WHOLE = {**GIVEN, "QUEUE_URL": "redis://host", "RECEIPT_SECRET": "s"}

@@ -3,8 +3,8 @@
 import pytest
 
 from workers.errors import SettingsError
-from workers.queue_settings import SqsUrl, read_sqs_url
-from workers.settings import load_settings
+from workers.settings.queue import SqsUrl, read_sqs_url
+from workers.settings.settings import load_settings
 
 GIVEN = {"S3_BUCKET": "abc", "DURABILITY": "queue", "RECEIPT_SECRET": "s"}
 GOOD = "sqs://eu-west-1/123456789012/jobs_1-a"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workers.errors import SpoolError
-from workers.stored_settings import make_own
+from workers.settings.stored import make_own
 
 MINE = os.geteuid()
 

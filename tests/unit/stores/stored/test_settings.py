@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from workers import stored_settings
 from workers.errors import SettingsError
-from workers.settings import load_settings
-from workers.stored_settings import counters_directory
+from workers.settings import stored
+from workers.settings.settings import load_settings
+from workers.settings.stored import counters_directory
 
 STORED = {"S3_BUCKET": "bucket", "DURABILITY": "stored"}
 
@@ -26,7 +26,7 @@ def test_without_shared_memory_it_is_in_the_temporary_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some platforms have no /dev/shm; one that has no place at all is told so at the start."""
-    monkeypatch.setattr(stored_settings, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(stored, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert counters_directory("bucket", None).parent == tmp_path
 

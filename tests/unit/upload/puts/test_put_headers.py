@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import ANY, Stubber
 
-from workers.put_settings import PutSettings
+from workers.settings.puts import PutSettings
 from workers.upload.body import ObjectBody
 from workers.upload.s3 import Bucket
 from workers.upload.s3_client import Connection

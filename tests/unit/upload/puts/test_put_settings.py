@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import SettingsError
-from workers.put_settings import KMS, TAG_CHARACTERS, encode_tags
-from workers.settings import load_settings
+from workers.settings.puts import KMS, TAG_CHARACTERS, encode_tags
+from workers.settings.settings import load_settings
 
 BUCKET = {"S3_BUCKET": "bucket"}
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from workers.put_settings import PutSchema, PutSettings
+from workers.settings.puts import PutSchema, PutSettings
 
 QUEUE = "queue"
 REDIS_SCHEMES = ("redis", "rediss")

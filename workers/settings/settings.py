@@ -10,12 +10,12 @@ from typing import Any
 
 from marshmallow import EXCLUDE, ValidationError, fields, post_load, pre_load, validate
 
-from workers import aws_environment
 from workers.errors import SettingsError
-from workers.key_settings import KeySchema
-from workers.queue_settings import QUEUE, QueueSchema, QueueSettings
 from workers.segments.naming import default_template
-from workers.stored_settings import STORED, StoredSchema, counters_directory
+from workers.settings import aws_environment
+from workers.settings.object_keys import KeySchema
+from workers.settings.queue import QUEUE, QueueSchema, QueueSettings
+from workers.settings.stored import STORED, StoredSchema, counters_directory
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
