@@ -13,7 +13,8 @@ from tests.support import wait_until
 from tests.support.launch import Launch, Launched
 from tests.support.launch.execute import execute
 from tests.support.launch.fork import fork
-from tests.support.launch.server import PACKAGES
+from tests.support.launch.server import NOT_ELSEWHERE, OURS, PACKAGES
+from tests.support.s3 import ROOT
 
 SCRIPT = """#!{python}
 import atexit, json, os, sys, time
@@ -31,13 +32,15 @@ if __name__ == "__main__":
 both_ways = pytest.mark.parametrize("launch", [execute, fork])
 
 
-def start(launch: Launch, directory: Path, word: str) -> tuple[Launched, Path]:
-    """Start the script in a directory of its own."""
+def start(
+    launch: Launch, directory: Path, word: str, *, cwd: Path | None = None
+) -> tuple[Launched, Path]:
+    """Start the script, by default in a directory of its own."""
     script, log = directory / "script", directory / "log"
     script.write_text(SCRIPT.format(python=sys.executable))
     script.chmod(0o755)
     environ = {"PATH": "/bin", "A": "1", "PYTHONPATH": str(directory)}
-    return launch([str(script), word], cwd=directory, environ=environ, log=log), log
+    return launch([str(script), word], cwd=cwd or directory, environ=environ, log=log), log
 
 
 def said(log: Path) -> dict[str, Any]:
@@ -71,13 +74,22 @@ def test_a_script_has_its_own_surroundings(tmp_path: Path, launch: Launch) -> No
     assert str(Path(__file__).parents[3]) not in seen["path"]
 
 
-def test_a_fork_has_imported_what_is_not_ours(tmp_path: Path) -> None:
-    """A service finds the packages it needs, and imports all its own modules itself."""
+def test_a_fork_elsewhere_has_imported_none_of_ours(tmp_path: Path) -> None:
+    """A script in another directory finds the packages it needs, and imports its own modules."""
     launched, log = start(fork, tmp_path, "0")
     assert launched.wait(20) == 0
     loaded = said(log)["modules"]
     assert set(PACKAGES) <= set(loaded)
-    assert not [name for name in loaded if name.split(".")[0] in {"app", "workers", "wsgi"}]
+    assert not [name for name in loaded if name.split(".")[0] in NOT_ELSEWHERE]
+
+
+def test_a_fork_in_the_repository_has_imported_ours(tmp_path: Path) -> None:
+    """A service imports no more than the script that names its settings."""
+    launched, log = start(fork, tmp_path, "0", cwd=ROOT)
+    assert launched.wait(20) == 0
+    loaded = said(log)["modules"]
+    assert set(OURS) <= set(loaded)
+    assert "wsgi" not in loaded
 
 
 @both_ways

@@ -1,7 +1,7 @@
 """Ways to start a script of Python as a process of its own. Knows no service.
 
 `execute` does what a shell does. `fork` has the same script run in a fork of a process that has
-imported the packages it needs, which are most of what a start costs.
+imported what it needs, which is most of what a start costs.
 """
 
 from collections.abc import Mapping, Sequence
