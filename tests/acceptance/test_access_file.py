@@ -12,10 +12,10 @@ from flask.cli import FlaskGroup
 from app.factory import create_app
 from tests.acceptance.access.client import Client, sha256
 from tests.acceptance.service import ServiceFactory
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 from tests.support.bench import settings_for
 from tests.support.processes import free_port
-from tests.support.s3 import ROOT, FakeS3
+from tests.support.s3 import FakeS3
 from workers.pipeline import Pipeline
 
 KEY = '[keys.{name}]\nsha256 = ["{digest}"]\n'

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.service import SERVER_MODES, ServiceFactory, each_server, executed
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 from tests.support.processes import free_port
-from tests.support.s3 import ROOT, FakeS3
+from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 SCHEMA = """

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.service import ServiceFactory, executed
-from tests.support import wait_until
-from tests.support.s3 import ROOT, FakeS3
+from tests.support import ROOT, wait_until
+from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 START_SECONDS = 20.0

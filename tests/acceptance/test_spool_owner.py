@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.service import QUICK, ServiceFactory, assert_promise_kept, settle
+from tests.support import ROOT
 from tests.support.flood import Flood, Plan
-from tests.support.s3 import ROOT, FakeS3
+from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 NOBODY = 65534

@@ -16,9 +16,9 @@ from flask.cli import FlaskGroup
 
 from app.cli import progress
 from app.factory import create_app
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 from tests.support.bench import settings_for
-from tests.support.s3 import ROOT, FakeS3, Fault
+from tests.support.s3 import FakeS3, Fault
 from workers.pipeline import Pipeline
 from workers.settings.settings import Settings
 from workers.spool.counters import Field

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.support.s3 import ROOT
+from tests.support import ROOT
 
 FORKS = 50
 # On one processor a child has its first turn after its parent's signal. Prints how many missed it.

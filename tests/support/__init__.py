@@ -2,6 +2,10 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+# The repository.
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:

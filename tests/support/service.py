@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 from tests.support.launch import Launch, Launched
 from tests.support.launch.execute import execute
 from tests.support.logs import Logs, read_logs
 from tests.support.processes import await_end, free_port, processes_of, resident_bytes
-from tests.support.s3 import LOOPBACK, ROOT, FakeS3
+from tests.support.s3 import LOOPBACK, FakeS3
 
 # Beside this Python: `python -m gunicorn` cannot be executed again, as SIGUSR2 makes it.
 GUNICORN = Path(sys.executable).with_name("gunicorn")

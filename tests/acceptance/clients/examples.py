@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.acceptance.access.client import Client, sha256
-from tests.support import wait_until
-from tests.support.s3 import LOOPBACK, ROOT
+from tests.support import ROOT, wait_until
+from tests.support.s3 import LOOPBACK
 from tests.support.tools import needed
 
 PAGE = (ROOT / "docs/clients.md").read_text()

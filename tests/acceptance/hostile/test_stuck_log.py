@@ -11,7 +11,8 @@ import pytest
 
 from tests.acceptance.service import SERVER_MODES, SERVERS
 from tests.acceptance.wire import Wire, post
-from tests.support.s3 import ROOT, FakeS3
+from tests.support import ROOT
+from tests.support.s3 import FakeS3
 from tests.support.service import Service
 
 # The log repeats the request's id.

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.integration.app.application import Service
+from tests.support import ROOT
 from tests.support.bench import settings_for
-from tests.support.s3 import ROOT
 from tests.support.s3.others import run_moto
 from tests.support.tools import PROGRAMS, needed
 from workers.upload.s3 import Bucket

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +25,8 @@ from tests.integration.support.client import (
     raw_connection,
     refusal,
 )
-from tests.support.s3 import ROOT, FakeS3, Fault
+from tests.support import ROOT
+from tests.support.s3 import LOOPBACK, FakeS3, Fault
 
 
 @pytest.mark.parametrize(
@@ -180,10 +182,15 @@ def test_down_refuses_and_up_has_everything(s3: FakeS3, client: Any) -> None:
 
 
 def test_the_server_ends_with_its_parent() -> None:
-    """Tied to standard input it leaves no process behind when a test run is killed."""
-    command = [sys.executable, "-m", "tests.support.s3", "--tied"]
-    done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=20, check=True)
-    assert len(done.stdout.split()) == 2
+    """Tied to a connection it leaves no process behind when a test run is killed."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = str(listener.getsockname()[1])
+        command = [sys.executable, "-m", "tests.support.s3", "--tied", port]
+        with subprocess.Popen(command, cwd=ROOT) as process:
+            with listener.accept()[0] as tie:
+                assert len(tie.recv(100).split()) == 2
+                assert process.poll() is None
+            assert process.wait(20) == 0
 
 
 def test_lines_are_numbered_and_decompressed(s3: FakeS3, client: Any) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 from tests.support.launch import Launch, Launched
 from tests.support.launch.execute import execute
 from tests.support.launch.fork import fork
 from tests.support.launch.server import NOT_ELSEWHERE, OURS, PACKAGES
-from tests.support.s3 import ROOT
 
 SCRIPT = """#!{python}
 import atexit, json, os, sys, time

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.s3 import ROOT
+from tests.support import ROOT
 
 
 class ForkServer:

@@ -11,9 +11,9 @@ moto serves `make run`, and one test reads through it what the service wrote
 (tests/integration/pipeline/test_uploads.py::test_another_s3_reads_what_we_wrote).
 """
 
-from tests.support.s3.fake import ROOT, FakeS3
+from tests.support.s3.fake import FakeS3
 from tests.support.s3.faults import Counts, Fault, Kind
 from tests.support.s3.objects import StoredObject, content
 from tests.support.s3.server import LOOPBACK
 
-__all__ = ["LOOPBACK", "ROOT", "Counts", "FakeS3", "Fault", "Kind", "StoredObject", "content"]
+__all__ = ["LOOPBACK", "Counts", "FakeS3", "Fault", "Kind", "StoredObject", "content"]

@@ -11,16 +11,19 @@ from tests.support.s3.store import Store
 
 
 async def serve(given: argparse.Namespace) -> None:
-    """Run until killed or, if `tied`, until standard input ends, as when the parent dies."""
+    """Run until killed or, if `tied`, until that connection ends, as when the parent dies."""
     store, faults = Store(given.bucket), Faults(given.seed)
     server = Server(port=given.port, store=store, faults=faults, body_seconds=given.body_seconds)
     await server.listen()
     control = await asyncio.start_server(server.control, LOOPBACK, 0)
-    sys.stdout.write(f"{server.port} {control.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
+    ports = f"{server.port} {control.sockets[0].getsockname()[1]}\n"
     if given.tied:
-        await asyncio.to_thread(sys.stdin.read)
+        reader, writer = await asyncio.open_connection(LOOPBACK, given.tied)
+        writer.write(ports.encode())
+        await reader.read()
     else:
+        sys.stdout.write(ports)
+        sys.stdout.flush()
         await control.serve_forever()
 
 
@@ -31,7 +34,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of what faults leave to chance")
     parser.add_argument("--body-seconds", type=float, default=BODY_SECONDS)
     parser.add_argument("--bucket", action="append", default=[])
-    parser.add_argument("--tied", action="store_true", help="end with standard input")
+    tied = "a port to send that line to instead of standard output; ends with this connection"
+    parser.add_argument("--tied", type=int, help=tied)
     asyncio.run(serve(parser.parse_args()))
 
 

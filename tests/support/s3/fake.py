@@ -1,21 +1,24 @@
 """A test's handle on the server process."""
 
+import contextlib
 import http.client
 import json
-import subprocess
-import sys
+import os
+import signal
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self
 from urllib.parse import quote
 
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
+from tests.support.launch.fork import Forked, fork
 from tests.support.s3.faults import Counts, Fault
 from tests.support.s3.objects import StoredObject, content, unpack
 from tests.support.s3.server import LOOPBACK
 
-ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = Path(__file__).with_name("__main__.py")
 # About as long as S3 waits for a client that has stopped in the middle of its body.
 BODY_SECONDS = 20.0
 
@@ -39,7 +42,9 @@ class FakeS3:
         self.port = port
         self._options = ["--bucket", bucket, "--seed", seed, "--body-seconds", body_seconds]
         self._control_port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
+        # It ends with this connection, and so with us.
+        self._tie: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -54,28 +59,38 @@ class FakeS3:
         Raises:
             RuntimeError: it ended instead; its own words are on standard error.
         """
-        options = ["--tied", "--port", self.port, *self._options]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.s3", *map(str, options)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # Ctrl-C is for the service under test, which needs us while it drains.
-            start_new_session=True,
-        )
-        ports = cast("Any", self._process.stdout).readline().split()
+        with socket.create_server((LOOPBACK, 0), backlog=1) as listener:
+            options = ["--tied", listener.getsockname()[1], "--port", self.port, *self._options]
+            self._process = fork(
+                [str(PROGRAM), *map(str, options)],
+                cwd=ROOT,
+                environ={**os.environ, "PYTHONPATH": str(ROOT)},
+                log=Path("/dev/stderr"),
+            )
+            ports = self._await_ports(listener)
         if not ports:
             self.stop()
             raise RuntimeError("the fake S3 did not start")
         self.port, self._control_port = map(int, ports)
 
+    def _await_ports(self, listener: socket.socket) -> list[bytes]:
+        listener.settimeout(0.1)
+        while self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                self._tie, _ = listener.accept()
+                with self._tie.makefile("rb") as said:
+                    return said.readline().split()
+        return []
+
     def stop(self) -> None:
         """Kill the process, objects and all, and reap it."""
         if self._process is not None:
-            with self._process as process:
-                process.kill()
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
             self._process = None
+        if self._tie is not None:
+            self._tie.close()
+            self._tie = None
 
     @property
     def endpoint(self) -> str:
