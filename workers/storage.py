@@ -21,7 +21,7 @@ from workers.operate.queued_dead_letters import QueuedDeadLetters
 from workers.operate.queued_segments import QueuedSegments
 from workers.operate.receipts import Receipts
 from workers.operate.segments import Segments
-from workers.overview.seen import Seen, see_queue, see_spool
+from workers.overview.seen import QueueSight, Seen, SpoolSight
 from workers.segments.segment import Header
 from workers.settings.queue import QUEUE, is_sqs
 from workers.settings.settings import Settings
@@ -188,8 +188,8 @@ def open_sight(settings: Settings) -> Callable[[], Seen]:
     if settings.durability == QUEUE:
         module = _queue_module(settings)
         server = module.open_server(settings)
-        return partial(see_queue, server, totals=partial(module.read_totals, server))
-    return partial(see_spool, Spool(settings.spool_dir), settings)
+        return QueueSight(server, totals=partial(module.read_totals, server))
+    return SpoolSight(Spool(settings.spool_dir), settings)
 
 
 def open_segments(settings: Settings) -> Segments | QueuedSegments:

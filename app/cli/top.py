@@ -1,5 +1,6 @@
 """`flask top`: the console in a terminal. Reads the spool, and needs no running service."""
 
+import contextlib
 import sys
 import threading
 from typing import Any
@@ -30,7 +31,9 @@ def top(*, once: bool) -> None:
         _print(_look())
         click.echo(f"\nFor a live view: {INSTALL}", err=True)
         return
-    _follow()
+    # Also while the first picture is drawn.
+    with contextlib.suppress(KeyboardInterrupt):
+        _follow()
 
 
 def _look() -> ConsoleData:
@@ -77,11 +80,8 @@ def _follow() -> None:
     first = _look()
     with Live(screen=True, auto_refresh=False) as live:
         live.update(_screen(first, live.console.size), refresh=True)
-        try:
-            while not pause.wait(EVERY_SECONDS):
-                live.update(_next(live.console.size), refresh=True)
-        except KeyboardInterrupt:
-            pass
+        while not pause.wait(EVERY_SECONDS):
+            live.update(_next(live.console.size), refresh=True)
 
 
 def _next(room: Any) -> Any:

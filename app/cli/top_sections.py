@@ -76,7 +76,7 @@ def chart(values: Sequence[float], width: int) -> str:
 
 def tables(data: ConsoleData, *, rows: int) -> list[Section]:
     """Return the tables that have something in them, each with at most `rows` rows."""
-    found = [_causes(data), _letters(data), _processes(data), _streams(data)]
+    found = [_causes(data), _letters(data), _quarantine(data), _processes(data), _streams(data)]
     found += [_keys(data), _objects(data)]
     return [
         Section(title=each.title, columns=each.columns, rows=each.rows[:rows])
@@ -107,6 +107,13 @@ def _letters(data: ConsoleData) -> Section:
     rows = [[each.name, each.stream or "?", each.reason] for each in data.dead_letters.newest]
     title = f"Dead letters: {data.dead_letters.count:,}"
     return Section(title=title, columns=["Segment", "Stream", "Reason"], rows=rows)
+
+
+def _quarantine(data: ConsoleData) -> Section:
+    rows = [[each.name, each.reason] for each in data.quarantine.newest]
+    return Section(
+        title=f"Quarantine: {data.quarantine.count:,}", columns=["File", "Reason"], rows=rows
+    )
 
 
 def _processes(data: ConsoleData) -> Section:
@@ -191,8 +198,8 @@ def _objects(data: ConsoleData) -> Section:
 
 
 def rate(value: float) -> str:
-    """Return a rate, with a decimal where it is small."""
-    return f"{value:,.1f}" if 0 < value < 10 else f"{value:,.0f}"
+    """Return a rate, with a decimal where it is small, but no 0.0."""
+    return f"{value:,.1f}" if 0.05 <= value < 10 else f"{value:,.0f}"
 
 
 def size(value: float) -> str:

@@ -18,12 +18,13 @@ function node(tag, attributes, text) {
   return made;
 }
 
-function means(at, values) {
+// Each sum is made anew: one that is carried along would keep the rounding errors of busier moments.
+export function means(at, values) {
   let first = 0;
-  let sum = 0;
-  return values.map((value, n) => {
-    sum += value;
-    while (at[n] - at[first] >= MEAN) sum -= values[first++];
+  return values.map((_, n) => {
+    while (at[n] - at[first] >= MEAN) first += 1;
+    let sum = 0;
+    for (let m = first; m <= n; m += 1) sum += values[m];
     return sum / (n - first + 1);
   });
 }

@@ -11,7 +11,8 @@ export const count = (number) => whole.format(number);
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
 export function rate(number) {
-  return number > 0 && number < 10 ? one.format(number) : whole.format(number);
+  // Less than a twentieth would be shown as 0.0.
+  return number >= 0.05 && number < 10 ? one.format(number) : whole.format(number);
 }
 
 export function short(number) {

@@ -44,10 +44,9 @@ class Published:
         """Replace what this process shows."""
         try:
             if self._file is None:
-                self._file = self._create()
-            body = msgspec.json.encode(figures)
-            head = len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
-            os.pwrite(self._file, head + body, 0)
+                self._start(figures)
+            else:
+                _write(self._file, figures)
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -66,11 +65,28 @@ class Published:
             self._lock.release()
             self._file = self._lock = None
 
+    def _start(self, figures: ProcessFigures) -> None:
+        """Write the file a first time, then remove what processes that ended have left.
+
+        In this order their objects outlive a kill in between: they are in one file or in two.
+        """
+        make_directory(self._root)
+        left = [(path, lock) for path in _directories(self._root) if (lock := lock_directory(path))]
+        try:
+            found = [_read(path / FILE) for path, _ in left]
+            self.inherited = newest([o for each in found if each for o in each.objects])
+            objects = newest([*figures.objects, *self.inherited])
+            self._file = self._create()
+            _write(self._file, msgspec.structs.replace(figures, objects=objects))
+            for path, _ in left:
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            for _, lock in left:
+                lock.release()
+
     def _create(self) -> int:
         # It gets its name once it is locked: one that is not locked is taken for one that is left.
         new = self._root / f".{self._name}"
-        make_directory(self._root)
-        self.inherited = self._sweep()
         make_directory(new)
         try:
             self._lock = lock_directory(new)
@@ -84,22 +100,11 @@ class Published:
             raise
         return file
 
-    def _sweep(self) -> list[StoredFigures]:
-        """Remove what processes that ended have left; return what they have stored last."""
-        found: list[StoredFigures] = []
-        for path in _directories(self._root):
-            lock = lock_directory(path)
-            if lock is not None:
-                figures = _read(path / FILE)
-                found += figures.objects if figures else []
-                shutil.rmtree(path, ignore_errors=True)
-                lock.release()
-        return newest(found)
-
 
 def newest(objects: list[StoredFigures]) -> list[StoredFigures]:
-    """Return the objects that were stored last, newest first."""
-    return sorted(objects, key=lambda stored: stored.at, reverse=True)[:MAX_OBJECTS]
+    """Return the objects that were stored last, newest first, each once."""
+    by_segment = {stored.segment: stored for stored in objects}
+    return sorted(by_segment.values(), key=lambda stored: stored.at, reverse=True)[:MAX_OBJECTS]
 
 
 def read_processes(root: Path) -> list[ProcessFigures]:
@@ -117,6 +122,12 @@ def read_processes(root: Path) -> list[ProcessFigures]:
         elif (figures := _read(path / FILE)) is not None:
             found.append(figures)
     return sorted(found, key=lambda figures: (figures.started_at, figures.pid))
+
+
+def _write(file: int, figures: ProcessFigures) -> None:
+    body = msgspec.json.encode(figures)
+    head = len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
+    os.pwrite(file, head + body, 0)
 
 
 def _directories(root: Path) -> list[Path]:

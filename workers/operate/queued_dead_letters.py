@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -85,20 +86,22 @@ class QueuedDeadLetters:
         return found
 
 
-def newest_in_queue(
-    server: "RedisServer", most: int
-) -> tuple[int, list[tuple[str, bytes, int | None]]]:
-    """Return how many dead letters there are; of the newest name, note and bytes of lines.
+def count_in_queue(server: "RedisServer") -> int:
+    """Return how many dead letters there are. Raises `QueueError`, as all functions here."""
+    return int(server.call("HLEN", f"{server.prefix}dead"))
 
-    Raises:
-        QueueError: the queue does not answer.
-    """
-    names = server.call("HKEYS", f"{server.prefix}dead")
+
+def newest_in_queue(server: "RedisServer", most: int) -> list[bytes]:
+    """Return the names of the newest; reads the names of all."""
+    return heapq.nlargest(most, server.call("HKEYS", f"{server.prefix}dead"))
+
+
+def shown_in_queue(
+    server: "RedisServer", names: Sequence[bytes]
+) -> list[tuple[str, bytes, int | None]]:
+    """Return name, note and bytes of lines of those that are still there."""
     if not names:
-        return 0, []
-    shown = heapq.nlargest(most, names)
-    notes, sizes = server.script("letters", *shown)
-    found = zip(shown, notes, sizes, strict=True)
-    return len(names), [
-        (name.decode(), note, int(size)) for name, note, size in found if note and size
-    ]
+        return []
+    notes, sizes = server.script("letters", *names)
+    found = zip(names, notes, sizes, strict=True)
+    return [(name.decode(), note, int(size)) for name, note, size in found if note and size]

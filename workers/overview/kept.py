@@ -1,19 +1,27 @@
 """What is kept for a person to look at, as lists: dead letters and quarantined files."""
 
+import heapq
 import os
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from workers.operate.queued_dead_letters import newest_in_queue
-from workers.spool.spool import DEAD, QUARANTINE, Spool
+from workers.operate import queued_dead_letters
+from workers.overview.listing import Listing
 
 if TYPE_CHECKING:
     from workers.queue.redis_client import RedisServer
 
 # So many of each are shown, the newest; their names begin with their time.
 MAX_SHOWN = 50
+# A change may leave a file's or a directory's time as it is within a tick of the kernel's clock.
+SETTLED_SECONDS = 1.0
+# In a queue one may come as another goes: then their number is the same.
+QUEUE_SECONDS = 30.0
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,41 +50,61 @@ class _Note(msgspec.Struct):
     payloads: int | None = None
 
 
-def dead_letters(spool: Spool) -> Kept:
-    """Return the dead letters. Blocks on the disk."""
-    return _kept(spool.root / DEAD, ending=".ndjson")
+class KeptFiles:
+    """A directory with a note for each file, which has one of some endings. Thread-safe."""
+
+    def __init__(self, directory: Path, *endings: str) -> None:
+        self._directory = directory
+        self._endings = endings
+        self._kept = Listing(self._take, stamp=self._stamp)
+
+    def look(self) -> Kept:
+        """Return what is there. Blocks on the disk: of many files only while they change."""
+        return self._kept.get()
+
+    def _stamp(self) -> object:
+        try:
+            found = self._directory.stat()
+        except OSError:
+            return None
+        is_settled = found.st_mtime < time.time() - SETTLED_SECONDS
+        return (found.st_ino, found.st_mtime_ns) if is_settled else None
+
+    def _take(self) -> Kept:
+        try:
+            names = [name for name in os.listdir(self._directory) if name.endswith(".json")]
+        except OSError:
+            names = []
+        shown = heapq.nlargest(MAX_SHOWN, names)
+        newest = [_entry(self._directory / name, self._endings) for name in shown]
+        return Kept(count=len(names), newest=newest)
 
 
-def kept_in_queue(server: "RedisServer") -> Kept:
-    """Return the dead letters of a queue. Blocks on the network.
+class KeptInQueue:
+    """The dead letters of a queue. Thread-safe.
 
-    Raises:
-        QueueError: the queue does not answer.
+    Every method blocks on the network, and raises `QueueError` where the queue does not answer.
     """
-    count, newest = newest_in_queue(server, MAX_SHOWN)
-    return Kept(count=count, newest=[_shown(*each) for each in newest])
+
+    def __init__(self, server: "RedisServer") -> None:
+        self._server = server
+        count = partial(queued_dead_letters.count_in_queue, server)
+        names = partial(queued_dead_letters.newest_in_queue, server, MAX_SHOWN)
+        self._count = count
+        self._newest = Listing(names, stamp=count, max_age=QUEUE_SECONDS)
+
+    def look(self) -> Kept:
+        """Return what is there. Those that are gone since they were listed are left out."""
+        shown = queued_dead_letters.shown_in_queue(self._server, self._newest.get())
+        return Kept(count=self._count(), newest=[_shown(*each) for each in shown])
 
 
-def quarantined(spool: Spool) -> Kept:
-    """Return the damaged files that were set aside. Blocks on the disk."""
-    return _kept(spool.root / QUARANTINE, ending="")
-
-
-def _kept(directory: Path, *, ending: str) -> Kept:
-    try:
-        names = sorted(name for name in os.listdir(directory) if name.endswith(".json"))
-    except OSError:
-        names = []
-    newest = [_entry(directory / name, ending=ending) for name in names[: -MAX_SHOWN - 1 : -1]]
-    return Kept(count=len(names), newest=newest)
-
-
-def _entry(path: Path, *, ending: str) -> Entry:
+def _entry(path: Path, endings: Sequence[str]) -> Entry:
     try:
         content = path.read_bytes()
     except OSError as error:
         return Entry(name=path.stem, reason=f"its note cannot be read: {error}")
-    return _shown(path.stem, content, _size(path, ending=ending))
+    return _shown(path.stem, content, _size(path, endings))
 
 
 def _shown(name: str, content: bytes, size: int | None) -> Entry:
@@ -94,8 +122,7 @@ def _shown(name: str, content: bytes, size: int | None) -> Entry:
     )
 
 
-def _size(note: Path, *, ending: str) -> int | None:
-    endings = (ending,) if ending else (".open", ".ready")
+def _size(note: Path, endings: Sequence[str]) -> int | None:
     for each in endings:
         try:
             return note.with_suffix(each).stat().st_size

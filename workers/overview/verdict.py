@@ -102,9 +102,9 @@ def _all_well(seen: Seen) -> str:
         return f"Nothing is late: {_are(seen.totals.pending)} on the way to S3."
     if not seen.totals[Field.ACCEPTED]:
         return "Nothing has been accepted yet."
-    if seen.dead_letters.count:
-        return "Everything is in S3, but for dead letters."
-    return "Everything is in S3."
+    left = ["dead letters"] if seen.dead_letters.count else []
+    left += ["what damaged files may have lost"] if seen.quarantine.count else []
+    return f"Everything is in S3, but for {' and '.join(left)}." if left else "Everything is in S3."
 
 
 def _notes(seen: Seen, *, now: float) -> list[str]:
@@ -112,6 +112,12 @@ def _notes(seen: Seen, *, now: float) -> list[str]:
     if letters:
         notes.append(
             "There is a dead letter." if letters == 1 else f"There are {letters:,} dead letters."
+        )
+    if damaged := seen.quarantine.count:
+        notes.append(
+            "A damaged file is in quarantine."
+            if damaged == 1
+            else f"{damaged:,} damaged files are in quarantine."
         )
     for each in seen.processes:
         if is_silent(each, now=now):

@@ -6,6 +6,13 @@ from tests.acceptance.console.console import Console
 from tests.support.s3 import Fault
 
 HOSTILE = "<img src=x onerror=pwned=1><script>pwned=1</script>"
+MEANS = """
+const { means } = await import("/console/chart.js");
+const { rate } = await import("/console/format.js");
+const at = [...Array(40).keys()].map((n) => 2 * n);
+const busy = at.map((_, n) => (n < 20 ? 0.1 * n + 1 / 3 : 0));
+return [...means(at, busy).slice(-3), ...[0, 1e-15, 0.04, 0.05, 9.96, 12.3].map(rate)];
+"""
 
 
 def verdict(state: str) -> str:
@@ -126,3 +133,9 @@ def test_it_says_when_its_figures_are_old(console: Console) -> None:
     console.page.call("Network.setBlockedURLs", urls=[])
     console.until("document.querySelector('#stale').hidden", "its end")
     console.forgive_errors()
+
+
+def test_rest_is_shown_as_zero(console: Console) -> None:
+    """After a burst the chart's rates are 0: not -0, nor a rounding error shown as 0.0."""
+    shown = console.page.run(MEANS)
+    assert shown == [0, 0, 0, "0", "0", "0", "0.1", "10.0", "12"]

@@ -13,7 +13,7 @@ from workers.figures.history import STEP_SECONDS, History
 from workers.figures.published import Published
 from workers.operate.dead_letters import DeadLetters
 from workers.overview.overview import Overview, look
-from workers.overview.seen import see_spool
+from workers.overview.seen import SpoolSight
 
 STREAM = StreamFigures(
     stream="s",
@@ -28,7 +28,7 @@ STREAM = StreamFigures(
 
 def seen(bench: Bench) -> Overview:
     """Look at the service."""
-    return look(bench.settings, see_spool(bench.spool, bench.settings))
+    return look(bench.settings, SpoolSight(bench.spool, bench.settings)())
 
 
 def test_everything_is_in_s3(bench: Bench) -> None:
