@@ -4,7 +4,8 @@ Knows the promise (202: stored once, where the receipt says; refused: not stored
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from tests.support.outcomes import Outcome
 from tests.support.s3 import FakeS3
 
 EXAMPLES = 5
+# How a payload begins that is stored as it was sent.
+SENT = re.compile(rb'\{"id":"([^"\\]+)-(\d+)"')
 
 
 class Place(NamedTuple):
@@ -106,6 +109,9 @@ def _find(
     altered = []
     for key, number, line in s3.lines(bucket):
         place = Place(f"s3://{bucket}/{key}", number)
+        if name := _sent_name(line, by_prefix):
+            places.setdefault(name, []).append(place)
+            continue
         payload = _payload(line)
         if payload is None:
             altered.append(f"{place} is not an object of JSON: {line[:80]!r}")
@@ -116,6 +122,14 @@ def _find(
             if payload != json.loads(flood.payload(int(name.rpartition("-")[2]))):
                 altered.append(f"{name} at {place}")
     return places, altered
+
+
+def _sent_name(line: bytes, by_prefix: Mapping[str, Flood]) -> str | None:
+    """Return the id of a line that is a payload of the floods, byte for byte as it was sent."""
+    if (match := SENT.match(line)) and (flood := by_prefix.get(match[1].decode())):
+        number = int(match[2])
+        return flood.name(number) if line == flood.payload(number) else None
+    return None
 
 
 def _payload(line: bytes) -> dict[str, Any] | None:

@@ -1,13 +1,21 @@
 """What a client learns from an answer, and what in it breaks the contract."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import ACCEPTED, CREATED, SERVICE_UNAVAILABLE, HTTPResponse
-from typing import Any, Literal, Self
+from http.client import ACCEPTED, CREATED, SERVICE_UNAVAILABLE
+from typing import Any, Literal, NamedTuple, Self
 
 NO_RETRY_AFTER = "a 503 without Retry-After"
 NOT_CONFIRMED = b"urn:bucket-brigade:not-confirmed"
+
+
+class Answer(NamedTuple):
+    """An answer as it came; the names of `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +82,12 @@ class Outcome:
         return places
 
 
-def read_answer(
-    response: HTTPResponse, body: bytes, count: int
-) -> tuple[Sequence[Receipt], list[str]]:
+def read_answer(answer: Answer, count: int) -> tuple[Sequence[Receipt], list[str]]:
     """Read an answer: its receipts, and what in it breaks the contract."""
-    if response.status == SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
+    status, headers, body = answer
+    if status == SERVICE_UNAVAILABLE and not headers.get("retry-after"):
         return (), [NO_RETRY_AFTER]
-    if response.status not in {ACCEPTED, CREATED}:
+    if status not in {ACCEPTED, CREATED}:
         return (), []
     try:
         said: Any = json.loads(body)

@@ -54,7 +54,14 @@ def await_end(pid: int, timeout: float) -> None:
 def processes_of(session: int) -> list[int]:
     """Return every living process of a session."""
     pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return sorted(pid for pid in pids if session_of(pid) == session)
+    # There are many of others, of which to ask the kernel is a tenth of reading a file.
+    return sorted(pid for pid in pids if _is_of(pid, session) and session_of(pid) == session)
+
+
+def _is_of(pid: int, session: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.getsid(pid) == session
+    return False
 
 
 def resident_bytes(pids: Iterable[int]) -> int:

@@ -3,10 +3,10 @@
 import random
 import time
 from collections import Counter
-from http.client import ACCEPTED, HTTPConnection, HTTPException
+from http.client import ACCEPTED
 from typing import Any
 
-from tests.support.flood import RECONNECT_SECONDS, Flood
+from tests.support.flood import RECONNECT_SECONDS, Connection, Flood
 from tests.support.outcomes import Outcome, read_answer
 
 # What a client sends again after, unchanged.
@@ -34,7 +34,7 @@ class KeyedFlood(Flood):
         self.said: Counter[int | None] = Counter()
 
     def _exchange(
-        self, connection: HTTPConnection, index: int, numbers: range
+        self, connection: Connection, index: int, numbers: range
     ) -> tuple[Outcome, float, list[str]]:
         started = time.monotonic()
         first, count = numbers.start, len(numbers)
@@ -51,26 +51,23 @@ class KeyedFlood(Flood):
         return outcome, time.monotonic() - started, faults
 
     def _attempt(
-        self, connection: HTTPConnection, index: int, numbers: range
+        self, connection: Connection, index: int, numbers: range
     ) -> tuple[Outcome, list[str]]:
         path, body, headers = self._request(index, numbers)
         headers["Idempotency-Key"] = f"{self.plan.prefix}-{index}"
         first, count = numbers.start, len(numbers)
         try:
-            connection.request("POST", path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        except (OSError, HTTPException):
-            connection.close()
+            answer = connection.post(path, body, headers)
+        except OSError:
             self.said[None] += 1
             return Outcome(first, count, None), []
-        self.said[response.status] += 1
-        receipts, faults = read_answer(response, answer, count)
-        if response.status == ACCEPTED:
-            self.repeats += response.headers.get("Idempotent-Replayed") == "true"
-            if self.answers.setdefault(index, answer) != answer:
+        self.said[answer.status] += 1
+        receipts, faults = read_answer(answer, count)
+        if answer.status == ACCEPTED:
+            self.repeats += answer.headers.get("idempotent-replayed") == "true"
+            if self.answers.setdefault(index, answer.body) != answer.body:
                 self.disagreeing.append(index)
-        return Outcome(first, count, response.status, receipts), faults
+        return Outcome(first, count, answer.status, receipts), faults
 
 
 class RoamingFlood(KeyedFlood):
@@ -81,7 +78,7 @@ class RoamingFlood(KeyedFlood):
         self.ports = [self.port]
 
     def _attempt(
-        self, connection: HTTPConnection, index: int, numbers: range
+        self, connection: Connection, index: int, numbers: range
     ) -> tuple[Outcome, list[str]]:
         outcome, faults = super()._attempt(connection, index, numbers)
         # The next attempt, or the next request.

@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from typing import Literal, Self
 
+from tests.support.flood.connection import Connection
 from tests.support.outcomes import NO_RETRY_AFTER, NOT_CONFIRMED, Outcome, read_answer
-from tests.support.s3 import LOOPBACK
 
 # Long enough to spare the processors while no server listens, too short to matter.
 RECONNECT_SECONDS = 0.02
@@ -40,8 +39,9 @@ class Plan:
     parts: int = 0
     # If set, so many payloads in turn are padded with noise, and with one letter only.
     shift_every: int = 0
-    # Each thread rests so long after each request.
+    # Each thread rests so long after each request, and so long after one that is refused.
     pause_seconds: float = 0.0
+    refused_pause_seconds: float = 0.0
     timeout_seconds: float = 30.0
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
@@ -185,14 +185,18 @@ class Flood:
         return {self.name(number) for outcome in outcomes for number in outcome.numbers}
 
     def _run(self) -> None:
-        timeout = self.plan.timeout_seconds
-        with closing(HTTPConnection(LOOPBACK, self.port, timeout=timeout)) as connection:
+        with closing(Connection(self.port, self.plan.timeout_seconds)) as connection:
             for index, numbers in self._batches(connection):
-                self._note(*self._exchange(connection, index, numbers))
-                if self.plan.pause_seconds:
-                    self._stopping.wait(self.plan.pause_seconds)
+                outcome, seconds, faults = self._exchange(connection, index, numbers)
+                self._note(outcome, seconds, faults)
+                if pause := self._pause(outcome):
+                    self._stopping.wait(pause)
 
-    def _batches(self, connection: HTTPConnection) -> Iterator[tuple[int, range]]:
+    def _pause(self, outcome: Outcome) -> float:
+        is_refused = outcome.verdict == "refused"
+        return self.plan.refused_pause_seconds if is_refused else self.plan.pause_seconds
+
+    def _batches(self, connection: Connection) -> Iterator[tuple[int, range]]:
         """Yield a request's index and numbers whenever there is one, and a way to send it."""
         while not self._stopping.is_set() and time.monotonic() < self._deadline:
             if not self._connected(connection):
@@ -207,34 +211,28 @@ class Flood:
                 self._requests, self._next = index + 1, first + count
             yield index, range(first, first + count)
 
-    def _connected(self, connection: HTTPConnection) -> bool:
-        if connection.sock is not None:
-            return True
+    def _connected(self, connection: Connection) -> bool:
         try:
-            connection.connect()
+            connection.open()
         except OSError:
-            connection.close()
             with self._changed:
                 self.connect_errors += 1
             return False
         return True
 
     def _exchange(
-        self, connection: HTTPConnection, index: int, numbers: range
+        self, connection: Connection, index: int, numbers: range
     ) -> tuple[Outcome, float, list[str]]:
         """Send a request; return its outcome, the seconds it took and what is wrong with it."""
         path, body, headers = self._request(index, numbers)
         first, count = numbers.start, len(numbers)
         started = time.monotonic()
         try:
-            connection.request("POST", path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        except (OSError, HTTPException):
-            connection.close()
+            answer = connection.post(path, body, headers)
+        except OSError:
             return Outcome(first, count, None), time.monotonic() - started, []
-        receipts, faults = read_answer(response, answer, count)
-        status = None if NOT_CONFIRMED in answer else response.status
+        receipts, faults = read_answer(answer, count)
+        status = None if NOT_CONFIRMED in answer.body else answer.status
         return Outcome(first, count, status, receipts), time.monotonic() - started, faults
 
     def _request(self, index: int, numbers: range) -> tuple[str, bytes, dict[str, str]]:
