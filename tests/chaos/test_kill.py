@@ -49,7 +49,7 @@ def test_two_services_share_a_spool_and_each_others_death(tmp_path: Path) -> Non
 @both_engines
 def test_a_rolling_restart_loses_nothing(tmp_path: Path, engine: str) -> None:
     """Old and new processes side by side, and changed settings, do no harm to what is spooled."""
-    survive(restarts.rolling_restart, tmp_path, seconds=5, engine=engine)
+    survive(restarts.rolling_restart, tmp_path, engine=engine)
 
 
 def test_kills_during_an_outage_lose_nothing(tmp_path: Path) -> None:

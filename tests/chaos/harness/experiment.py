@@ -33,10 +33,8 @@ FAULTY = (
     # It takes effect late, whether or not the process that sent it still lives.
     Fault(kind="slow", probability=0.05, seconds=1.0),
 )
-LOADS = (
-    Plan(threads=2, payloads=(1, 20), pause_seconds=0.004, streams=("a", "b")),
-    Plan(threads=2, payloads=(1, 20), pause_seconds=0.004, form="ndjson", gzip=True),
-)
+LOAD = Plan(threads=2, payloads=(1, 20), pause_seconds=0.004, refused_pause_seconds=0.02)
+LOADS = (replace(LOAD, streams=("a", "b")), replace(LOAD, form="ndjson", gzip=True))
 SETTLE_SECONDS = 120.0
 LOAD_SECONDS = 60.0
 RECEIPTS_ASKED = 50

@@ -4,16 +4,25 @@ import contextlib
 import itertools
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from tests.chaos.harness.experiment import Experiment
+from tests.chaos.harness.experiment import LOAD, LOADS, Experiment
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
 
 TMPFS_BYTES = 2 << 20
+# Until the disk is full, collections arrive five times as large as in other runs.
+FILLING = replace(LOAD, payloads=(1, 100))
 
 
 class CannotMountError(Exception):
     """This person, or this machine, may not mount a file system."""
+
+
+class Filling(Experiment):
+    """The load of other runs, in larger collections."""
+
+    loads = tuple(replace(load, payloads=FILLING.payloads) for load in LOADS)
 
 
 @chaos_run("full-disk")
@@ -22,7 +31,7 @@ def full_disk(terms: Terms) -> Figures:
     name = "full disk"
     spool = terms.workdir / "tmpfs"
     try:
-        with tmpfs(spool), Experiment(name, terms, SPOOL_DIR=spool) as experiment:
+        with tmpfs(spool), Filling(name, terms, SPOOL_DIR=spool) as experiment:
             experiment.expected_errors += ("commit failed",)
             service = experiment.services[0]
             acts: tuple[Callable[[], None], ...] = (

@@ -1,19 +1,18 @@
 """The run that fills the spool's file system by many streams, and kills what uses it."""
 
 import contextlib
-import dataclasses
 import http.client
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos.harness.experiment import Experiment
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
 from tests.chaos.harness.service import STOP_SECONDS
-from tests.chaos.runs.full_disk import CannotMountError, tmpfs
+from tests.chaos.runs.full_disk import FILLING, CannotMountError, tmpfs
 from tests.support import wait_until
-from tests.support.flood import Plan
 from tests.support.service import Service
 
 SIZE = 8 << 20
@@ -26,8 +25,8 @@ class ManyStreams(Experiment):
     """Load on so many streams that their files alone take a good part of the file system."""
 
     loads = (
-        Plan(threads=2, payloads=(1, 20), pause_seconds=0.002, streams=STREAMS, pad_bytes=400),
-        Plan(threads=2, payloads=(1, 20), pause_seconds=0.002, streams=STREAMS, form="ndjson"),
+        replace(FILLING, streams=STREAMS, pad_bytes=400),
+        replace(FILLING, streams=STREAMS, form="ndjson"),
     )
 
 
@@ -62,7 +61,7 @@ def full_disk_kills(terms: Terms) -> Figures:
         return Figures(name=name, skipped=str(error))
     if short:
         complaint = f"only {min(short)} bytes were left free"
-        return dataclasses.replace(figures, complaints=[*figures.complaints, complaint])
+        return replace(figures, complaints=[*figures.complaints, complaint])
     return figures
 
 
