@@ -20,9 +20,8 @@ from app.servers.preflight import find_fault
 from app.servers.signals import block_signals_during_forks, ignore_stop_signals
 from app.servers.tuning import end_start, raise_descriptor_limit, tune_process
 from workers.errors import BucketBrigadeError, SpoolError
-from workers.settings.queue import QUEUE
 from workers.settings.settings import check_boto3_files, process_settings, read_secret
-from workers.settings.stored import STORED, make_own, place_in_memory
+from workers.settings.stored import DISKLESS, make_own, place_in_memory
 
 if TYPE_CHECKING:
     from workers.spool.spool import Spool
@@ -60,7 +59,7 @@ keepalive = 75
 # Its thread would make each later fork a fork of two threads.
 control_socket_disable = True
 # A heartbeat is a file: with a root file system that cannot be written there may be no other place.
-worker_tmp_dir = str(place_in_memory()) if _settings.durability == STORED else None
+worker_tmp_dir = str(place_in_memory()) if _settings.durability in DISKLESS else None
 logconfig_dict = logging_config(_settings.log_level)
 
 
@@ -82,11 +81,7 @@ def _check(owner: tuple[int, int] | None) -> None:
 
     if _settings.role != "web":
         check_boto3_files()
-    if _settings.durability != QUEUE:
-        _prepare_spool(owner)
-    elif _settings.access_file is not None:
-        # How much each key is used is all that is in it.
-        make_own(_settings.spool_dir, owner=owner[0] if owner else os.geteuid())
+    _prepare_spool(owner)
     if _settings.payload_schema:
         load_payload_schema(_settings.payload_schema)
     if _settings.access_file is not None:
@@ -98,10 +93,10 @@ def _prepare_spool(owner: tuple[int, int] | None) -> None:
 
     spool = Spool(_settings.spool_dir)
     try:
-        if _settings.durability == STORED:
+        if _settings.durability in DISKLESS:
             make_own(spool.root, owner=owner[0] if owner else os.geteuid())
         spool.prepare(owner=owner)
-        if _settings.durability != STORED:
+        if _settings.durability not in DISKLESS:
             _say_doubts(spool)
     except SpoolError as error:
         if not error.may_pass:

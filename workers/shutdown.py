@@ -87,7 +87,9 @@ class Shutdown:
 
     def _release(self) -> None:
         """5. The directories are given up; one with nothing left in it goes."""
-        left = self.store.counters.pending + self.source.pending
+        left = self.source.pending
+        # What another machine uploads of a shared store is counted there.
+        left += 0 if self.store.is_shared else self.store.counters.pending
         log.log(logging.WARNING if left else logging.INFO, "stopped", extra={"left_on_disk": left})
         if self.threads.alive:
             # A PUT still hangs; its worker may yet count. The kernel frees the locks after us.

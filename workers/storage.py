@@ -12,6 +12,7 @@ from types import ModuleType
 
 from workers.dispatch import backoff
 from workers.errors import SettingsError
+from workers.figures.machine import MachineCounters
 from workers.figures.place import LocalPlace, Place
 from workers.figures.queued import QueuedPlace
 from workers.keys.claim import KeyStore
@@ -25,7 +26,7 @@ from workers.overview.seen import QueueSight, Seen, SpoolSight
 from workers.segments.segment import Header
 from workers.settings.queue import QUEUE, is_sqs
 from workers.settings.settings import Settings
-from workers.settings.stored import STORED
+from workers.settings.stored import DISKLESS, STORED
 from workers.spool.adoption import Adoption
 from workers.spool.decisions import Decisions
 from workers.spool.spool import Spool
@@ -119,12 +120,14 @@ def _in_s3(settings: Settings) -> Storage:
 
 def _on_queue(settings: Settings) -> Storage:
     module = _queue_module(settings)
-    store, committer, source = module.open_queue(settings)
+    counting = MachineCounters(Spool(settings.spool_dir))
+    store, committer, source = module.open_queue(settings, counting)
     figures = None
     # Nothing but messages can be kept in SQS.
     if not is_sqs(settings.queue_url):
-        server = module.open_server(settings)
-        figures = QueuedPlace(server, counters=store.counters, max_bytes=lambda: store.max_bytes)
+        figures = QueuedPlace(
+            store.server, counters=store.counters, max_bytes=lambda: store.max_bytes
+        )
     progress = None
     if settings.watermark_seconds and settings.role != "web":
         progress = module.open_progress(settings)
@@ -140,7 +143,7 @@ def _on_queue(settings: Settings) -> Storage:
 
 def has_spool(settings: Settings) -> bool:
     """Whether segments are in files of this machine."""
-    return settings.durability in ("disk", "memory")
+    return settings.durability not in DISKLESS
 
 
 def open_receipts(settings: Settings, *, bucket: Bucket) -> Receipts:

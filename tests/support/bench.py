@@ -4,6 +4,7 @@ import itertools
 import os
 import queue
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.doubles import DictBucket, QuickDisk
@@ -72,7 +73,9 @@ class Retries:
 def settings_for(spool_dir: Path, **environ: object) -> Settings:
     """Make settings out of environment variables, on a spool of the test's own."""
     given = {"S3_BUCKET": "bucket", "SPOOL_DIR": spool_dir, **environ}
-    return load_settings({name: str(value) for name, value in given.items()})
+    settings = load_settings({name: str(value) for name, value in given.items()})
+    # Without a disk it would be one in the machine's memory, which other tests share.
+    return replace(settings, spool_dir=spool_dir.absolute())
 
 
 class Bench:

@@ -2,8 +2,8 @@
 
 from workers.queue.leases import Leases
 from workers.queue.redis_client import RedisServer
+from workers.queue.redis_health import try_server
 from workers.queue.redis_jobs import RedisJobs
-from workers.queue.redis_probe import try_server
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.queue.redis_store import RedisStore
 from workers.queue.redis_watermark import RedisProgress
@@ -11,6 +11,7 @@ from workers.settings.queue import read_redis_url
 from workers.settings.settings import Settings
 from workers.spool.counters import Counters, Totals
 from workers.stores.committer import Committer
+from workers.stores.store import ProcessCounters
 
 __all__ = [
     "find_segment",
@@ -37,11 +38,14 @@ def read_totals(server: RedisServer) -> Totals:
     return Totals([read_ledger(server, Counters.anonymous().snapshot())])
 
 
-def open_queue(settings: Settings) -> tuple[RedisStore, Committer, RedisJobs]:
+def open_queue(
+    settings: Settings, counting: ProcessCounters
+) -> tuple[RedisStore, Committer, RedisJobs]:
     """Make a process's store, committer and job source on the queue. Blocks on the network."""
     server, leases = open_server(settings), Leases()
     store = RedisStore(
         server,
+        counting=counting,
         leases=leases,
         max_bytes=settings.queue_max_bytes,
         receipt_seconds=settings.receipt_seconds,

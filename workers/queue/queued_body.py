@@ -11,12 +11,15 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from workers.errors import QueueUnavailable
 from workers.segments.compressors import compress_run, decompress_run
-from workers.segments.segment import Body, CompressedRun
+from workers.segments.naming import created_microseconds
+from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Body, CompressedRun, Segment
 
 if TYPE_CHECKING:
-    from workers.queue.redis_client import RedisServer
+    from workers.queue.redis_client import Arg, RedisServer
 
 # Smaller parts stay as they are: apart from each other they compress badly. The worker compresses
 # them together.
@@ -74,6 +77,23 @@ class QueuedBody(Body):
 
     def discard(self) -> None:
         """Do nothing: the lines go when the segment is finished."""
+
+
+def queued(segment: Segment) -> QueuedBody:
+    """Return the body of a segment that is in the queue."""
+    assert isinstance(segment.body, QueuedBody)
+    return segment.body
+
+
+def part_of(segment: Segment, lines: bytes, *, count: int) -> "list[Arg]":
+    """Return what the append script gets for the next part of a segment, of `count` lines."""
+    body, name = queued(segment), segment.name
+    is_first = body.parts == 0
+    part = encode_part(lines, compression=segment.header.compression)
+    held = len(part) + RUN_BYTES + (SEGMENT_BYTES if is_first else 0)
+    header = msgspec.json.encode(segment.header) if is_first else b""
+    created = created_microseconds(name) // 1000
+    return [name, header, created, body.parts + 1, count, len(lines), held, part]
 
 
 def encode_part(lines: bytes, *, compression: str) -> bytes:

@@ -2,8 +2,10 @@
 
 import logging
 import time
+import uuid
 
-from workers.errors import QueueUnavailable
+from workers.errors import QueueError, QueueUnavailable
+from workers.queue.leases import LEASE_MILLISECONDS
 from workers.queue.redis_client import RedisServer, pairs
 
 log = logging.getLogger(__name__)
@@ -103,6 +105,29 @@ def doubts(config: dict[str, str]) -> list[str]:
         every = config.get("appendfsync")
         return [f"the Redis server's appendfsync is {every}, not always: a crash loses the last"]
     return []
+
+
+def try_server(server: RedisServer, *, max_bytes: int | None, replicas: int) -> str | None:
+    """Try all that the service does there; return what weakens the promise, or None. Blocks.
+
+    Raises:
+        QueueError: it cannot be used; says why.
+    """
+    health = RedisHealth(server, max_bytes=max_bytes)
+    if refusal := health.look():
+        raise QueueUnavailable(refusal)
+    writer = f"check-{uuid.uuid4().hex}"
+    # A writer with nothing open: its lease ends by itself.
+    server.script("renew_writer", writer, LEASE_MILLISECONDS, confirmed=False)
+    if health.held > health.max_bytes:
+        raise QueueUnavailable(f"it holds {health.held} bytes of {health.max_bytes}")
+    notes = [*health.doubts, *([health.unverified] if health.unverified else [])]
+    if replicas:
+        try:
+            server.script("renew_writer", writer, LEASE_MILLISECONDS, confirmed=True)
+        except QueueError as error:
+            raise QueueUnavailable(f"REDIS_WAIT_REPLICAS={replicas}: {error}") from error
+    return "; ".join(notes) or None
 
 
 def _decoded(answer: list[bytes]) -> dict[str, str]:

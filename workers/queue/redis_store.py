@@ -23,16 +23,16 @@ from workers.errors import (
     Refusal,
 )
 from workers.queue.leases import LEASE_MILLISECONDS, Leases
-from workers.queue.queued_body import QueuedBody, encode_part
+from workers.queue.queued_body import QueuedBody, part_of, queued
 from workers.queue.redis_client import Arg, RedisServer
 from workers.queue.redis_health import RedisHealth
 from workers.queue.redis_keys import RedisKeys
 from workers.queue.redis_reading import find_segment, read_ledger
 from workers.segments.future import DurabilityFuture
-from workers.segments.naming import created_microseconds
-from workers.segments.segment import RUN_BYTES, SEGMENT_BYTES, Header, Segment
-from workers.spool.counters import Counters, Field, Totals
+from workers.segments.segment import Header, Segment
+from workers.spool.counters import Field, Totals
 from workers.stores.found import Found, found_in_memory
+from workers.stores.store import ProcessCounters
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +52,17 @@ class RedisStore:
         self,
         server: RedisServer,
         *,
+        counting: ProcessCounters,
         leases: Leases,
         max_bytes: int | None,
         receipt_seconds: int,
         max_keys: int,
         key_seconds: int,
     ) -> None:
-        self.counters = Counters.anonymous()
+        self.counters = counting.counters
         self.refusal: str | None = "the queue has not been reached yet"
-        self._server = server
+        self.server = server
+        self._counting = counting
         self._leases = leases
         self._health = RedisHealth(server, max_bytes=max_bytes)
         self._receipt_seconds = receipt_seconds
@@ -95,7 +97,7 @@ class RedisStore:
 
     def create(self, header: Header) -> Segment:
         """Make a segment; nothing is in the queue yet."""
-        segment = Segment(header, QueuedBody(self._server, header.name))
+        segment = Segment(header, QueuedBody(self.server, header.name))
         self._open[header.name] = segment
         return segment
 
@@ -114,11 +116,11 @@ class RedisStore:
                 counts[run.segment] = counts.get(run.segment, 0) + run.count
         arguments: list[Arg] = [len(runs)]
         for segment, lines in runs.items():
-            arguments += self._part(segment, b"".join(lines), counts[segment])
+            arguments += part_of(segment, b"".join(lines), count=counts[segment])
         arguments += self.keys.arguments(group)
         self._append(group, arguments)
         for segment, lines in runs.items():
-            body = _body(segment)
+            body = queued(segment)
             body.parts += 1
             body.size += sum(map(len, lines))
             segment.lines += counts[segment]
@@ -127,20 +129,11 @@ class RedisStore:
         self.counters.add(Field.COMMITS)
         self.counters.add(Field.COMMITTED_COLLECTIONS, len(group))
 
-    def _part(self, segment: Segment, lines: bytes, count: int) -> list[Arg]:
-        body, name = _body(segment), segment.name
-        is_first = body.parts == 0
-        part = encode_part(lines, compression=segment.header.compression)
-        held = len(part) + RUN_BYTES + (SEGMENT_BYTES if is_first else 0)
-        header = msgspec.json.encode(segment.header) if is_first else b""
-        created = created_microseconds(name) // 1000
-        return [name, header, created, body.parts + 1, count, len(lines), held, part]
-
     def _append(self, group: Sequence[DurabilityFuture], arguments: list[Arg]) -> None:
         lost: QueueUnconfirmed | None = None
         for _ in range(APPENDS):
             try:
-                answer = self._server.script(
+                answer = self.server.script(
                     "append",
                     *(self.writer, LEASE_MILLISECONDS, self.max_bytes, *arguments),
                     confirmed=True,
@@ -189,7 +182,7 @@ class RedisStore:
         names = list(self._unsealed)
         try:
             if names:
-                self._server.script("seal", self.writer, *names)
+                self.server.script("seal", self.writer, *names)
         except QueueError as error:
             # It is tried again every second; and others seal them once the lease has expired.
             log.warning("segments cannot be sealed now", extra={"error": str(error)})
@@ -207,7 +200,7 @@ class RedisStore:
         """
         header = job.segment.header
         done = {"state": "stored" if stored else "dead", "stored_at": time.time()}
-        done_by_us = self._server.script(
+        done_by_us = self.server.script(
             "finish",
             *(self._leases.token, header.name, stored, dead, self._notes.get(header.name, "")),
             *(msgspec.json.encode(done), self._receipt_seconds),
@@ -251,15 +244,15 @@ class RedisStore:
         held = self.find(name)
         if held is not None and held.lines:
             return found_in_memory(held)
-        return find_segment(self._server, name)
+        return find_segment(self.server, name)
 
     def totals(self) -> Totals:
-        """Return the service's ledger, and what this process has counted. Blocks.
+        """Return the service's ledger, and what this machine has counted. Blocks.
 
         Raises:
             QueueUnavailable: the engine does not answer.
         """
-        return Totals([read_ledger(self._server, self.counters.snapshot())])
+        return Totals([read_ledger(self.server, self._counting.totals().cells)])
 
     def unfinished(self) -> list[Segment]:
         """Return this process's open segments, oldest first."""
@@ -278,8 +271,8 @@ class RedisStore:
     def _sweep(self) -> None:
         """Keep the lease as a writer, and seal what an append that arrived late has opened."""
         try:
-            self._server.script("renew_writer", self.writer, LEASE_MILLISECONDS)
-            found = self._server.call("SMEMBERS", f"{self._server.prefix}open:{self.writer}")
+            self.server.script("renew_writer", self.writer, LEASE_MILLISECONDS)
+            found = self.server.call("SMEMBERS", f"{self.server.prefix}open:{self.writer}")
         except QueueError:
             return
         self._unsealed |= {name.decode() for name in found} - self._open.keys()
@@ -291,10 +284,6 @@ class RedisStore:
         self.keys.sweep(is_due=False)
 
     def close(self) -> None:
-        """End the connection."""
-        self._server.forget()
-
-
-def _body(segment: Segment) -> QueuedBody:
-    assert isinstance(segment.body, QueuedBody)
-    return segment.body
+        """End the connection, and leave this process's counts to the machine."""
+        self.server.forget()
+        self._counting.close()

@@ -15,7 +15,7 @@ from workers.segments.naming import default_template
 from workers.settings import aws_environment
 from workers.settings.object_keys import KeySchema
 from workers.settings.queue import QUEUE, QueueSchema, QueueSettings
-from workers.settings.stored import STORED, StoredSchema, counters_directory
+from workers.settings.stored import DISKLESS, STORED, StoredSchema, counters_directory
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # gthread keeps idle keep-alive connections this long after SIGTERM (gunicorn 27, gthread.py)
@@ -222,7 +222,7 @@ class SettingsSchema(KeySchema, QueueSchema, StoredSchema):
         """Make the typed settings."""
         data["streams"] = tuple(name.strip() for name in data["streams"].split(","))
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
-        if data["durability"] in (STORED, QUEUE):
+        if data["durability"] in DISKLESS:
             data["spool_dir"] = counters_directory(data["s3_bucket"], data["port"])
         if data["access_file"] is not None:
             data["access_file"] = Path(data["access_file"]).absolute()

@@ -1,7 +1,7 @@
 """What `DURABILITY=stored` changes in other settings: no disk is used.
 
-Counters, and what processes show each other, are in a directory in memory instead of `SPOOL_DIR`.
-With `queue` it has how much each access key is used.
+Counters, and what processes show each other, are in a directory in memory instead of `SPOOL_DIR`;
+with `queue` the counters are.
 """
 
 import hashlib
@@ -15,8 +15,11 @@ from typing import Any
 from marshmallow import Schema, ValidationError, validates_schema
 
 from workers.errors import SpoolError
+from workers.settings.queue import QUEUE
 
 STORED = "stored"
+# What is not in S3 yet is in memory, or in a queue.
+DISKLESS = (STORED, QUEUE)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (its directory is the user's own)
 
 

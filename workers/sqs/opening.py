@@ -8,6 +8,7 @@ from workers.sqs.health import try_server
 from workers.sqs.jobs import SqsJobs
 from workers.sqs.store import InFlight, SqsStore
 from workers.stores.found import Found
+from workers.stores.store import ProcessCounters
 
 __all__ = ["find_segment", "open_queue", "open_server", "try_server"]
 
@@ -23,11 +24,17 @@ def find_segment(server: SqsQueue, name: str) -> Found | None:
     return None
 
 
-def open_queue(settings: Settings) -> tuple[SqsStore, SqsCommitter, SqsJobs]:
+def open_queue(
+    settings: Settings, counting: ProcessCounters
+) -> tuple[SqsStore, SqsCommitter, SqsJobs]:
     """Make a process's store, committer and job source on the queue. Blocks on the network."""
     sqs, leases, in_flight = connect_queue(settings), Leases(), InFlight()
     store = SqsStore(
-        sqs, in_flight=in_flight, max_bytes=settings.memory_max_bytes, parked=leases.park
+        sqs,
+        counting=counting,
+        in_flight=in_flight,
+        max_bytes=settings.memory_max_bytes,
+        parked=leases.park,
     )
     # Two for each upload thread: the next is there when one is done.
     most = 2 * settings.max_workers

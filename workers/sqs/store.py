@@ -18,11 +18,12 @@ from workers.errors import (
 )
 from workers.segments.future import DurabilityFuture
 from workers.segments.segment import Header, MemoryBody, Segment
-from workers.spool.counters import Counters, Field, Totals
+from workers.spool.counters import Field, Totals
 from workers.sqs.client import SqsQueue
 from workers.sqs.health import SqsHealth
 from workers.sqs.message import SEGMENT_LINES_BYTES, Message, ReceivedBody
 from workers.stores.found import Found
+from workers.stores.store import ProcessCounters
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class InFlight:
 
 
 class SqsStore:
-    """One process's side of the queue. Implements `Store`; the ledger is of this process."""
+    """One process's side of the queue. Implements `Store`; the ledger is of this machine."""
 
     is_shared = True
     # No request has an Idempotency-Key.
@@ -89,12 +90,13 @@ class SqsStore:
         self,
         sqs: SqsQueue,
         *,
+        counting: ProcessCounters,
         in_flight: InFlight,
         max_bytes: int,
         parked: Callable[[str], None],
     ) -> None:
-        self.counters = Counters.anonymous()
-        self._ledger = Counters.anonymous()
+        self.counters = counting.counters
+        self._counting = counting
         self._sqs = sqs
         self._in_flight = in_flight
         self._max_bytes = max_bytes
@@ -171,7 +173,7 @@ class SqsStore:
 
     def _sent(self, segment: Segment, result: QueueError | None) -> Refusal | None:
         if result is None:
-            self._ledger.accept(payloads=segment.lines, size=segment.size)
+            self.counters.accept(payloads=segment.lines, size=segment.size)
             self.counters.add(Field.COMMITS)
             self.counters.add(Field.COMMITTED_COLLECTIONS, len(_awaited(segment).futures))
             return None
@@ -208,8 +210,8 @@ class SqsStore:
         else:
             self._sqs.delete(handle)
         if self._in_flight.drop(segment):
-            self._ledger.add(Field.STORED, stored)
-            self._ledger.add(Field.DEAD, dead)
+            self.counters.add(Field.STORED, stored)
+            self.counters.add(Field.DEAD, dead)
 
     def keep_dead(self, job: Job, reason: str) -> None:
         """Do nothing: the message stays in the queue, and the bucket gets a note."""
@@ -238,14 +240,11 @@ class SqsStore:
         return Found("accepted") if name in self._held else None
 
     def totals(self) -> Totals:
-        """Return what this process has counted: what it accepted, and what it stored."""
-        cells, ledger = self.counters.snapshot(), self._ledger.snapshot()
-        for field in (Field.ACCEPTED_BYTES, Field.STORED, Field.DEAD):
-            cells[field] = ledger[field]
-        # What a worker stores came in through another process.
-        cells[Field.ACCEPTED] = max(
-            ledger[Field.ACCEPTED], ledger[Field.STORED] + ledger[Field.DEAD]
-        )
+        """Return what this machine has counted: what it accepted, and what it stored."""
+        cells = self._counting.totals().cells
+        # What a worker stores came in through another machine.
+        finished = cells[Field.STORED] + cells[Field.DEAD]
+        cells[Field.ACCEPTED] = max(cells[Field.ACCEPTED], finished)
         return Totals([cells])
 
     def unfinished(self) -> list[Segment]:
@@ -260,8 +259,9 @@ class SqsStore:
         """Do nothing: what is not in the queue was not accepted."""
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and leave this process's counts to the machine."""
         self._sqs.close()
+        self._counting.close()
 
 
 def received(segment: Segment) -> ReceivedBody:

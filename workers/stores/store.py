@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from workers.spool.counters import Counters, Totals
 
 
+class ProcessCounters(Protocol):
+    """The counters of this process, beside those of its machine's others. Blocks briefly."""
+
+    counters: "Counters"
+
+    def totals(self) -> "Totals":
+        """Return the sums of the machine's processes."""
+        ...
+
+    def close(self) -> None:
+        """Leave this process's counts to the machine."""
+        ...
+
+
 class Store(Protocol):
     """A place for segments. Only `create`, `has_room` and `find` are called under a lock."""
 

@@ -1,6 +1,7 @@
 """Services on one queue: machines that share nothing but it and the bucket."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.support.redis.fixtures import own_redis, session_redis, shared_redis
 from tests.support.s3 import FakeS3
 from tests.support.service import Service
 from tests.support.sqs.fixtures import sqs
+from workers.settings.stored import counters_directory
 
 __all__ = ["own_redis", "session_redis", "shared_redis", "sqs"]
 
@@ -43,3 +45,4 @@ def machines(directory: Path, s3: FakeS3, settings: Mapping[str, object]) -> Ite
     finally:
         for service in started:
             service.kill_group()
+            shutil.rmtree(counters_directory(s3.bucket, service.port), ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.queue.conftest import SETTINGS, Start, machines
+from tests.acceptance.queue.conftest import Start, machines
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
@@ -71,15 +71,12 @@ def test_nothing_is_written_to_the_disk(start: Start, tmp_path: Path, s3: FakeS3
     service = start("all", ACCESS_FILE=file, WEB_CONCURRENCY=2)
     own = counters_directory(s3.bucket, service.port)
     headers = {"Authorization": "Bearer secret"}
-    try:
-        posts = [service.post("/payloads", b'[{"n":1}]', headers=headers) for _ in range(60)]
-        assert {answer.status for answer in posts} == {202, 429}
-        accepted = sum(answer.status == 202 for answer in posts)
-        wait_until(lambda: len(stored(s3)) == accepted, timeout=30, what="the uploads")
-        assert len(list(own.glob("usage/*/keys"))) >= 1
-        assert not service.spool_dir.exists()
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    posts = [service.post("/payloads", b'[{"n":1}]', headers=headers) for _ in range(60)]
+    assert {answer.status for answer in posts} == {202, 429}
+    accepted = sum(answer.status == 202 for answer in posts)
+    wait_until(lambda: len(stored(s3)) == accepted, timeout=30, what="the uploads")
+    assert len(list(own.glob("usage/*/keys"))) >= 1
+    assert not service.spool_dir.exists()
 
 
 def test_a_web_machine_dies_with_its_directory(
@@ -109,8 +106,9 @@ def test_the_server_away_is_a_503_and_recovers(
     tmp_path: Path, own_redis: RedisProcess, s3: FakeS3
 ) -> None:
     """Readiness is red, requests are refused, figures say so; nothing needs a restart."""
-    settings = {**SETTINGS, **AGE, "QUEUE_URL": own_redis.url}
-    with Service(tmp_path / "service", s3, settings=settings) as service:
+    settings = {**AGE, "QUEUE_URL": own_redis.url}
+    with machines(tmp_path, s3, settings) as begin:
+        service = begin("all")
         post(service, 1)
         own_redis.kill()
         answer = service.post("/payloads", b'[{"n":2}]')

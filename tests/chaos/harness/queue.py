@@ -20,6 +20,7 @@ from tests.chaos.harness.figures import Terms
 from tests.chaos.harness.service import STOP_SECONDS, UpgradableService
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
+from workers.settings.stored import counters_directory
 
 PREFIX = "{bucket-brigade}:"
 EXPIRE_SECONDS = 0.5
@@ -85,7 +86,7 @@ class QueueExperiment(Experiment):
 
     def lose(self, machine: UpgradableService) -> None:
         """Kill a machine and delete its directory; another comes to its address."""
-        machine.kill_group()
+        self._end(machine)
         home = machine.log_path.parent
         log = machine.log_path.read_bytes()
         shutil.rmtree(home)
@@ -144,4 +145,8 @@ class QueueExperiment(Experiment):
 
     def _end_services(self) -> None:
         for machine in self.machines:
-            machine.kill_group()
+            self._end(machine)
+
+    def _end(self, machine: UpgradableService) -> None:
+        machine.kill_group()
+        shutil.rmtree(counters_directory(self.s3.bucket, machine.port), ignore_errors=True)

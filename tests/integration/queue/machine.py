@@ -6,6 +6,7 @@ from typing import Any
 from tests.support.redis.server import RedisProcess
 from workers.dispatch.jobs import Job
 from workers.errors import Refusal
+from workers.figures.machine import MachineCounters
 from workers.queue.leases import Leases
 from workers.queue.redis_client import RedisServer
 from workers.queue.redis_jobs import RedisJobs
@@ -40,6 +41,7 @@ class Machine:
         self.leases = Leases()
         self.store = RedisStore(
             self.server,
+            counting=MachineCounters(),
             leases=self.leases,
             max_bytes=max_bytes,
             receipt_seconds=600,

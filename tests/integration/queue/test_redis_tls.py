@@ -20,7 +20,7 @@ from workers.errors import QueueError
 from workers.pipeline import Pipeline
 from workers.queue import redis_client
 from workers.queue.redis_client import RedisServer
-from workers.queue.redis_probe import try_server
+from workers.queue.redis_health import try_server
 from workers.settings.queue import read_redis_url
 from workers.upload.s3 import Bucket
 

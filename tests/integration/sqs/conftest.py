@@ -11,6 +11,7 @@ from tests.support.bench import settings_for
 from tests.support.sqs.fixtures import sqs
 from tests.support.sqs.server import SqsServer
 from workers.dispatch.jobs import Job
+from workers.figures.machine import MachineCounters
 from workers.segments.future import DurabilityFuture
 from workers.segments.naming import segment_name
 from workers.segments.segment import Header, Segment
@@ -25,7 +26,9 @@ class Machine:
 
     def __init__(self, tmp_path: Path, server: SqsServer, **given: str) -> None:
         environ = {"DURABILITY": "queue", "RECEIPT_SECRET": "s", **server.environ(), **given}
-        self.store, self.committer, self.jobs = open_queue(settings_for(tmp_path, **environ))
+        self.store, self.committer, self.jobs = open_queue(
+            settings_for(tmp_path, **environ), MachineCounters()
+        )
 
     def open(self) -> Segment:
         """Open a segment."""
