@@ -186,6 +186,7 @@ class Pipeline:
             self._stopping.set()
             self._finishes.end()
             deadline = time.monotonic() + self.settings.drain_seconds
+            self._storage.end_by(deadline)
             self._adopter.end()
             Shutdown(
                 intake=self._intake,

@@ -46,6 +46,10 @@ from workers.watermarks.queue_watermark import SharedProgress
 STOP_SHARE = 0.75
 
 
+def _ignore(deadline: float) -> None:
+    del deadline
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
     """The store, the committer before it, and the jobs of other processes in it.
@@ -54,7 +58,7 @@ class Storage:
     `adoption` has the directories of dead processes, where they are on this machine. Without `keys`
     no request may have an Idempotency-Key. `progress` is that of a queue that machines share, in a
     process that uploads. `figures` is where the process shows itself. `delay` is how long a job
-    waits after so many failures.
+    waits after so many failures. `end_by` says when a stop ends: nothing waits there for longer.
     """
 
     store: Store
@@ -67,6 +71,7 @@ class Storage:
     figures: Place | None = None
     progress: SharedProgress | None = None
     delay: Callable[[int], float] = backoff.delay
+    end_by: Callable[[float], None] = _ignore
 
 
 def open_storage(settings: Settings, *, bucket: Bucket) -> Storage:
@@ -122,9 +127,10 @@ def _on_queue(settings: Settings) -> Storage:
     module = _queue_module(settings)
     counting = MachineCounters(Spool(settings.spool_dir))
     store, committer, source = module.open_queue(settings, counting)
-    figures = None
+    figures, end_by = None, _ignore
     # Nothing but messages can be kept in SQS.
     if not is_sqs(settings.queue_url):
+        end_by = store.server.end_by
         figures = QueuedPlace(
             store.server, counters=store.counters, max_bytes=lambda: store.max_bytes
         )
@@ -138,6 +144,7 @@ def _on_queue(settings: Settings) -> Storage:
         keys=store.keys,
         progress=progress,
         figures=figures,
+        end_by=end_by,
     )
 
 

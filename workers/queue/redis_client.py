@@ -6,7 +6,8 @@ Knows no segment. Methods block on the network, for `ANSWER_SECONDS` at most per
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from ssl import SSLCertVerificationError
@@ -33,6 +34,8 @@ from workers.settings.queue import RedisUrl
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0
+# What an attempt has at least where the time of a stop is over.
+LAST_SECONDS = 0.5
 _LUA = Path(__file__).with_name("lua")
 Arg = str | bytes | int | float
 
@@ -49,7 +52,17 @@ class RedisServer:
         self._url = url
         self._lock = threading.Lock()
         self._client: Any = None
+        # When the last attempt to connect failed, and why.
+        self._failed: tuple[float, RedisError | OSError | None] = 0.0, None
         self._was_reached = False
+        self._deadline = float("inf")
+
+    def end_by(self, deadline: float) -> None:
+        """At a stop: let scripts from now on wait until then, or `LAST_SECONDS`. Does not block.
+
+        `deadline` is a time of `time.monotonic`.
+        """
+        self._deadline = deadline
 
     def script(self, name: str, *arguments: Arg, confirmed: bool = False) -> Any:
         """Run one of the scripts in `lua/` and return its answer.
@@ -108,7 +121,7 @@ class RedisServer:
             *(self._waits() if confirmed else ()),
         ]
         try:
-            answer, *waited = _send(connection, commands)
+            answer, *waited = _send(connection, commands, **self._timeout())
         except (LostConnection, NoAnswer, OSError) as error:
             self.forget()
             raise QueueUnconfirmed(_explain(error)) from error
@@ -117,6 +130,14 @@ class RedisServer:
         finally:
             client.connection_pool.release(connection)
         return self._checked(answer, waited)
+
+    def _seconds(self, most: float) -> float:
+        return min(most, max(LAST_SECONDS, self._deadline - time.monotonic()))
+
+    def _timeout(self) -> dict[str, float]:
+        """Return how long an answer may take where that is not the connection's own time-out."""
+        is_stopping = self._deadline != float("inf")
+        return {"timeout": self._seconds(ANSWER_SECONDS)} if is_stopping else {}
 
     def _checked(self, answer: Any, waited: list[Any]) -> Any:
         if isinstance(answer, NoScriptError):
@@ -151,19 +172,31 @@ class RedisServer:
             )
 
     def _connected(self) -> Any:
+        asked_at = time.monotonic()
         with self._lock:
             if self._client is None:
+                failed_at, failure = self._failed
+                if failure is not None and failed_at >= asked_at:
+                    # Of those that wait for a server that hangs each would take its time in turn.
+                    raise failure.with_traceback(None)
                 try:
-                    client = _connect(self._url, self.prefix)
-                    version = client.info("server").get("redis_version", "0")
-                except (LostConnection, NoAnswer) as error:
-                    raise self._first_failure(error) from error.__context__
-                self._was_reached = True
-                self._knows_waitaof = _version(version) >= (7, 2)
-                # Answers as they come: redis-py would make other types of some.
-                client.response_callbacks.clear()
-                self._client = client
+                    self._client = self._connect()
+                except (RedisError, OSError) as error:
+                    self._failed = time.monotonic(), error
+                    raise
             return self._client
+
+    def _connect(self) -> Any:
+        try:
+            client = make_client(self._url, prefix=self.prefix, seconds=self._seconds)
+            version = client.info("server").get("redis_version", "0")
+        except (LostConnection, NoAnswer) as error:
+            raise self._first_failure(error) from error.__context__
+        self._was_reached = True
+        self._knows_waitaof = _version(version) >= (7, 2)
+        # Answers as they come: redis-py would make other types of some.
+        client.response_callbacks.clear()
+        return client
 
     def _first_failure(self, error: RedisError) -> RedisError:
         """Name the scheme of `QUEUE_URL` where it may be why a server was never reached."""
@@ -198,15 +231,19 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in str(text).split(".") if part.isdecimal())
 
 
-def _connect(url: RedisUrl, prefix: str) -> Any:
+def make_client(url: RedisUrl, *, prefix: str, seconds: Callable[[float], float]) -> Any:
+    """Return redis-py's client of a server. Only of a cluster the node is asked for at once.
+
+    `seconds` bounds its time-outs.
+    """
     options: dict[str, Any] = {
         "username": url.username,
         "password": url.password,
         "ssl": url.tls,
         # A connection without TLS knows no such option.
         **({"ssl_ca_certs": url.authorities} if url.tls else {}),
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": seconds(CONNECT_SECONDS),
+        "socket_timeout": seconds(ANSWER_SECONDS),
         "socket_keepalive": True,
         # Mappings come as flat lists in every version of the server.
         "protocol": 2,
@@ -226,7 +263,7 @@ def _connect(url: RedisUrl, prefix: str) -> Any:
     return redis.Redis(host=host, port=port, db=url.database, **options)
 
 
-def _send(connection: Any, commands: list[tuple[Arg, ...]]) -> list[Any]:
+def _send(connection: Any, commands: list[tuple[Arg, ...]], **timeout: float) -> list[Any]:
     """Send commands at once, and return an answer to each, errors of the server among them.
 
     A pipeline of redis-py does the same for twice the CPU.
@@ -236,7 +273,7 @@ def _send(connection: Any, commands: list[tuple[Arg, ...]]) -> list[Any]:
         connection.send_packed_command(connection.pack_commands(commands))
         for _ in commands:
             try:
-                answers.append(connection.read_response())
+                answers.append(connection.read_response(**timeout))
             except ResponseError as error:
                 answers.append(error)
     except BaseException:

@@ -1,0 +1,67 @@
+"""A server that stands still: no thread waits in line for it, and a stop ends in time."""
+
+import contextlib
+import socket
+import threading
+import time
+from pathlib import Path
+
+from tests.integration.app.application import Service
+from tests.integration.queue.conftest import own_redis
+from tests.support.redis.server import RedisProcess
+from tests.support.s3 import FakeS3
+from workers.errors import QueueError
+from workers.queue.redis_client import RedisServer
+from workers.settings.queue import read_redis_url
+from workers.upload.s3 import Bucket
+
+__all__ = ["own_redis"]
+
+
+def test_a_server_that_hangs_does_not_hold_up_a_stop(
+    tmp_path: Path, own_redis: RedisProcess, real_bucket: Bucket, s3: FakeS3
+) -> None:
+    """No last step of the stop waits out the time-outs of a running process."""
+    given = {"DURABILITY": "queue", "RECEIPT_SECRET": "s", "S3_BUCKET": s3.bucket}
+    settings = {**given, "OBJECT_MAX_AGE_SECONDS": 3600, "DRAIN_SECONDS": 1}
+    service = Service(tmp_path, bucket=real_bucket, QUEUE_URL=own_redis.url, **settings)
+    try:
+        assert service.post([{"n": 1}]).status_code == 202
+        own_redis.pause()
+        began = time.monotonic()
+        service.pipeline.stop()
+        # Each of its last steps would wait for five seconds and more.
+        assert time.monotonic() - began < 5
+    finally:
+        own_redis.go_on()
+
+
+def test_threads_that_wait_share_a_failure() -> None:
+    """Of several that need a connection one tries, and its failure is that of all."""
+    connections: list[socket.socket] = []
+    failures: list[QueueError] = []
+    together = threading.Barrier(8)
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        server = RedisServer(read_redis_url(f"redis://127.0.0.1:{listener.getsockname()[1]}"))
+        server.end_by(time.monotonic())
+
+        def ask() -> None:
+            together.wait()
+            try:
+                server.script("seal", "writer")
+            except QueueError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(together.parties)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        listener.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connections.append(listener.accept()[0])
+    for connection in connections:
+        connection.close()
+    assert len(failures) == together.parties
+    assert 0 < len(connections) < together.parties
