@@ -22,7 +22,7 @@ RETRY_SECONDS: Final = 1
 _STRING: Final = re.compile(r'"((?:[ !#-\[\]-~]+|\\["\\])*)"')
 _ESCAPED: Final = re.compile(r"\\(.)")
 # Visible characters but for those that separate values, or begin a string: most keys, bare or not.
-_SIMPLE: Final = re.compile(rf"[!#-+\--:<-\[\]-~]{{1,{MAX_KEY}}}")
+_SIMPLE: Final = re.compile(rf'("?)([!#-+\--:<-\[\]-~]{{1,{MAX_KEY}}})\1')
 
 
 def read_key(header: str) -> str:
@@ -32,9 +32,8 @@ def read_key(header: str) -> str:
         BadRequest: there is none, or more than one.
     """
     value = header.strip(" \t")
-    key = value[1:-1] if value[:1] == '"' == value[-1:] else value
-    if _SIMPLE.fullmatch(key):
-        return key
+    if (simple := _SIMPLE.fullmatch(value)) is not None:
+        return simple[2]
     found = _STRING.fullmatch(value) if len(value) <= 2 * MAX_KEY + 2 else None
     value = found[1] if found else ""
     if "\\" in value:

@@ -7,7 +7,7 @@ import msgspec
 
 from workers.errors import KeyReused, NotConfirmed, Refusal
 from workers.keys import records
-from workers.keys.records import KeyEntry, KeyRecord
+from workers.keys.records import KeyEntry, KeyRecord, pack_whole
 from workers.segments.future import DurabilityFuture, Run
 from workers.segments.partitions import Indexes
 from workers.segments.segment import MemoryBody, Segment
@@ -60,11 +60,11 @@ class Claim(msgspec.Struct, eq=False, gc=False):
 
     def pack(self, runs: Sequence[Run]) -> list[bytes]:
         """Make the records of the runs; return their entries for the log."""
-        if len(runs) == 1 and runs[0].indexes is None and not self.found:
-            (run,) = runs
-            whole = self.digest, self.body, self.accepted, run.count
-            entry, record = records.pack_whole(
-                *whole, header=run.segment.header, first_line=run.first_line
+        run = runs[0]
+        if len(runs) == 1 and run.indexes is None and not self.found:
+            header, first = run.segment.header, run.first_line
+            entry, record = pack_whole(
+                self.digest, self.body, self.accepted, run.count, header, first
             )
             self.packed = (record,)
             return [entry]

@@ -82,6 +82,8 @@ class KeyIndex:
 
     def forget(self, digest: bytes, place: Place) -> None:
         """Drop an entry that cannot be read, or does not count any more."""
+        if digest not in self.places:
+            return
         parts = tuple(each for each in _as_tuple(self.places[digest]) if each != place)
         # Its turn to go comes all the same: without a place it is found no more.
         self.places[digest] = parts or 0

@@ -2,7 +2,8 @@
 
 A key is claimed before its payloads are placed, by a lock that all processes of the machine see.
 Once its payloads are synced its entries go to the key log, and then the claim ends: the one who
-gets it next finds them there.
+gets it next finds them there. This process's index has them before, but a claimed key is not
+looked up.
 """
 
 import threading
@@ -26,15 +27,16 @@ from workers.segments.segment import Header
 from workers.spool.counters import Counters, Field
 from workers.spool.spool import Spool
 
+# Looked up once, as a look-up takes longer than writing the counter.
+_UNLOGGED_KEYS = Field.UNLOGGED_KEYS
 NOT_RECOVERED = "what a process that has ended left is not recovered yet"
 NOT_READ = "the keys of this machine are being read"
 
 
 class KeyedGroup(msgspec.Struct, frozen=True, gc=False):
-    """A group's keys on their way into the log: a frame, its entries, and what is locked."""
+    """A group's keys on their way into the log: a frame of entries, and what is locked."""
 
     frame: bytes
-    found: list[Found]
     places: list[int]
 
 
@@ -72,6 +74,8 @@ class Keys:
         self._index = KeyIndex(max_keys=max_keys, seconds=seconds, now=now)
         self._known: KnownKeys | None = None
         self._claims: set[int] = set()
+        # Of the group that is under way.
+        self._noted: Sequence[Found] = ()
         self._is_read = False
         self._lock = threading.Lock()
 
@@ -96,17 +100,17 @@ class Keys:
             KeyInUse: another request has the key now, or it is not known yet whether one had.
             OSError, SpoolError: the spool cannot be used.
         """
-        compared = body if compare else None
         if not self._is_read:
             # Without the lock, which is held while they are read.
-            self.on_unrecovered()
-            raise KeyInUse(NOT_READ)
+            self._refuse(NOT_READ)
+        place = claim_place(digest)
         with self._lock:
             known = self._known or self._open()
+            if place in self._claims:
+                raise KeyInUse(UNDER_WAY)
             entries = known.find(digest) if digest in self._index.places else ()
             if not entries or not is_whole(entries):
-                place = claim_place(digest)
-                if place in self._claims or not known.shared.lock(place):
+                if not known.shared.lock(place):
                     raise KeyInUse(UNDER_WAY)
                 self._claims.add(place)
                 try:
@@ -115,17 +119,17 @@ class Keys:
                         self._trim()
                         entries = known.find(digest)
                     if entries:
-                        check_body(entries, compared)
+                        check_body(entries, body if compare else None)
                     if not entries or not is_whole(entries):
                         if known.homes.unsettled(known.shared):
-                            self._refuse_unrecovered()
+                            self._refuse(NOT_RECOVERED)
                         accepted = int(self._now())
                         return Claim(digest, body, accepted, place, self._release, entries)
                 except BaseException:
                     self._unlock(place)
                     raise
                 self._unlock(place)
-        check_body(entries, compared)
+        check_body(entries, body if compare else None)
         self._counters.add(Field.KEYS_REPLAYED)
         return Replay(entries)
 
@@ -133,7 +137,8 @@ class Keys:
         """Make all ready for a group's keys, and sure of their room, before any of it is written.
 
         None where none of the group has a key. What can be done before the sync is done here: after
-        it clients wait, and the processor has other things in its caches.
+        it clients wait, and the processor has other things in its caches. Its keys are not found
+        yet, as they are claimed. `commit` or `abandon` follows.
 
         Raises:
             OSError: there is no room.
@@ -149,8 +154,11 @@ class Keys:
             return None
         known = self._opened()
         frame, found = self._prepare(known, known.own, entries)
-        self._counters[Field.UNLOGGED_KEYS] = 1
-        return KeyedGroup(frame, found, places)
+        with self._lock:
+            known.note(known.own, found)
+        self._noted = found
+        self._counters[_UNLOGGED_KEYS] = 1
+        return KeyedGroup(frame, places)
 
     def commit(self, group: KeyedGroup) -> None:
         """Let a group's keys be known: its payloads are as safe as they will be.
@@ -162,14 +170,18 @@ class Keys:
         known.own.append(group.frame)
         known.shared.mark_appended()
         with self._lock:
-            known.note(known.own, group.found)
             self._trim()
             self._end_claims(group.places)
-        self._counters[Field.UNLOGGED_KEYS] = 0
+        self._noted = ()
+        self._counters[_UNLOGGED_KEYS] = 0
 
     def abandon(self) -> None:
-        """Take note that a group is refused, and nothing of it is kept."""
-        self._counters[Field.UNLOGGED_KEYS] = 0
+        """Take note that a group is refused, and nothing of it is kept; before its claims end."""
+        with self._lock:
+            for digest, place, _ in self._noted:
+                self._index.forget(digest, place)
+        self._noted = ()
+        self._counters[_UNLOGGED_KEYS] = 0
 
     def sync(self) -> None:
         """Make what this process has committed survive a power cut. Blocks on the disk."""
@@ -247,9 +259,10 @@ class Keys:
         if self._index.is_too_large:
             self._counters.add(Field.KEYS_DROPPED_EARLY, self._index.trim())
 
-    def _refuse_unrecovered(self) -> NoReturn:
+    def _refuse(self, reason: str) -> NoReturn:
+        """Refuse a key until a directory is recovered, or the logs are read."""
         self.on_unrecovered()
-        raise KeyInUse(NOT_RECOVERED)
+        raise KeyInUse(reason)
 
     def _release(self, claim: Claim) -> None:
         with self._lock:

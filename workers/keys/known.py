@@ -5,6 +5,7 @@ Not thread-safe: `Keys` has the lock. Methods block on the disk.
 
 import itertools
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from workers.errors import SpoolError
@@ -19,6 +20,7 @@ from workers.spool.counters import Counters
 from workers.spool.spool import Spool
 
 KEYS = "keys"
+_place = itemgetter(1)
 
 
 class KnownKeys:
@@ -100,7 +102,7 @@ class KnownKeys:
     def note(self, log: KeyLog, found: Sequence[Found]) -> None:
         """Take note of entries that this process has appended."""
         self._index.add_all(found)
-        self._logs.note(log.number, accepted_of(max([place for _, place, _ in found])))
+        self._logs.note(log.number, accepted_of(max(map(_place, found))))
 
     def tidy(self) -> None:
         """Remove the logs that no key is in any more."""

@@ -26,7 +26,7 @@ DURABLE, VOLATILE = ".keys", ".memory"
 NAME = re.compile(r"([0-9a-f]{32})-(\d+)(\.keys|\.memory)")
 LOG_BYTES = 4 << 20
 # How much room is made sure of at a time.
-RESERVE_BYTES = 1 << 14
+RESERVE_BYTES = 1 << 16
 # What nearly every entry fits into.
 ENTRY_BYTES = 512
 
@@ -73,12 +73,12 @@ class KeyLog:
 
     def find(self, entries: Sequence[bytes]) -> list[Found]:
         """Return what the index needs of the entries of the frame that was prepared last."""
-        found, at = [], self._length + frames.PREFIX_BYTES
-        base, head_of = pack_place(log=self.number), records.head_of
+        found, read_head = [], records.read_head
+        place = pack_place(log=self.number, offset=self._length + frames.PREFIX_BYTES)
         for entry in entries:
-            digest, accepted, is_whole = head_of(entry)
-            found.append((digest, base + at + (accepted << ACCEPTED_BITS), is_whole))
-            at += len(entry)
+            digest, accepted, ranges = read_head(entry)
+            found.append((digest, place + (accepted << ACCEPTED_BITS), not ranges))
+            place += len(entry)
         return found
 
     def append(self, frame: bytes) -> None:

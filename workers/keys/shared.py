@@ -22,6 +22,9 @@ SHARED_BYTES = 4096
 APPENDED, LISTED = range(2)
 # struct flock of Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
+_PLACE = struct.Struct("<Q")
+# Looked up once, for the claims of a group come one after the other.
+_fcntl, _pack = fcntl.fcntl, _FLOCK.pack
 _SET, _LOCK, _UNLOCK = fcntl.F_OFD_SETLK, fcntl.F_WRLCK, fcntl.F_UNLCK
 # Claims lie below, signs of life from here on.
 _LIVES = 1 << 62
@@ -86,7 +89,7 @@ class SharedFile:
     def lock(self, place: int) -> bool:
         """Lock a place. False where another process has it, or the kernel has no room."""
         try:
-            fcntl.fcntl(self._file, _SET, _FLOCK.pack(_LOCK, 0, place, 1, 0))
+            _fcntl(self._file, _SET, _pack(_LOCK, 0, place, 1, 0))
         except OSError:
             return False
         return True
@@ -132,7 +135,7 @@ class SharedFile:
 
 def claim_place(digest: bytes) -> int:
     """Return where the claim of a key is locked."""
-    return int.from_bytes(digest[:8], "little") >> 2
+    return int(_PLACE.unpack_from(digest)[0]) >> 2
 
 
 def life_place(home: str) -> int:

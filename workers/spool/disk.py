@@ -98,11 +98,12 @@ class Disk:
         for first in range(0, len(buffers), _IOV_MAX):
             some = buffers[first : first + _IOV_MAX]
             done, want = os.pwritev(file, some, at), sum(map(len, some))
-            rest = memoryview(b"" if done == want else b"".join(some))[done:]
             at += done
-            while rest:
-                done = os.pwrite(file, rest, at)
-                rest, at = rest[done:], at + done
+            if done < want:
+                rest = memoryview(b"".join(some))[done:]
+                while rest:
+                    done = os.pwrite(file, rest, at)
+                    rest, at = rest[done:], at + done
         return at - start
 
     def reserve(self, file: int, start: int, size: int) -> None:

@@ -115,8 +115,8 @@ def keyed_prefix(
 ) -> bytes:
     """Return what goes before the lines of a frame with a key record: one crc is over both."""
     size = len(record)
-    crc = crc32(_KEYED_CHECKED.pack(first_line, back, size), crc_seed)
-    crc = crc32(lines, crc32(record, crc))
+    checked = _KEYED_CHECKED.pack(first_line, back, size) + record
+    crc = crc32(lines, crc32(checked, crc_seed))
     length = _RECORD.size + size + len(lines)
     return _KEYED_PREFIX.pack(KEYED, length, first_line, back, crc, size) + record
 

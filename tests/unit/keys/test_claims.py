@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bench import Bench
+from tests.support.doubles import BadDisk, DictBucket
 from tests.unit.keys.conftest import MakeProcess
-from tests.unit.keys.samples import claim, take
-from workers.errors import KeyInUse
+from tests.unit.keys.samples import claim, given, places, take
+from workers.errors import KeyInUse, NotDurable
 from workers.keys.claim import Claim
+from workers.keys.keys import KeyedGroup, Keys
+from workers.keys.records import digest_of
 from workers.keys.shared import SharedFile, claim_place, life_place
 
 
@@ -38,3 +42,36 @@ def test_a_group_ends_no_claim_of_another_request(process: MakeProcess) -> None:
     assert isinstance(claim(other, "a"), Claim)
     with pytest.raises(KeyInUse):
         claim(one, "a")
+
+
+def test_a_key_on_its_way_to_safety_is_in_use(
+    process: MakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From before its payloads are written until they are counted no process finds a key."""
+    one, other = process(), process()
+    commit, seen = Keys.commit, []
+
+    def look_before(keys: Keys, group: KeyedGroup) -> None:
+        for bench in (one, other):
+            with pytest.raises(KeyInUse):
+                claim(bench, "a")
+            seen.append(bench)
+        commit(keys, group)
+
+    monkeypatch.setattr(Keys, "commit", look_before)
+    future = take(one, "a")
+    assert seen == [one, other]
+    assert places(one, "a") == places(other, "a") == given(future)
+
+
+def test_a_refused_group_leaves_no_place_in_the_index(tmp_path: Path) -> None:
+    """What stands where a refused group's entries would have been is not read for its keys."""
+    disk = BadDisk()
+    bench = Bench(tmp_path / "spool", bucket=DictBucket(), disk=disk)
+    bench.keys.read()
+    accepted = take(bench, "a")
+    disk.full = True
+    with pytest.raises(NotDurable):
+        take(bench, "b").result()
+    assert bench.keys._index.find(digest_of("k", "b")) == ()
+    assert places(bench, "a") == given(accepted)
