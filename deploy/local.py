@@ -67,9 +67,12 @@ def flask(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
     if not has_bucket(environ):
         environment = local_environment(environ)
         status = ask("HEAD", f"/{BUCKET}", port=environment["S3_PORT"], seconds=5)
-        if arguments[:1] in ASK_S3 and status != http.client.OK:
-            where = environment["AWS_ENDPOINT_URL_S3"]
-            sys.exit(f"local.py: no embedded S3 at {where}: is `make run` up? It prints S3_PORT.")
+        asks = arguments[:1] in ASK_S3 and "--help" not in arguments
+        if asks and status != http.client.OK:
+            sys.exit(
+                f"local.py: no embedded S3 answers at {environment['AWS_ENDPOINT_URL_S3']}: is "
+                "`make run` up (it prints S3_PORT), and its S3 not off (`make s3-on`)?"
+            )
     os.execve(FLASK[0], [*FLASK, *arguments], environment)
 
 

@@ -24,4 +24,4 @@ def test_only_commands_that_ask_s3_need_the_embedded_one(
     )
 
     assert (result.returncode == 0) == succeeds, result.stderr
-    assert ("no embedded S3" in result.stderr) != succeeds
+    assert ("no embedded S3 answers" in result.stderr) != succeeds
