@@ -51,6 +51,8 @@ export class Table {
     }
     this.body = table.createTBody();
     this.scroll.append(table);
+    // Until there is data, not even that there is none is known.
+    this.none.hidden = this.scroll.hidden = true;
     parent.append(this.none, this.scroll);
   }
 

@@ -139,3 +139,12 @@ def test_rest_is_shown_as_zero(console: Console) -> None:
     """After a burst the chart's rates are 0: not -0, nor a rounding error shown as 0.0."""
     shown = console.page.run(MEANS)
     assert shown == [0, 0, 0, "0", "0", "0", "0.1", "10.0", "12"]
+
+
+def test_a_key_in_the_address_is_no_hindrance(console: Console) -> None:
+    """A bookmark may have user and key before the host: the page's own requests go without them."""
+    console.page.leave()
+    console.page.go(console.origin.replace("//", "//me:key@") + "/console")
+    console.until("(document.querySelector('#age')?.dataset.state ?? '') != ''", "an answer")
+    assert console.text("#age-text").startswith("as of")
+    assert "me:key@" in console.page.run("return document.URL")
