@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import queue
+import shlex
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ EMBEDDED_S3 = ROOT / "deploy" / "embedded_s3.py"
 LOOPBACK = "127.0.0.1"
 BUCKET = "bucket-brigade"
 DEFAULT_S3_PORT = "9000"
+DEFAULT_SPOOL_DIR = "spool"
 # The script, not `-m`: SIGUSR2 executes the same command again, which fails for a module.
 GUNICORN = [
     str(Path(sys.executable).with_name("gunicorn")), "-c", "gunicorn.conf.py", "wsgi:app",
@@ -99,7 +101,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "S3_PORT": DEFAULT_S3_PORT,
         # A person waits to see the first object.
         "OBJECT_MAX_AGE_SECONDS": "1",
-        "SPOOL_DIR": "spool",
+        "SPOOL_DIR": DEFAULT_SPOOL_DIR,
         **kept,
         "S3_BUCKET": BUCKET,
         "AWS_ACCESS_KEY_ID": "local",
@@ -266,14 +268,16 @@ def greeting(environment: Mapping[str, str]) -> str:
     """Return what runs where, a command that posts, one that shows the objects, the console."""
     base_url, s3_port = f"http://{LOOPBACK}:{environment['PORT']}", environment["S3_PORT"]
     at_port = "" if s3_port == DEFAULT_S3_PORT else f" S3_PORT={s3_port}"
+    spool_dir = environment["SPOOL_DIR"]
+    at_spool = "" if spool_dir == DEFAULT_SPOOL_DIR else f" SPOOL_DIR={shlex.quote(spool_dir)}"
     json = "-H 'Content-Type: application/json'"
     key = ' -H "X-API-Key: $KEY"' if "ACCESS_FILE" in environment else ""
     return f"""\
-Bucket Brigade is at {base_url}, its spool in {ROOT / environment["SPOOL_DIR"]}
+Bucket Brigade is at {base_url}, its spool in {ROOT / spool_dir}
 S3 is at http://{LOOPBACK}:{s3_port}, bucket {BUCKET}, in memory: its objects end with it
 Post:  curl {base_url}/payloads {json}{key} -d '{{"payloads": [{{"hello": "world"}}]}}'
 Look:  make show{at_port}  (in another terminal, a second later)
-Watch: {base_url}/console in a browser, or make flask ARGS=top
+Watch: {base_url}/console in a browser, or make flask ARGS=top{at_spool}
 Try:   make s3-off{at_port}, then make s3-on{at_port}: an outage comes and goes
 Stop:  Ctrl-C stops the service, which uploads what it has, and then S3"""
 

@@ -64,6 +64,12 @@ def test_the_greeting_says_how_to_look_wherever_s3_is() -> None:
     assert "make show S3_PORT=9001  " in greeting(local_environment({"S3_PORT": "9001"}))
 
 
+def test_the_greeting_says_how_to_watch_another_spool() -> None:
+    """`flask top` reads the spool: without its name it would say that no process runs."""
+    assert "ARGS=top\n" in greeting(local_environment({}))
+    assert "ARGS=top SPOOL_DIR='a b'\n" in greeting(local_environment({"SPOOL_DIR": "a b"}))
+
+
 def test_a_killed_child_counts_as_a_shell_counts_it() -> None:
     """Popen says -9; a shell expects 137."""
     assert [exit_code(0), exit_code(3), exit_code(-9)] == [0, 3, 137]
