@@ -33,6 +33,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _EMPTY = hashlib.sha256().digest()
 OWN_PATHS = ("/payloads", "/events", "/webhooks", "/receipts", "/healthz", "/readyz", "/stats",
              "/metrics", "/console", "/openapi.json")  # fmt: skip
+# Clients and proxies take the segments `.` and `..` out of a path before they send it.
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+/?")
+MAX_PATH = 256
 # The file is read while requests wait: more would hold them for seconds at each change.
 MAX_BYTES, MAX_KEYS = 1 << 20, 1000
 MAX_MISTAKES = 100
@@ -45,16 +48,17 @@ class _Mistakes:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def load(self, schema: Schema, data: Any, *, place: str) -> dict[str, Any] | None:
+    def load(self, schema: Schema, data: Any, *, place: str) -> tuple[dict[str, Any], bool]:
+        """Return what is valid of a table, and whether that is all of it."""
         if not isinstance(data, dict):
             self.add(place, "Must be a table.")
-            return None
+            return {}, False
         try:
-            found: dict[str, Any] = schema.load(data)
+            return schema.load(data), True
         except ValidationError as error:
             self._add_tree(place, error.messages)
-            return None
-        return found
+            found = error.valid_data
+            return found if isinstance(found, dict) else {}, False
 
     def add(self, place: str, text: str) -> None:
         if len(self.lines) < MAX_MISTAKES:
@@ -82,10 +86,10 @@ def load_rules(path: Path, *, secret: Secret) -> Rules:
     known = {"access", "keys", "cors", "webhooks", "endpoints"}
     for name in sorted(document.keys() - known):
         mistakes.add(name, f"Unknown table; there are {', '.join(sorted(known))}.")
-    access = mistakes.load(AccessSchema(), document.get("access", {}), place="access")
+    access, _ = mistakes.load(AccessSchema(), document.get("access", {}), place="access")
     rules = Rules(
         keys=_keys(document.get("keys", {}), mistakes),
-        envelope_token=bool(access and access["envelope_token"]),
+        envelope_token=access.get("envelope_token", False),
         cors=_cors(document.get("cors"), mistakes),
         webhooks=_webhooks(document.get("webhooks", {}), mistakes, secret=secret),
         endpoints=_endpoints(document.get("endpoints", {}), mistakes),
@@ -122,6 +126,7 @@ def _tables(data: Any, mistakes: _Mistakes, *, place: str) -> dict[str, Any]:
 
 def _keys(data: Any, mistakes: _Mistakes) -> dict[bytes, Key]:
     keys: dict[bytes, Key] = {}
+    names: dict[bytes, str] = {}
     tables = _tables(data, mistakes, place="keys")
     if len(tables) > MAX_KEYS:
         mistakes.add("keys", f"There may be {MAX_KEYS} keys; here are {len(tables)}.")
@@ -130,23 +135,25 @@ def _keys(data: Any, mistakes: _Mistakes) -> dict[bytes, Key]:
         place = f"keys.{name}"
         if not NAME.fullmatch(name):
             mistakes.add(place, "A key's name is 1 to 64 of A-Z a-z 0-9 _ -.")
-        found = mistakes.load(KeySchema(), table, place=place)
-        if found is None:
-            continue
-        digests = [bytes.fromhex(digest) for digest in found.pop("sha256")]
-        key = Key(name=name, streams=StreamPatterns(tuple(found.pop("streams"))), **found)
+        found, is_whole = mistakes.load(KeySchema(), table, place=place)
+        digests = [bytes.fromhex(digest) for digest in found.pop("sha256", ())]
         for digest in digests:
             if digest == _EMPTY:
                 mistakes.add(f"{place}.sha256", "Is the digest of an empty key.")
-            if digest in keys:
-                mistakes.add(f"{place}.sha256", f"The same digest as in keys.{keys[digest].name}.")
-            keys[digest] = key
+            if digest in names:
+                mistakes.add(f"{place}.sha256", f"The same digest as in keys.{names[digest]}.")
+            names[digest] = name
+        if is_whole:
+            key = Key(name=name, streams=StreamPatterns(tuple(found.pop("streams"))), **found)
+            keys.update(dict.fromkeys(digests, key))
     return keys
 
 
 def _cors(data: Any, mistakes: _Mistakes) -> Cors | None:
-    found = None if data is None else mistakes.load(CorsSchema(), data, place="cors")
-    if found is None:
+    if data is None:
+        return None
+    found, is_whole = mistakes.load(CorsSchema(), data, place="cors")
+    if not is_whole:
         return None
     return Cors(
         origins=frozenset(found["origins"]),
@@ -164,17 +171,17 @@ def _webhooks(data: Any, mistakes: _Mistakes, *, secret: Secret) -> dict[str, We
                 place,
                 "A source's name is 1 to 64 of a-z 0-9 _ -, and neither _dead nor _watermark.",
             )
-        found = mistakes.load(WebhookSchema(), table, place=place)
-        if found is None:
-            continue
-        scheme = SCHEMES.get(found["scheme"])
+        found, is_whole = mistakes.load(WebhookSchema(), table, place=place)
+        scheme = SCHEMES.get(found.get("scheme", ""))
         secrets: list[bytes] = []
-        for number, reference in enumerate(found["secrets"]):
+        for number, reference in enumerate(found.get("secrets", ())):
             try:
                 value = secret(reference)
                 secrets.append(scheme.secret(value) if scheme else value.encode())
             except ValueError as error:
                 mistakes.add(f"{place}.secrets.{number}", str(error))
+        if not is_whole:
+            continue
         webhooks[source] = Webhook(
             source=source,
             secrets=tuple(secrets),
@@ -205,11 +212,11 @@ def _endpoints(data: Any, mistakes: _Mistakes) -> dict[str, Endpoint]:
     endpoints: dict[str, Endpoint] = {}
     for path, table in _tables(data, mistakes, place="endpoints").items():
         place = f'endpoints."{path}"'
-        if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+/?", path) or len(path) > 256:
+        if not _PATH.fullmatch(path) or len(path) > MAX_PATH:
             mistakes.add(place, "Must be a path such as /v1/batch.")
         elif any(path == own or path.startswith(own + "/") for own in OWN_PATHS):
             mistakes.add(place, "Is under a route of the service.")
-        found = mistakes.load(EndpointSchema(), table, place=place)
-        if found is not None:
+        found, is_whole = mistakes.load(EndpointSchema(), table, place=place)
+        if is_whole:
             endpoints[path] = Endpoint(path=path, **found)
     return endpoints

@@ -53,7 +53,9 @@ NO_STREAM = "Must be a stream's name, 1 to 64 of a-z 0-9 _ -, and neither _dead 
 
 
 def _matching(pattern: re.Pattern[str], error: str, **options: Any) -> Any:
-    return fields.String(validate=validate.Regexp(pattern.pattern + r"\Z", error=error), **options)
+    return fields.String(
+        validate=validate.Regexp(rf"(?:{pattern.pattern})\Z", error=error), **options
+    )
 
 
 def _status() -> Any:
@@ -81,10 +83,10 @@ class KeySchema(Schema):
     url = fields.Boolean(load_default=False)
     expires = _Date(load_default=None)
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)
     def url_is_for_writing(self, data: Mapping[str, Any], **_: Any) -> None:
         """A key in a URL ends up in other people's logs: it may only write."""
-        if data.get("url") and data.get("scope") != WRITE:
+        if data.get("url") and data.get("scope", WRITE) != WRITE:
             raise ValidationError("Only a key of scope `write` may come in a URL.", "url")
 
 
@@ -126,25 +128,26 @@ class WebhookSchema(Schema):
     timestamp_header = _matching(_HEADER, "Must be the name of a header.", load_default=None)
     template = fields.String(load_default="{body}")
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)
     def enough_to_verify(self, data: Mapping[str, Any], **_: Any) -> None:
-        """Check that the scheme has what it verifies with."""
-        scheme = data.get("scheme")
-        if scheme != "none" and not data.get("secrets"):
-            raise ValidationError("A scheme that verifies needs at least one secret.", "secrets")
-        if scheme == "hmac" and not data.get("header"):
-            raise ValidationError("The scheme `hmac` needs the signature's header.", "header")
-        template = data.get("template", "")
+        """Check that the scheme has what it verifies with; what is wrong in itself is not here."""
+        scheme, template = data.get("scheme"), data.get("template", "{body}")
+        signs_time = "{timestamp}" in template
         beside = re.sub(r"\{(?:timestamp|id|body)\}", "", template)
+        mistakes = {}
+        if scheme in SCHEMES and not data.get("secrets", True):
+            mistakes["secrets"] = "A scheme that verifies needs at least one secret."
+        if scheme == "hmac" and not data.get("header", True):
+            mistakes["header"] = "The scheme `hmac` needs the signature's header."
         if "{" in beside or "}" in beside or template.count("{body}") != 1:
-            raise ValidationError(
-                "Must have {body} once, and may have {timestamp} and {id}.", "template"
-            )
-        if ("{timestamp}" in template) != bool(data.get("timestamp_header")):
+            mistakes["template"] = "Must have {body} once, and may have {timestamp} and {id}."
+        elif "timestamp_header" in data and signs_time != bool(data["timestamp_header"]):
             # A timestamp that is not signed is the attacker's to choose.
-            raise ValidationError("{timestamp} and timestamp_header need each other.", "template")
-        if "{id}" in template and not data.get("id_header"):
-            raise ValidationError("{id} needs id_header.", "template")
+            mistakes["template"] = "{timestamp} and timestamp_header need each other."
+        elif "{id}" in template and not data.get("id_header", True):
+            mistakes["template"] = "{id} needs id_header."
+        if mistakes:
+            raise ValidationError({name: [text] for name, text in mistakes.items()})
 
 
 def _is_pointer(value: str) -> None:
