@@ -37,6 +37,7 @@ class Use(IntEnum):
     REFUSED_422 = auto()
     REFUSED_429 = auto()
     REFUSED_503 = auto()
+    REFUSED_409 = auto()
 
 
 class KeyUsage:

@@ -76,11 +76,13 @@ Verify = Callable[[Signed, Webhook], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """How one kind of sender signs, and in which headers it names a delivery."""
+    """How one kind of sender signs, and where it names a delivery."""
 
     verify: Verify
     id_header: str | None = None
     type_header: str | None = None
+    # The body's member that names a delivery, where no header does.
+    id_member: str | None = None
     # Turns a configured secret into the key of the HMAC; raises ValueError where it is none.
     secret: Callable[[str], bytes] = str.encode
 
@@ -99,9 +101,14 @@ def verify(request: Signed, webhook: Webhook) -> Delivery:
     id_header = options.id_header if options else scheme.id_header
     type_header = options.type_header if options else scheme.type_header
     return Delivery(
-        id=request.headers.get(id_header.lower()) if id_header else None,
+        id=_ascii(request.headers.get(id_header.lower())) if id_header else None,
         type=request.headers.get(type_header.lower()) if type_header else None,
     )
+
+
+def _ascii(value: str | None) -> str | None:
+    """Return what can be read of a header's value on every server: only ASCII."""
+    return value if value is not None and value.isascii() else None
 
 
 def _check(
@@ -214,8 +221,9 @@ def _fill(options: HmacOptions, request: Signed) -> Iterable[bytes]:
 SCHEMES: Mapping[str, Scheme] = {
     "github": Scheme(verify=_github, id_header="X-GitHub-Delivery", type_header="X-GitHub-Event"),
     "standard": Scheme(verify=_standard, id_header="webhook-id", secret=_standard_secret),
-    "stripe": Scheme(verify=_stripe),
-    "slack": Scheme(verify=_slack),
+    "stripe": Scheme(verify=_stripe, id_member="id"),
+    # Slash commands and interactions have none; Slack does not send them again.
+    "slack": Scheme(verify=_slack, id_member="event_id"),
     "shopify": Scheme(
         verify=_shopify, id_header="X-Shopify-Webhook-Id", type_header="X-Shopify-Topic"
     ),

@@ -93,6 +93,7 @@ class UsageFiles:
         new = self._root / f".{self._name}"
         lock = None
         try:
+            make_directory(self._root)
             make_directory(new)
             lock = lock_directory(new)
             before = self.shared.own.move_into(new / FILE)

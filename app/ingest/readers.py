@@ -13,7 +13,7 @@ from marshmallow import Schema
 
 from app.access.credentials import Unauthorized
 from app.access.rules import Endpoint, Webhook
-from app.access.signatures import BadSignature, Signed, verify
+from app.access.signatures import SCHEMES, BadSignature, Signed, verify
 from app.http.problems import UnsupportedType
 from app.http.responses import Answer
 from app.ingest.formats.cloudevents import is_binary, read_binary
@@ -67,6 +67,9 @@ def read_events(
                 f"The Content-Type must be like one of {ACCEPT}.", headers={"Accept": ACCEPT}
             )
         body = check_utf8(body)
+        if media_type == "application/json-seq":
+            # RFC 7464: a separator before each value, which can be in none.
+            body = body.replace(b"\x1e", b"\n")
         if rejected is not None:
             # Where a line is a payload one that is no JSON can be left out, too.
             reader = read_ndjson if media_type in LINES else read_values
@@ -103,9 +106,9 @@ def read_webhook(
     payloads = _payloads(inflate(raw), content_type=headers.get("content-type", ""))
     if webhook.scheme == "slack" and (challenge := _challenge_in(payloads[0])) is not None:
         return Answer(200, [_challenge_type], challenge.encode())
-    identity = delivery.id
-    if webhook.scheme == "stripe":
-        identity = body_id(payloads[0])
+    scheme, identity = SCHEMES.get(webhook.scheme), delivery.id
+    if scheme is not None and scheme.id_member is not None:
+        identity = body_id(payloads[0], scheme.id_member)
     return to_lines(
         payloads,
         stream=webhook.stream,

@@ -64,9 +64,15 @@ def register_errors(app: Flask) -> None:
         return as_flask(failure(error))
 
 
+class _AsItIs(Response):
+    """A response without a type of Flask's own: where there is no body there is none."""
+
+    default_mimetype = None
+
+
 def as_flask(answer: Answer) -> Response:
     """Return a response in Flask's form, not finished yet."""
-    return Response(answer.body, answer.status, answer.headers)
+    return _AsItIs(answer.body, answer.status, answer.headers)
 
 
 class FlaskHead:

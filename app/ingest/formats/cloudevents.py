@@ -62,7 +62,9 @@ def _attributes(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]
         name = header.removeprefix(PREFIX)
         if count >= MAX_ATTRIBUTES or not _NAME.fullmatch(name) or name in ("data", "data_base64"):
             raise BadRequest("The CloudEvent has too many attributes, or one of no valid name.")
-        # Section 3.1.3.2: values are percent-encoded.
+        # Section 3.1.3.2: values are percent-encoded, and ASCII.
+        if not value.isascii():
+            raise BadRequest(f"The value of {header} is not ASCII: it is to be percent-encoded.")
         yield name, unquote(value, errors="replace")
 
 

@@ -36,11 +36,8 @@ class Envelope(msgspec.Struct, kw_only=True):
     payload: Raw
 
 
-class _WithId(msgspec.Struct):
-    id: Any = None
-
-
-_with_id: Final = msgspec.json.Decoder(_WithId).decode
+_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_text: Final = msgspec.json.Decoder(str).decode
 
 
 def read_payloads(body: bytes, *, content_type: str) -> list[bytes]:
@@ -104,13 +101,12 @@ def clean(value: str) -> str:
     return _UNSAFE.sub("\ufffd", value[:MAX_HEADER_VALUE])
 
 
-def body_id(payload: bytes) -> str | None:
-    """Return the `id` of a payload that is an object, where it is a string: Stripe's event id."""
+def body_id(payload: bytes, member: str) -> str | None:
+    """Return a member of a payload that is an object, where it is a string."""
     try:
-        found = _with_id(payload).id
-    except msgspec.DecodeError:
+        return _text(_members(payload)[member])
+    except (msgspec.DecodeError, KeyError):
         return None
-    return found if isinstance(found, str) else None
 
 
 def to_lines(

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+# The engine leaves out values that are not ASCII: what is there must not seem absent.
+UNREADABLE = "\ufffd"
+
 
 class EngineHead:
     """A request's headers and query, from the engine's scope (RSGI)."""
@@ -24,12 +27,10 @@ class EngineHead:
         headers = self._headers
         if name not in headers:
             return None
-        # The engine leaves out values that are not ASCII: what is there must not seem absent.
-        return ", ".join(headers.get_all(name)) or "?"
+        values = headers.get_all(name)
+        return ", ".join(values) if values else UNREADABLE
 
     def header_items(self) -> Iterable[tuple[str, str]]:
         """Return all headers, a repeated one as one list."""
-        found: dict[str, str] = {}
-        for name, value in self._headers.items():
-            found[name] = f"{found[name]}, {value}" if name in found else value
-        return found.items()
+        names = self._headers.keys()
+        return [(name, self.header(name) or "") for name in names]

@@ -7,7 +7,7 @@ import pytest
 from app.access.access_file import load_rules
 from app.access.credentials import digest
 from workers.errors import SettingsError
-from workers.settings import read_secret
+from workers.settings.settings import read_secret
 
 A = digest("a").hex()
 

@@ -73,4 +73,4 @@ def test_a_line_says_where_it_came_from() -> None:
 )
 def test_stripe_s_delivery_is_named_in_its_body(payload: bytes, found: str | None) -> None:
     """The event's own id, where it is a string."""
-    assert body_id(payload) == found
+    assert body_id(payload, "id") == found
