@@ -112,7 +112,8 @@ sbom: $(TOOLS)/installed ## list the service's packages as CycloneDX, in build/
 	@$(PYTHON) -m venv --without-pip $(SBOM)/venv
 	@$(TOOLS)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/venv/bin/python \
 	  install --quiet --no-compile $(LOCKED) -r requirements.lock -r requirements-redis.lock
-	@sed 's/^name = .*/&\nversion = "$(VERSION)"/' pyproject.toml >$(SBOM)/pyproject.toml
+	@sed -e 's/^name = .*/&\nversion = "$(VERSION)"/' -e 's/^dynamic = ."version", /dynamic = [/' \
+	  pyproject.toml >$(SBOM)/pyproject.toml
 	@PYTHONWARNINGS=ignore $(TOOLS)/bin/cyclonedx-py environment $(SBOM)/venv/bin/python \
 	  --pyproject $(SBOM)/pyproject.toml --output-reproducible -o $(RELEASE).cdx.json
 	@rm -rf $(SBOM)
