@@ -84,6 +84,9 @@ def test_a_retry_at_another_machine(pair: tuple[Client, Client]) -> None:
         assert (again.status, again.body, is_replay(again)) == (202, first.body, True)
         assert again.headers["Location"] == first.headers["Location"]
         wait_until(lambda: lines_with(one.s3, key) == 4, timeout=30, what="the upload")
+    for receipt in first.json()["receipts"]:
+        found = two.request("GET", f"/receipts/{receipt['id']}", Authorization="Bearer admin-key")
+        assert found.json()["indexes"] == receipt["indexes"]
     changed = two.post("/payloads", body[1:], WRITER, Idempotency_Key=key)
     assert changed.status == 422
     assert "another body" in changed.json()["detail"]

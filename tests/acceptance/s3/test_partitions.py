@@ -86,6 +86,7 @@ def test_receipts_say_which_payloads_are_where(
         assert len({each["c"] or None for each in found}) == 1
         status = service.get(f"/receipts/{receipt['id']}").json()
         assert (status["state"], status["object"]) == ("stored", receipt["object"])
+        assert status["indexes"] == receipt["indexes"]
         seen += indexes
     assert sorted(seen) == list(range(len(payloads)))
     places = {key.split("/")[1] for key in s3.objects()}

@@ -1,4 +1,4 @@
-"""The set-up of a run on a shared queue: machines in directories of their own, Redis, and S3.
+"""The set-up of a run on a shared queue: machines in directories of their own, the queue, and S3.
 
 Leases are not waited for: a run says that they have expired, of the living too. That is what a
 machine sees that stood still for longer.
@@ -9,6 +9,7 @@ import itertools
 import os
 import shutil
 import signal
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -27,32 +28,30 @@ EXPIRE_SECONDS = 0.5
 END_CLAIMS = "for _, each in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', each) end"
 
 
-class QueueExperiment(Experiment):
-    """A web machine with load against it; more machines as they are added.
-
-    `url` is how machines reach the queue, `server` the process that is the primary.
-    """
+class MachinesExperiment(Experiment):
+    """A web machine with load against it; more machines as they are added."""
 
     loads = tuple(replace(load, payloads=(1, 200), pause_seconds=0.01) for load in LOADS)
 
-    def __init__(
-        self, name: str, terms: Terms, *, server: RedisProcess, url: str = "", **settings: object
-    ) -> None:
-        super().__init__(
-            name,
-            terms,
-            DURABILITY="queue",
-            QUEUE_URL=url or server.url,
-            RECEIPT_SECRET="chaos",
-            WEB_CONCURRENCY=1,
-            ROLE="web",
-            OBJECT_MAX_PAYLOADS=2000,
-            **settings,
-        )
-        self.server = server
+    def __init__(self, name: str, terms: Terms, **settings: object) -> None:
+        fixed = {
+            "DURABILITY": "queue",
+            "RECEIPT_SECRET": "chaos",
+            "WEB_CONCURRENCY": 1,
+            "ROLE": "web",
+            "OBJECT_MAX_PAYLOADS": 2000,
+        }
+        super().__init__(name, terms, **{**fixed, **settings})
         self.workers: list[UpgradableService] = []
         self._numbers = itertools.count()
-        self._watch.may_be_away = True
+
+    @abstractmethod
+    def expire(self) -> None:
+        """Let all leases have expired."""
+
+    @abstractmethod
+    def is_drained(self) -> bool:
+        """Whether nothing is in the queue any more."""
 
     def _machine(self, role: str) -> UpgradableService:
         directory = self._terms.workdir / f"{role}-{next(self._numbers)}"
@@ -106,6 +105,49 @@ class QueueExperiment(Experiment):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
+    def _settle(self) -> Iterator[str]:
+        yield from self._drained()
+        yield from super()._settle()
+
+    def _drained(self) -> Iterator[str]:
+        """See that every machine runs, and that all is stored once leases have expired."""
+        for machine in self.machines:
+            if not machine.processes():
+                machine.start()
+        for machine in self.machines:
+            machine.wait_ready(timeout=STOP_SECONDS)
+        try:
+            wait_until(self._drains, timeout=STOP_SECONDS, what="all to be stored")
+        except AssertionError as error:
+            yield str(error)
+
+    def _drains(self) -> bool:
+        self.expire()
+        return self.is_drained()
+
+    def _left_in_spool(self) -> list[str]:
+        """Return what any machine has written to its disk."""
+        return [f"disk: {one.spool_dir}" for one in self.machines if one.spool_dir.exists()]
+
+    def _end_services(self) -> None:
+        for machine in self.machines:
+            self._end(machine)
+
+    def _end(self, machine: UpgradableService) -> None:
+        machine.kill_group()
+        shutil.rmtree(counters_directory(self.s3.bucket, machine.port), ignore_errors=True)
+
+
+class QueueExperiment(MachinesExperiment):
+    """Machines on Redis: `url` is how they reach it, `server` the process that is the primary."""
+
+    def __init__(
+        self, name: str, terms: Terms, *, server: RedisProcess, url: str = "", **settings: object
+    ) -> None:
+        super().__init__(name, terms, QUEUE_URL=url or server.url, **settings)
+        self.server = server
+        self._watch.may_be_away = True
+
     def expire(self) -> None:
         """Let all leases have expired."""
         with contextlib.suppress(redis.RedisError), contextlib.closing(self.client()) as client:
@@ -119,34 +161,14 @@ class QueueExperiment(Experiment):
         """Return a client of the primary."""
         return self.server.client()
 
-    def _settle(self) -> Iterator[str]:
-        """See that every machine runs, and that all is stored once leases have expired."""
-        for machine in self.machines:
-            if not machine.processes():
-                machine.start()
-        for machine in self.machines:
-            machine.wait_ready(timeout=STOP_SECONDS)
-        with contextlib.suppress(AssertionError):
-            wait_until(self._is_stored, timeout=STOP_SECONDS, what="all to be stored")
-        yield from super()._settle()
-
-    def _is_stored(self) -> bool:
-        self.expire()
+    def is_drained(self) -> bool:
+        """Whether no segment is in the queue any more."""
         with contextlib.closing(self.client()) as client:
             return bool(client.zcard(f"{PREFIX}unstored") == 0)
 
     def _left_in_spool(self) -> list[str]:
         """Return what any machine has written to its disk, and what stays in the queue."""
-        written = [f"disk: {one.spool_dir}" for one in self.machines if one.spool_dir.exists()]
         with contextlib.closing(self.client()) as client:
             kinds = ("lines:*", "segment:*", "open:*")
             left = [name for kind in kinds for name in client.keys(PREFIX + kind)]
-        return [*written, *(f"queue: {name}" for name in left)]
-
-    def _end_services(self) -> None:
-        for machine in self.machines:
-            self._end(machine)
-
-    def _end(self, machine: UpgradableService) -> None:
-        machine.kill_group()
-        shutil.rmtree(counters_directory(self.s3.bucket, machine.port), ignore_errors=True)
+        return [*super()._left_in_spool(), *(f"queue: {name}" for name in left)]

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 from tests.chaos.harness.experiment import FAULTY
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
-from tests.chaos.harness.queue import QueueExperiment
+from tests.chaos.harness.queue import MachinesExperiment, QueueExperiment
 from tests.chaos.harness.service import UpgradableService
+from tests.chaos.harness.sqs import SqsExperiment
 from tests.chaos.keys.keyed_flood import RoamingFlood
 from tests.chaos.runs.kills import KeyedExperiment
 from tests.support.redis.sentinel import Sentinel
 from tests.support.redis.server import RedisProcess, program_of
 from tests.support.s3 import Fault
 from tests.support.s3.watermarks import WatermarkWatch
+from tests.support.sqs.server import SqsServer
 
 SLOW = Fault(kind="slow", probability=0.3, seconds=0.5)
 
@@ -34,7 +36,7 @@ def machines_on_a_queue(terms: Terms) -> Figures:
         experiment.add_worker()
         experiment.add_worker()
         experiment.s3.faults(*FAULTY, SLOW)
-        acts = Acts(experiment)
+        acts = RedisActs(experiment)
         rounds = experiment.rounds(0.2, 0.8, least=len(acts.all))
         for _, act in zip(rounds, itertools.cycle(acts.all), strict=False):
             experiment.await_load(30)
@@ -77,7 +79,7 @@ def machines_on_a_queue_with_keys(terms: Terms) -> Figures:
         experiment.add_service()
         experiment.add_worker()
         experiment.s3.faults(*FAULTY)
-        acts = Acts(experiment)
+        acts = RedisActs(experiment)
         chosen = (acts.lose_web, acts.restart_server, acts.stand_still_web, acts.everything)
         rounds = experiment.rounds(0.2, 0.8, least=len(chosen))
         for _, act in zip(rounds, itertools.cycle(chosen), strict=False):
@@ -87,15 +89,14 @@ def machines_on_a_queue_with_keys(terms: Terms) -> Figures:
 
 
 class Acts:
-    """What is done to machines and servers, one after the other."""
+    """What is done to machines, one after the other."""
 
-    def __init__(self, experiment: QueueExperiment) -> None:
+    def __init__(self, experiment: MachinesExperiment) -> None:
         self._experiment = experiment
         self.all: tuple[Callable[[], None], ...] = (
             self.lose_web,
             self.lose_worker,
             self.stand_still,
-            self.restart_server,
             self.outage,
             experiment.expire,
             self.everything,
@@ -117,16 +118,32 @@ class Acts:
         """Let a web machine stand still for longer than its claims and its lease as a writer."""
         self._experiment.stand_still(self._experiment.rng.choice(self._experiment.services))
 
-    def restart_server(self) -> None:
-        """Kill the server, and start it on what it has on its disk."""
-        self._experiment.server.kill()
-        self._experiment.server.start()
-
     def outage(self) -> None:
         """Let S3 be away for a while."""
         self._experiment.s3.stop_listening()
         self._experiment.await_load()
         self._experiment.s3.listen_again()
+
+    def everything(self) -> None:
+        """Kill all machines, and start them."""
+        for machine in self._experiment.machines:
+            machine.kill_group()
+        for machine in self._experiment.machines:
+            machine.start()
+
+
+class RedisActs(Acts):
+    """What is done to machines and to the server."""
+
+    def __init__(self, experiment: QueueExperiment) -> None:
+        super().__init__(experiment)
+        self._server = experiment.server
+        self.all = (*self.all, self.restart_server)
+
+    def restart_server(self) -> None:
+        """Kill the server, and start it on what it has on its disk."""
+        self._server.kill()
+        self._server.start()
 
     def everything(self) -> None:
         """Kill all machines and the server, and start them."""
@@ -135,6 +152,26 @@ class Acts:
         self.restart_server()
         for machine in self._experiment.machines:
             machine.start()
+
+
+@chaos_run("sqs")
+def machines_on_sqs(terms: Terms) -> Figures:
+    """Two web and two worker machines on SQS, whose calls fail: each kind of loss in turn."""
+    with (
+        SqsServer() as sqs,
+        SqsExperiment("machines on SQS", terms, sqs=sqs) as experiment,
+    ):
+        experiment.add_service()
+        experiment.add_worker()
+        experiment.add_worker()
+        experiment.s3.faults(*FAULTY, SLOW)
+        experiment.fail_calls()
+        acts = Acts(experiment)
+        rounds = experiment.rounds(0.2, 0.8, least=len(acts.all))
+        for _, act in zip(rounds, itertools.cycle(acts.all), strict=False):
+            experiment.await_load(30)
+            act()
+        return experiment.figures()
 
 
 @chaos_run("failover")
@@ -150,6 +187,29 @@ def failover(terms: Terms) -> Figures:
             name, terms, server=sentinel.primary, url=sentinel.url, REDIS_WAIT_REPLICAS=1
         ) as experiment,
     ):
+        experiment.add_worker()
+        experiment.s3.faults(*FAULTY)
+        for _ in experiment.rounds(0.5, 1.0):
+            experiment.await_load(30)
+            sentinel.lose_primary()
+            experiment.server = sentinel.primary
+        return experiment.figures()
+
+
+@chaos_run("keyed-failover")
+def failover_with_keys(terms: Terms) -> Figures:
+    """The same with keys: a retry after a failover is answered as its first attempt was."""
+    name = "failover of the queue, with keys"
+    program = program_of((7, 2))
+    if program is None:
+        return Figures(name=name, skipped="needs redis-server 7.2 or valkey-server")
+    with (
+        Sentinel(program, terms.workdir / "sentinel") as sentinel,
+        KeyedQueueExperiment(
+            name, terms, server=sentinel.primary, url=sentinel.url, REDIS_WAIT_REPLICAS=1
+        ) as experiment,
+    ):
+        experiment.add_service()
         experiment.add_worker()
         experiment.s3.faults(*FAULTY)
         for _ in experiment.rounds(0.5, 1.0):

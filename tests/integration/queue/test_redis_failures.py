@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from tests.support.redis.fixtures import WAITAOF
 from tests.support.redis.server import RedisProcess, program_of
 from tests.support.tools import needed
 from workers.errors import NotConfirmed, NotDurable, QueueUnavailable
+from workers.keys.claim import Claim, Replay
 from workers.queue import redis_client
 
 Make = Callable[..., Machine]
+BODY = sha256(b"{}").digest()
 
 
 @pytest.fixture
@@ -214,7 +217,7 @@ def test_replicas_confirm(
 
 
 def test_a_cluster_s_one_shard_serves(tmp_path: Path) -> None:
-    """In a cluster the client finds the shard of the service's hash tag."""
+    """In a cluster the client finds the shard of the service's hash tag; keys are there too."""
     program = needed(program_of(), "redis-server")
     options = ("--cluster-enabled", "yes")
     # The nodes of a cluster talk on a port that is 10,000 further.
@@ -228,9 +231,17 @@ def test_a_cluster_s_one_shard_serves(tmp_path: Path) -> None:
             timeout=20,
             what="the cluster",
         )
-        web = Machine(node, query="?cluster=1")
+        web, other = (Machine(node, query="?cluster=1") for _ in range(2))
         try:
             assert web.refused((web.open("one"), b"{}\n"), (web.open("two"), b"{}\n")) is None
-            assert web.ledger() == (2, 0, 2, 0)
+            claim = web.keys.claim(b"{key}", BODY)
+            assert isinstance(claim, Claim)
+            segment = web.open("three")
+            assert web.append((segment, b"{}\n"), claim=claim).exception is None
+            assert isinstance(other.keys.claim(b"{key}", BODY), Replay)
+            web.seal(segment)
+            other.finish(*other.take())
+            assert other.ledger() == (3, 1, 2, 0)
         finally:
             web.store.close()
+            other.store.close()

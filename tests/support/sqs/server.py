@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import http.server
 import json
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, Self
@@ -47,6 +48,8 @@ class SqsServer:
         self._thread = threading.Thread(target=self._front.serve_forever)
 
     def __enter__(self) -> Self:
+        # moto's server would write a line for each call.
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self._moto.start()
         self._thread.start()
         self.client().create_queue(QueueName=NAME)
