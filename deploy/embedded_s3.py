@@ -1,7 +1,7 @@
 """The embedded S3 of `make run`: moto's server, in memory; and `make s3-off`, `make s3-on`.
 
-While it is off it refuses connections, as an S3 that is away; its objects stay. It is told so over
-an abstract Unix socket that its port names (unix(7)): nothing is left of it when it ends.
+While it is off it refuses connections, as an S3 that is away; its objects stay. `make s3-off` and
+`s3-on` reach it by an abstract Unix socket that its port names (unix(7)), which ends with it.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 
 LOOPBACK = "127.0.0.1"
 OFF, ON = "off", "on"
-SAID = {OFF: "S3 is off: it refuses connections.", ON: "S3 is on again."}
+DONE = {OFF: "S3 is off: it refuses connections.", ON: "S3 is on again."}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def switch(wanted: str, port: str) -> int:
             sys.exit(f"No embedded S3 at port {port}: is `make run` up? It prints S3_PORT.")
         control.sendall(wanted.encode())
         control.recv(16)
-    print(SAID[wanted])
+    print(DONE[wanted])
     return 0
 
 

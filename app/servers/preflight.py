@@ -25,7 +25,7 @@ def find_fault(check: Callable[[], None]) -> str | None:
         finally:
             os._exit(status)
     os.close(writable)
-    with os.fdopen(readable, "rb") as said:
-        fault = said.read().decode(errors="replace")
+    with os.fdopen(readable, "rb") as pipe:
+        fault = pipe.read().decode(errors="replace")
     failed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return (fault or f"the checks ended with status {failed}") if failed else None

@@ -36,7 +36,7 @@ from workers.stores.store import ProcessCounters
 
 log = logging.getLogger(__name__)
 
-# How often an append without an answer is sent, before its clients are told that it is unknown.
+# How often an append without an answer is sent, before its requests are answered as not confirmed.
 APPENDS = 2
 # Open segments that nothing more comes to are looked for so often: an append that arrived late.
 SWEEP_SECONDS = 20.0

@@ -1,8 +1,8 @@
 """Segments in memory until their objects are in S3: only then are their requests answered.
 
 A segment has one deadline. What no PUT can have stored by then is withdrawn: nothing of it is kept,
-and nothing is put later. Where a PUT is under way, or one had no usable answer, its requests are
-told that it is not confirmed. What is under way then may still be stored, and is counted.
+and nothing is put later. Where a PUT is under way, or one had no usable answer, its requests
+are answered as not confirmed. What is under way then may still be stored, and is counted.
 """
 
 import logging

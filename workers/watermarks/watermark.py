@@ -97,7 +97,7 @@ class Note:
             self._fault = None
 
     def report(self, fault: str) -> None:
-        """Say why none is published, unless that was said last time."""
+        """Log why none is published, unless the last line had the same reason."""
         if fault != self._fault:
             log.warning("no watermark is published now", extra={"error": fault})
         self._fault = fault

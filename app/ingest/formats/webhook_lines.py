@@ -1,4 +1,4 @@
-"""A webhook's body becomes lines: always in an envelope with what its headers said.
+"""A webhook's body becomes lines: always in an envelope with its headers.
 
 A line is `{"received_at", "stream", "source", "id", "headers": {...}, "payload": ...}`.
 Knows no signature and no Flask.

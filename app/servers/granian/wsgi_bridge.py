@@ -14,10 +14,10 @@ _OF_THE_BODY = frozenset({"content-length", "transfer-encoding", "content-encodi
 
 def call_wsgi(application: Any, scope: Any) -> Answer:
     """Ask a WSGI application for its answer; blocks on it."""
-    said: list[tuple[int, list[tuple[str, str]]]] = []
+    heads: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
-        said.append((int(status[:3]), headers))
+        heads.append((int(status[:3]), headers))
 
     result = application(environ_of(scope), start_response)
     try:
@@ -25,7 +25,7 @@ def call_wsgi(application: Any, scope: Any) -> Answer:
     finally:
         if hasattr(result, "close"):
             result.close()
-    return Answer(*said[-1], content)
+    return Answer(*heads[-1], content)
 
 
 def environ_of(scope: Any) -> dict[str, Any]:

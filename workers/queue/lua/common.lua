@@ -20,7 +20,7 @@ local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- What an idempotency key takes of the server's memory beside what is said of it.
+-- What an idempotency key takes of the server's memory beside its record.
 local KEY_BYTES = 150
 
 local function key(name) return prefix .. name end
