@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
+from typing import Self
 
 CONTENT_TYPE = "application/problem+json"
 MAX_FAULTS = 100
@@ -69,6 +70,14 @@ class Problem(Exception):
         self.errors = tuple(islice(faults, MAX_FAULTS))
         unlisted = sum(1 for _ in islice(faults, MAX_COUNTED - MAX_FAULTS))
         self.detail = detail + _summary(len(self.errors) + unlisted) if unlisted else detail
+
+    def without_frames(self) -> Self:
+        """Forget where it was raised, and return itself.
+
+        A request that keeps its problem would be in a cycle through the frames: its connection
+        stays open until garbage is collected.
+        """
+        return self.with_traceback(None)
 
     def body(self) -> bytes:
         """Return the application/problem+json document (RFC 9457 section 3). Does not block."""

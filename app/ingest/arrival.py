@@ -169,7 +169,7 @@ class Entrance:
         try:
             self._admit(arrival, self.gate, rules, may_be_in_body=plain)
         except Problem as problem:
-            arrival.problem = problem
+            arrival.problem = problem.without_frames()
         except Exception as error:  # noqa: BLE001 (the response has headers for browsers, too)
             arrival.problem = fault(error)
         if arrival.problem is None and arrival.key is not None and self.known is not None:

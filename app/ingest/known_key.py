@@ -43,7 +43,7 @@ class KnownKey:
                 self.gate.count(key)
         except Problem as problem:
             self.gate.count_refusal(key, problem.status)
-            return problem
+            return problem.without_frames()
         return None
 
     def body_arrived(self, size: int) -> None:

@@ -224,7 +224,7 @@ class KeptBody(Body):
         try:
             self._buffer.append(part)
         except Unavailable as problem:
-            self.problem = problem
+            self.problem = problem.without_frames()
 
     def _end(self, problem: Problem | None) -> None:
         if problem is not None or self.problem is not None:
@@ -233,7 +233,7 @@ class KeptBody(Body):
         try:
             whole = b"" if self._buffer is None else self._buffer.whole()
         except Unavailable as gave_way:
-            super()._end(gave_way)
+            super()._end(gave_way.without_frames())
         else:
             self._receiver.arrived(self, whole)
 
