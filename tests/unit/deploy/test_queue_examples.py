@@ -49,7 +49,18 @@ def test_no_tier_has_a_disk() -> None:
         assert kinds <= {"emptyDir", "secret"}
     for role in ("web", "worker"):
         assert COMPOSE["services"][role]["read_only"]
-        assert "volumes" not in COMPOSE["services"][role]
+        mounts = COMPOSE["services"][role].get("volumes", [])
+        assert all(mount.endswith(":ro") for mount in mounts)
+
+
+def test_the_web_tiers_have_an_access_file() -> None:
+    """They face the internet: the directory is mounted, so that a change of the file is seen."""
+    web = COMPOSE["services"]["web"]
+    [mount] = web["volumes"]
+    assert web["environment"]["ACCESS_FILE"].startswith(mount.split(":")[1] + "/")
+    container = tiers()["bucket-brigade-web"]["containers"][0]
+    [file] = [each["value"] for each in container["env"] if each["name"] == "ACCESS_FILE"]
+    assert any(file.startswith(each["mountPath"] + "/") for each in container["volumeMounts"])
 
 
 def test_only_workers_have_the_bucket_s_role() -> None:
