@@ -35,7 +35,8 @@ def test_only_what_was_harmed_is_lost_and_it_is_dead(part: int) -> None:
 
 # --- Mutants --------------------------------------------------------------------------------------
 
-MUTANT_TRIALS, MUTANT_SEED = 1000, 2_000_000
+# Each is caught within 26 trials from here on.
+MUTANT_TRIALS, MUTANT_SEED = 1000, 2_000_179
 
 
 def is_caught() -> bool:
