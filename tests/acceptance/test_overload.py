@@ -32,7 +32,7 @@ def test_overload_is_refused_quickly_and_recovered_from_fully(
     """Tiny queue, slow S3, many clients: 202 or a quick 503, then nothing but 202 again."""
     service = service_factory.start(DURABILITY=durability, WEB_CONCURRENCY=2, **TINY)
     s3.faults(Fault(kind="slow", seconds=0.2))
-    with Flood(service.port, Plan(threads=8, payloads=(1, 5))) as flood:
+    with Flood(service.port, Plan(threads=8, payloads=(1, 5), refused_pause_seconds=0.01)) as flood:
         flood.wait_for("refused", 1000)
         flood.wait_for("acked", 100)
     assert flood.statuses.keys() == {202, 503}

@@ -4,6 +4,7 @@ import http.client
 import json
 import select
 import socket
+import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -31,11 +32,24 @@ def chunked(pieces: Iterable[bytes]) -> bytes:
     return b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]) + b"0\r\n\r\n"
 
 
-class Wire:
-    """One TCP connection to the service; every read ends after `timeout` seconds."""
+# What a segment holds on Ethernet. On loopback it is 64 KB, and a sender's buffer many of these.
+ETHERNET_SEGMENT = 1460
 
-    def __init__(self, port: int, *, timeout: float = 50.0) -> None:
-        self._socket = socket.create_connection((LOOPBACK, port), timeout)
+
+class Wire:
+    """One TCP connection to the service; every read ends after `timeout` seconds.
+
+    With `small_segments` what the service sends fills its buffer as soon as on a network.
+    """
+
+    def __init__(self, port: int, *, timeout: float = 50.0, small_segments: bool = False) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(timeout)
+        if small_segments:
+            self.set_option(
+                socket.TCP_MAXSEG, struct.pack("i", ETHERNET_SEGMENT), level=socket.IPPROTO_TCP
+            )
+        self._socket.connect((LOOPBACK, port))
         self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:

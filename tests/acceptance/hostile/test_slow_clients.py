@@ -191,10 +191,10 @@ def test_clients_that_leave_leave_nothing_behind(service: Service, name: str) ->
         assert service.post("/payloads", [{}]).status == 202
 
     # By then pools and heaps are as large as they will be.
-    break_off(3000)
+    break_off(2000)
     before = service.rss_bytes()
-    break_off(6000)
-    assert service.rss_bytes() - before < 6 * MIB
+    break_off(4000)
+    assert service.rss_bytes() - before < 4 * MIB
 
 
 def test_who_does_not_read_is_let_go(service_factory: ServiceFactory) -> None:
@@ -205,7 +205,7 @@ def test_who_does_not_read_is_let_go(service_factory: ServiceFactory) -> None:
     flood = head("GET", "/metrics") * 2000
     with contextlib.ExitStack() as stack:
         for _ in range(5):
-            wire = stack.enter_context(Wire(service.port))
+            wire = stack.enter_context(Wire(service.port, small_segments=True))
             wire.set_option(socket.SO_RCVBUF, struct.pack("i", 4096))
             with contextlib.suppress(OSError):
                 wire.send_what_goes(flood)

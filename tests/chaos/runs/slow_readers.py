@@ -74,8 +74,9 @@ class StalledClients:
         self._leave(self._rng.randrange(len(self._sockets) + 1))
         while len(self._sockets) < CLIENTS:
             client = socket.socket()
-            # What the service writes fills these at once.
+            # What the service writes fills its buffer and this one as soon as on Ethernet.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
             client.settimeout(1.0)
             with contextlib.suppress(OSError):
                 client.connect((LOOPBACK, self._port))
