@@ -4,6 +4,7 @@ Also the rules that hold for all of them: no thread survives its test, no packet
 machine, and a unit test neither starts a thread, nor sleeps, nor connects.
 """
 
+import functools
 import gc
 import itertools
 import os
@@ -65,19 +66,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             path, _, name = item.nodeid.partition("::")
             item._id = NodeId(path=path, names=(f"{name}@{group}",))
             assert item.nodeid.endswith(f"@{group}"), "xdist groups tests by their ids"
-    items.sort(
-        key=lambda item: (
-            item.path.is_relative_to(UNIT_TESTS),
-            " " not in grouped[item],
-        )
-    )
+    items.sort(key=lambda item: (grouped[item].startswith("unit/"), " " not in grouped[item]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Report a test by its own name, once xdist's processes have its result."""
+    name, _, group = report.nodeid.rpartition("@")
+    if hasattr(report, "node") and "]" not in group:
+        report.nodeid = name or report.nodeid
 
 
 def _group(item: pytest.Item) -> str:
     """Return what a test shares: with its folder a service, else with its module; "" for none."""
-    path = item.path.relative_to(TESTS)
-    module, folder = str(path), f"{path.parent} "
-    if not item.path.is_relative_to(ACCEPTANCE_TESTS) and not item.get_closest_marker("chaos"):
+    module, folder, is_of_services = _place(item.path)
+    if not is_of_services and not item.get_closest_marker("chaos"):
         return module
     found = cast("pytest.Function", item)._fixtureinfo.name2fixturedefs
     scopes = {name: definitions[-1].scope for name, definitions in found.items()}
@@ -86,6 +89,13 @@ def _group(item: pytest.Item) -> str:
     if "package" in scopes.values():
         return " ".join([folder, *shared])
     return " ".join([module, *shared]) if "module" in scopes.values() else ""
+
+
+@functools.cache
+def _place(path: Path) -> tuple[str, str, bool]:
+    """Return a test's module, its folder with a space, and whether it is an acceptance test."""
+    module = path.relative_to(TESTS)
+    return str(module), f"{module.parent} ", path.is_relative_to(ACCEPTANCE_TESTS)
 
 
 @pytest.fixture(autouse=True)
