@@ -85,6 +85,8 @@ class Placing:
         Returns:
             The runs it is cut into, and the segments that make way and are to be sealed.
         """
+        if not any(profiles) and (joined := self._join_all(parts)):
+            return joined, []
         plans = [self._plan(part, profile) for part, profile in zip(parts, profiles, strict=True)]
         jobs, size = sum(plan.jobs for plan in plans), sum(plan.size for plan in plans)
         most = sum(len(plan.pieces) - 1 for plan in plans)
@@ -107,6 +109,22 @@ class Placing:
             replaced += [run.segment for run in placed[:-1]]
             runs += placed
         return runs, replaced
+
+    def _join_all(self, parts: Sequence[Part]) -> list[Run] | None:
+        """As `join`, for parts that are not large: all of them, or none."""
+        segments, size = [], len(parts) * RUN_BYTES
+        for part in parts:
+            segment, length = self._open.get(part.partition), len(part.lines)
+            if segment is None or not fits(segment, length, part.count, self._max_lines):
+                return None
+            segments.append(segment)
+            size += length
+        if size > self._store.max_bytes // 2 or not self._store.has_room(size):
+            return None
+        return [
+            self._reserve(segment, part.lines, part.count, None, part.indexes)
+            for segment, part in zip(segments, parts, strict=True)
+        ]
 
     def _plan(self, part: Part, profile: Profile | None) -> Plan:
         segment = self._open.get(part.partition)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from workers.keys.claim import Claim
-from workers.segments.partitions import Indexes, Part
+from workers.segments.partitions import Part, as_ranges
 
 
 def left_of(claim: Claim, parts: Sequence[Part]) -> list[Part]:
@@ -30,15 +30,5 @@ def _only(part: Part, wanted: set[int]) -> Part:
         part.partition,
         b"".join([line + b"\n" for _, line in kept]),
         len(kept),
-        _as_ranges([number for number, _ in kept]),
+        tuple(as_ranges([number for number, _ in kept])) if kept else (),
     )
-
-
-def _as_ranges(numbers: Sequence[int]) -> Indexes:
-    ranges: list[tuple[int, int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return tuple(ranges)

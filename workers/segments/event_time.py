@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from workers.segments.values import Cache
+
 # A date and an hour (UTC), as text.
 Hour: TypeAlias = tuple[str, str]
 
@@ -28,8 +30,11 @@ _RFC_3339: Final = re.compile(
     rb'"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:)([0-5]\d|60)(?:\.\d+)?'
     rb'([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"'
 )
-_UTC_PATTERN: Final = rb'"\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(?:\.\d+)?Z"'
-_UTC, _ALL_UTC = re.compile(_UTC_PATTERN), re.compile(rb"(?:%b)+" % _UTC_PATTERN)
+# A time in UTC begins with its date and hour, which are looked up.
+_START, _START_END = slice(1, 14), 14
+_REST: Final = rb':[0-5]\d:[0-5]\d(?:\.\d+)?Z"'
+_is_rest: Final = re.compile(_REST).fullmatch
+_ALL_UTC: Final = re.compile(rb'(?:"\d{4}-\d\d-\d\dT\d\d%b)+' % _REST)
 _string: Final = msgspec.json.Decoder(str).decode
 _DIGITS: Final = re.compile(rb'"(-?\d+(?:\.\d+)?)"')
 
@@ -38,8 +43,8 @@ def hours_of(values: Sequence[bytes], *, now: float) -> list[Hour]:
     """Return the hour of each of several events; see `hour_of`."""
     latest = now + MAX_AHEAD_SECONDS
     if _ALL_UTC.fullmatch(b"".join(values)):
-        starts = [value[1:14] for value in values]
-        known = {start: _utc_hour(start) for start in set(starts)}
+        starts = [value[_START] for value in values]
+        known = {start: _utc_hours[start] for start in set(starts)}
         hours = {start: each[0] for start, each in known.items() if each and each[1] <= latest}
         if len(hours) == len(known):
             return [hours[start] for start in starts]
@@ -52,25 +57,27 @@ def hour_of(value: bytes, *, now: float) -> Hour:
     A value that is no time, or more than 24 hours ahead, is as good as none: then it is the hour of
     arrival.
     """
-    latest = now + MAX_AHEAD_SECONDS
     # Most are in UTC, and in few hours.
-    known = _utc_hour(value[1:14]) if _UTC.fullmatch(value) else None
-    if known is not None and known[1] <= latest:
+    known = _utc_hours[value[_START]] if _is_rest(value, _START_END) else None
+    if known is not None and known[1] <= now + MAX_AHEAD_SECONDS:
         return known[0]
     seconds = _seconds(value)
-    hour = None if seconds is None or seconds > latest else hour_at(seconds // 3600)
+    is_ahead = seconds is not None and seconds > now + MAX_AHEAD_SECONDS
+    hour = None if seconds is None or is_ahead else hour_at(seconds // 3600)
     if hour is None:
         hour = hour_at(now // 3600)
         assert hour is not None
     return hour
 
 
-@lru_cache(4096)
 def _utc_hour(start: bytes) -> tuple[Hour, float] | None:
     """Return the hour that begins a time such as `2026-01-01T00`, and when it ends."""
     seconds = _seconds(b'"%b:00:00Z"' % start)
     hour = None if seconds is None else hour_at(seconds // 3600)
     return None if seconds is None or hour is None else (hour, seconds + 3600)
+
+
+_utc_hours: Final = Cache(_utc_hour)
 
 
 def _seconds(value: bytes) -> float | None:

@@ -56,6 +56,18 @@ class Members:
             return [values[path] for path in self._paths]
         return [bytes(get(found)) for get in self._getters]
 
+    def finder(self) -> Callable[[bytes], bytes]:
+        """Return what finds the first path's value in one line."""
+        decode, get, objects, path = self._decode, self._getters[0], self._objects, self._paths[0]
+
+        def find(line: bytes) -> bytes:
+            try:
+                return bytes(get(decode(line)))
+            except (msgspec.DecodeError, RecursionError):
+                return objects.find(line)[path]
+
+        return find
+
 
 class _Objects:
     """Finds members where what is on the way may be no object, object by object."""

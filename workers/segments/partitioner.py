@@ -4,21 +4,23 @@ Without such fields there is no partitioner, and nothing is done for a payload.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from itertools import repeat
-from typing import Final
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
 
 from workers.errors import TooManyPayloads
 from workers.segments.event_time import hour_of, hours_of
 from workers.segments.key_template import EVENT_FIELDS, KeyTemplate, Path, path_of, pointer_path
 from workers.segments.members import Members
-from workers.segments.partitions import Part
+from workers.segments.partitions import Part, as_ranges
 from workers.segments.values import text_of, texts_of
 
 # A body is looked at in parts: its members in memory take several times its size.
 PART_BYTES: Final = 256 << 10
 # How many ranges the indexes of a collection may have: each takes 17 bytes of the response.
 MAX_RANGES: Final = 1 << 17
+# What a payload's fields are in a key; of a single field its text alone.
+Texts: TypeAlias = str | tuple[str, ...]
 # Where an envelope has the payload.
 PAYLOAD: Final = "payload"
 # An endpoint's envelope in that of LINE_FORMAT.
@@ -36,16 +38,14 @@ class Partitioner:
             _Fields(fields, [(PAYLOAD,) * depth + path for path in paths])
             for depth in range(MAX_WRAPPED + 1)
         ]
+        # The partition of a stream's single payload that arrives now, in no envelope.
+        self.partition = self._fields[0].partition
 
     @classmethod
     def of(cls, template: str, *, event_time: str | None, most: int) -> "Partitioner | None":
         """Return a partitioner; None where the template has no field of a payload."""
         fields = KeyTemplate.parse(template).fields
         return cls(fields, event_time=event_time, most=most) if fields else None
-
-    def partition(self, stream: str, line: bytes, *, wrapped: int = 0) -> str:
-        """Return the partition of a collection of one payload; see `split`."""
-        return self._fields[wrapped].partition(stream, line)
 
     def split(self, stream: str, lines: bytes, *, count: int, wrapped: int = 0) -> list[Part]:
         """Split a collection; each part has its payloads in their order.
@@ -56,11 +56,15 @@ class Partitioner:
             TooManyPayloads: they are of more partitions than may be open, or in too much disorder.
         """
         if count == 1:
-            return [Part(self.partition(stream, lines, wrapped=wrapped), lines, 1)]
-        fields, now, groups = self._fields[wrapped], time.time(), _Groups(self._most)
-        for chunk in _chunks(lines):
-            groups.add(chunk, fields.partitions(stream, chunk, now=now))
-        return groups.parts(lines, count)
+            return [Part(self._fields[wrapped].partition(stream, lines), lines, 1)]
+        fields, now = self._fields[wrapped], time.time()
+        groups = _Groups(self._most)
+        for chunk in [lines] if len(lines) <= PART_BYTES else _chunks(lines):
+            groups.add(chunk, fields.texts(chunk, now=now))
+        if len(groups.by_texts) == 1:
+            [texts] = groups.by_texts
+            return [Part(fields.name(stream, texts), lines, count)]
+        return [group.part(fields.name(stream, texts)) for texts, group in groups.by_texts.items()]
 
 
 class _Fields:
@@ -73,9 +77,31 @@ class _Fields:
         ]
         self._has_events = any(part is not None for part in self._parts)
         self._members = Members(paths)
+        self._is_single = len(fields) == 1
+        # The partition of a line that arrives now: in a short way where there is one field.
+        self.partition = self._single() if self._is_single else self._partition
 
-    def partition(self, stream: str, line: bytes) -> str:
-        """Return the partition of a line that arrives now."""
+    def texts(self, lines: bytes, *, now: float) -> Sequence[Texts]:
+        """Return the texts of each line's fields."""
+        columns: list[list[str]] = []
+        for part, values in zip(self._parts, self._members.find(lines), strict=True):
+            if part is None:
+                columns.append(texts_of(values))
+            else:
+                columns.append([hour[part] for hour in hours_of(values, now=now)])
+        return columns[0] if self._is_single else list(zip(*columns, strict=True))
+
+    def name(self, stream: str, texts: Texts) -> str:
+        """Return the partition of a stream's payloads that have these texts."""
+        return f"{stream}/{texts}" if isinstance(texts, str) else "/".join((stream, *texts))
+
+    def _single(self) -> Callable[[str, bytes], str]:
+        find, part, now = self._members.finder(), self._parts[0], time.time
+        if part is None:
+            return lambda stream, line: f"{stream}/{text_of(find(line))}"
+        return lambda stream, line: f"{stream}/{hour_of(find(line), now=now())[part]}"
+
+    def _partition(self, stream: str, line: bytes) -> str:
         values = self._members.find_one(line)
         if not self._has_events:
             return "/".join([stream, *map(text_of, values)])
@@ -84,106 +110,70 @@ class _Fields:
             texts.append(text_of(value) if part is None else hour_of(value, now=now)[part])
         return "/".join(texts)
 
-    def partitions(self, stream: str, lines: bytes, *, now: float) -> list[str]:
-        """Return each line's partition."""
-        texts: list[list[str]] = []
-        for part, values in zip(self._parts, self._members.find(lines), strict=True):
-            if part is None:
-                texts.append(texts_of(values))
-            else:
-                texts.append([hour[part] for hour in hours_of(values, now=now)])
-        # Most often they are the same objects, out of a cache.
-        if all(column.count(column[0]) == len(column) for column in texts):
-            return ["/".join([stream, *[column[0] for column in texts]])] * len(texts[0])
-        # The stream is as often there as any text.
-        return list(map("/".join, zip(repeat(stream), *texts, strict=False)))
-
 
 class _Group:
-    """The payloads of one partition; `ranges` has a first and a last index in turn."""
+    """The payloads of one partition: their lines, and which of the collection they are."""
 
-    __slots__ = ("chunks", "ranges")
+    __slots__ = ("chunks", "count", "ranges")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
-        self.ranges: list[int] = []
-
-    def add(self, indexes: Sequence[int], lines: bytes) -> None:
-        """Take the next payloads."""
-        ranges, first = self.ranges, indexes[0]
-        last = first - 1
-        if ranges and ranges[-1] == last:
-            # They go on where a chunk ended.
-            ranges.pop()
-            first = ranges.pop()
-        if indexes[-1] - indexes[0] == len(indexes) - 1:
-            last = indexes[-1]
-        else:
-            for index in indexes:
-                if index != last + 1:
-                    ranges += first, last
-                    first = index
-                last = index
-        ranges += first, last
-        self.chunks.append(lines)
+        self.count = 0
+        self.ranges: list[tuple[int, int]] = []
 
     def part(self, partition: str) -> Part:
         """Return all of them."""
-        firsts, lasts = self.ranges[::2], self.ranges[1::2]
-        count = sum(lasts) - sum(firsts) + len(firsts)
-        indexes = tuple(zip(firsts, lasts, strict=True))
-        return Part(partition, b"".join(self.chunks), count, indexes)
+        return Part(partition, b"".join(self.chunks), self.count, tuple(self.ranges))
 
 
 class _Groups:
-    """Payloads by partition, in their order."""
+    """Payloads by the texts of their fields, in their order."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._groups: dict[str, _Group] = {}
-        # How many payloads there are so far.
-        self._count = 0
+        self.by_texts: dict[Texts, _Group] = {}
+        # How many payloads, and ranges of them, there are so far.
+        self._count = self._ranges = 0
 
-    def add(self, lines: bytes, partitions: list[str]) -> None:
-        """Take the next payloads, each of a partition."""
-        first, self._count = self._count, self._count + len(partitions)
-        if partitions.count(partitions[0]) == len(partitions):
-            self._group(partitions[0]).add(range(first, self._count), lines)
+    def add(self, lines: bytes, texts: Sequence[Texts]) -> None:
+        """Take the next payloads, each with its texts."""
+        start, self._count = self._count, self._count + len(texts)
+        # Most often they are the same object, out of a cache.
+        if texts.count(texts[0]) == len(texts):
+            self._add(texts[0], [(start, self._count - 1)], len(texts), lines)
         else:
-            self._add_mixed(first, lines[:-1].split(b"\n"), partitions)
-        if sum([len(group.ranges) for group in self._groups.values()]) > 2 * MAX_RANGES:
+            self._add_mixed(start, lines, texts)
+        if self._ranges > MAX_RANGES:
             raise TooManyPayloads(
                 f"payloads that change partition more than {MAX_RANGES} times never fit at once"
             )
 
-    def parts(self, lines: bytes, count: int) -> list[Part]:
-        """Return a part for each partition; `lines` and `count` are all payloads'."""
-        if len(self._groups) == 1:
-            return [Part(next(iter(self._groups)), lines, count)]
-        return [group.part(partition) for partition, group in self._groups.items()]
-
-    def _add_mixed(self, first: int, lines: list[bytes], partitions: list[str]) -> None:
-        found: dict[str, list[int]] = {}
-        for index, partition in enumerate(partitions, first):
-            indexes = found.get(partition)
-            if indexes is None:
-                found[partition] = [index]
-            else:
-                indexes.append(index)
-        for partition, indexes in found.items():
-            mine = [lines[index - first] for index in indexes]
+    def _add_mixed(self, start: int, lines: bytes, texts: Sequence[Texts]) -> None:
+        split, found = lines.split(b"\n"), defaultdict[Texts, list[int]](list)
+        for place, each in enumerate(texts):
+            found[each].append(place)
+        for each, places in found.items():
+            mine = [split[place] for place in places]
             mine.append(b"")
-            self._group(partition).add(indexes, b"\n".join(mine))
+            ranges = as_ranges([start + place for place in places] if start else places)
+            self._add(each, ranges, len(places), b"\n".join(mine))
 
-    def _group(self, partition: str) -> _Group:
-        group = self._groups.get(partition)
+    def _add(self, texts: Texts, ranges: list[tuple[int, int]], count: int, lines: bytes) -> None:
+        group = self.by_texts.get(texts)
         if group is None:
-            if len(self._groups) == self._most:
+            if len(self.by_texts) == self._most:
                 raise TooManyPayloads(
                     f"payloads of more than {self._most} partitions never fit at once"
                 )
-            group = self._groups[partition] = _Group()
-        return group
+            group = self.by_texts[texts] = _Group()
+        elif group.ranges[-1][1] == ranges[0][0] - 1:
+            # They go on where a chunk ended.
+            ranges[0] = group.ranges.pop()[0], ranges[0][1]
+            self._ranges -= 1
+        group.ranges += ranges
+        group.chunks.append(lines)
+        group.count += count
+        self._ranges += len(ranges)
 
 
 def _chunks(lines: bytes) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ A partition is what has an open segment of its own: a stream, or with fields of 
 `KEY_TEMPLATE` a stream and the values of those fields.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -34,6 +35,21 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 def stream_of(partition: str) -> str:
     """Return the stream of a partition."""
     return partition.partition("/")[0]
+
+
+def as_ranges(indexes: Sequence[int]) -> list[tuple[int, int]]:
+    """Return rising indexes, at least one, as ranges."""
+    first = last = indexes[0]
+    if indexes[-1] - first == len(indexes) - 1:
+        return [(first, indexes[-1])]
+    ranges: list[tuple[int, int]] = []
+    for index in indexes:
+        if index > last + 1:
+            ranges.append((first, last))
+            first = index
+        last = index
+    ranges.append((first, last))
+    return ranges
 
 
 def take_indexes(indexes: Indexes | None, count: int) -> tuple[Indexes | None, Indexes | None]:
