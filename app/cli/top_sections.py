@@ -77,7 +77,7 @@ def chart(values: Sequence[float], width: int) -> str:
 def tables(data: ConsoleData, *, rows: int) -> list[Section]:
     """Return the tables that have something in them, each with at most `rows` rows."""
     found = [_causes(data), _letters(data), _quarantine(data), _processes(data), _streams(data)]
-    found += [_keys(data), _objects(data)]
+    found += [_partitions(data), _keys(data), _objects(data)]
     return [
         Section(title=each.title, columns=each.columns, rows=each.rows[:rows])
         for each in found
@@ -171,6 +171,21 @@ def _streams(data: ConsoleData) -> Section:
             for each in data.streams
         ],
     )
+
+
+def _partitions(data: ConsoleData) -> Section:
+    rows = [
+        [
+            f"{each.open_payloads:,}",
+            size(each.open_size),
+            lasting(data.at - each.open_since),
+            f"{stream.stream}/{each.values}",
+        ]
+        for stream in data.streams
+        for each in stream.partitions
+    ]
+    columns = [">Payloads in it", ">Bytes in it", ">Open for", "Partition"]
+    return Section(title="Open partitions", columns=columns, rows=rows)
 
 
 def _keys(data: ConsoleData) -> Section:

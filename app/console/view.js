@@ -58,6 +58,14 @@ export class View {
       { label: "Open for", className: "number", text: (s, now) => (s.open_since === null ? "–" : lasting(now - s.open_since)) },
       { label: "Last object", className: "number time", text: (s, now) => (s.last ? at(s.last, now) : "–") },
     ], { key: (s) => s.stream, empty: "No stream has an open segment.", label: "Streams" });
+    this.partitions = new Table(byId("partitions"), [
+      { label: "Partition", className: "mono", text: (p) => p.name },
+      { label: "Payloads/s", className: "number", text: (p, now) => rate(p.open_payloads / Math.max(1, now - p.open_since)) },
+      { label: "Payloads in it", className: "number", text: (p) => count(p.open_payloads) },
+      { label: "Bytes in it", className: "number", text: (p) => bytes(p.open_size) },
+      { label: "Open for", className: "number", text: (p, now) => lasting(now - p.open_since) },
+      { label: "Last object", className: "number time", text: (p, now) => (p.last ? at(p.last, now) : "–") },
+    ], { key: (p) => p.name, empty: "", label: "Open partitions" });
     this.objects = new Table(byId("objects"), [
       { label: "Stored at", className: "time", text: (o, now) => at(o.at, now) },
       { label: "Stream", text: (o) => o.stream },
@@ -96,6 +104,7 @@ export class View {
     }
     say("streams-count", plural(streams.length, "stream"));
     this.streams.update(streams, now);
+    this.#partitions(data, now);
     say("objects-count", data.objects.length ? `the newest ${count(data.objects.length)}` : "");
     this.objects.update(data.objects, now);
     show("keys-card", data.keys !== null);
@@ -104,6 +113,18 @@ export class View {
       say("keys-count", data.access_file_wrong ? "The access file is wrong: older rules hold." : since);
       this.keys.update(data.keys);
     }
+  }
+
+  #partitions(data, now) {
+    const name = (stream, values) => `${stream}/${values}`;
+    const last = new Map();
+    for (const o of data.objects) {
+      const partition = name(o.stream, o.values);
+      if (!last.has(partition)) last.set(partition, o.at);
+    }
+    const named = data.streams.flatMap((s) => s.partitions.map((p) => ({ ...p, name: name(s.stream, p.values) })));
+    show("partitions-part", named.length > 0);
+    this.partitions.update(named.map((p) => ({ ...p, last: last.get(p.name) })), now);
   }
 
   draw(data) {

@@ -18,6 +18,7 @@ from workers.dispatch.jobs import Job, JobQueue
 from workers.dispatch.worker import Worker
 from workers.figures.figures import (
     CauseFigures,
+    PartitionFigures,
     ProcessFigures,
     StoredFigures,
     StreamFigures,
@@ -26,11 +27,13 @@ from workers.figures.figures import (
 from workers.figures.place import Place
 from workers.figures.published import MAX_OBJECTS, newest
 from workers.intake.intake import Intake
+from workers.segments.partitions import values_of
 from workers.segments.segment import Segment
 
 log = logging.getLogger(__name__)
 
 MAX_STREAMS_SHOWN = 200
+MAX_PARTITIONS_SHOWN = 20
 # A summing-up of so many open segments takes one to two milliseconds.
 SEGMENTS_A_SECOND = 250
 # A rate follows a change by two thirds within so many seconds.
@@ -121,6 +124,7 @@ class Collector:
                 payloads=segment.lines,
                 size=segment.size,
                 stored_size=stored_size,
+                values=values_of(segment.partition),
             )
         )
 
@@ -204,12 +208,27 @@ class Collector:
 
 def _stream(stream: str, segments: list[Segment], rates: tuple[float, float]) -> StreamFigures:
     oldest = min((segment.created_at for segment in segments), default=None)
+    partitioned = (segment for segment in segments if segment.partition != stream)
+    fullest = heapq.nlargest(MAX_PARTITIONS_SHOWN, partitioned, key=lambda s: s.reserved_size)
     return StreamFigures(
         stream=stream,
         open_segments=len(segments),
         open_payloads=sum(segment.reserved_lines for segment in segments),
         open_size=sum(segment.reserved_size for segment in segments),
-        open_since=None if oldest is None else time.time() - (time.monotonic() - oldest),
+        open_since=None if oldest is None else _since(oldest),
         payloads_per_second=rates[0],
         bytes_per_second=rates[1],
+        partitions=[
+            PartitionFigures(
+                values=values_of(segment.partition),
+                open_payloads=segment.reserved_lines,
+                open_size=segment.reserved_size,
+                open_since=_since(segment.created_at),
+            )
+            for segment in fullest
+        ],
     )
+
+
+def _since(monotonic: float) -> float:
+    return time.time() - (time.monotonic() - monotonic)

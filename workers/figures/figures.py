@@ -13,10 +13,20 @@ class WorkerFigures(msgspec.Struct, frozen=True, kw_only=True):
     last_failure: Failure | None
 
 
+class PartitionFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """An open segment of a stream whose keys have fields of the payload; `values` are those."""
+
+    values: str
+    open_payloads: int
+    open_size: int
+    open_since: float
+
+
 class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A stream in this process: its open segments, one for each partition, and its rates.
 
-    `open_size` is uncompressed. The rates are means over the last seconds.
+    `open_size` is uncompressed. The rates are means over the last seconds. `partitions` are those
+    with the most bytes; none where keys have no field of the payload.
     """
 
     stream: str
@@ -26,6 +36,7 @@ class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):
     open_since: float | None
     payloads_per_second: float
     bytes_per_second: float
+    partitions: list[PartitionFigures] = []
 
 
 class CauseFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +55,7 @@ class CauseFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """An object that was stored; `size` is uncompressed."""
+    """An object that was stored; `size` is uncompressed. `values` are as in `PartitionFigures`."""
 
     at: float
     stream: str
@@ -54,6 +65,7 @@ class StoredFigures(msgspec.Struct, frozen=True, kw_only=True):
     payloads: int
     size: int
     stored_size: int
+    values: str = ""
 
 
 class ProcessFigures(msgspec.Struct, frozen=True, kw_only=True):

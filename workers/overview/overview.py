@@ -4,13 +4,21 @@ Made of what the processes show, the counters and what the spool or the queue ke
 process, and not S3. Times are seconds since 1970, sizes bytes.
 """
 
+import heapq
 import time
 from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
 
-from workers.figures.figures import CauseFigures, ProcessFigures, StoredFigures, StreamFigures
+from workers.figures.collector import MAX_PARTITIONS_SHOWN
+from workers.figures.figures import (
+    CauseFigures,
+    PartitionFigures,
+    ProcessFigures,
+    StoredFigures,
+    StreamFigures,
+)
 from workers.figures.history import Moment
 from workers.overview.kept import Kept
 from workers.overview.seen import Seen
@@ -166,11 +174,30 @@ def _streams(processes: Sequence[ProcessFigures]) -> list[StreamFigures]:
             open_since=min((each.open_since for each in parts if each.open_since), default=None),
             payloads_per_second=sum(each.payloads_per_second for each in parts),
             bytes_per_second=sum(each.bytes_per_second for each in parts),
+            partitions=_partitions(parts),
         )
         for name, parts in found.items()
     ]
     added.sort(key=lambda each: (-each.payloads_per_second, each.stream))
     return added[:MAX_STREAMS]
+
+
+def _partitions(streams: Sequence[StreamFigures]) -> list[PartitionFigures]:
+    """Add the partitions of a stream up over processes; return those with the most bytes."""
+    found: dict[str, PartitionFigures] = {}
+    for each in (partition for stream in streams for partition in stream.partitions):
+        before = found.get(each.values)
+        found[each.values] = (
+            each
+            if before is None
+            else PartitionFigures(
+                values=each.values,
+                open_payloads=each.open_payloads + before.open_payloads,
+                open_size=each.open_size + before.open_size,
+                open_since=min(each.open_since, before.open_since),
+            )
+        )
+    return heapq.nlargest(MAX_PARTITIONS_SHOWN, found.values(), key=lambda each: each.open_size)
 
 
 def _causes(processes: Sequence[ProcessFigures]) -> list[CauseFigures]:

@@ -52,6 +52,11 @@ def as_ranges(indexes: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
+def values_of(partition: str) -> str:
+    """Return the values of the template's fields in a partition, "" where there are none."""
+    return partition.partition("/")[2]
+
+
 def take_indexes(indexes: Indexes | None, count: int) -> tuple[Indexes | None, Indexes | None]:
     """Split indexes into those of the first `count` payloads, and the rest."""
     if indexes is None:
