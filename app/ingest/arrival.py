@@ -14,6 +14,7 @@ from app.access.gate import Gate
 from app.access.rules import WRITE, Endpoint, Key, Rules, Webhook
 from app.http.problems import Problem
 from app.http.responses import Answer, fault
+from app.ingest.formats.decoding import LINES, media_type_of
 from app.ingest.formats.endpoint_format import key_in
 from app.ingest.known_key import KnownKeys
 from app.ingest.ways import RequestHead, Way, way_of
@@ -81,7 +82,7 @@ class Arrival:
         origin = header("origin")
         if origin is None or len(self.cors) > 1:
             return
-        media_type = (header("content-type") or "").partition(";")[0].strip().lower()
+        media_type = media_type_of(header("content-type") or "")
         if media_type not in NO_PREFLIGHT:
             return
         site = header("sec-fetch-site")
@@ -195,7 +196,7 @@ class Entrance:
         if way.webhook is not None and way.webhook.scheme != "none":
             # Its signature is the key.
             return
-        if _has_body_key(way, rules) and not names_key(head.header, head.query):
+        if _has_body_key(arrival, rules) and not names_key(head.header, head.query):
             if not may_be_in_body:
                 raise Unauthorized(KEY_OUT_OF_SIGHT)
             arrival.key_in_body = True
@@ -235,7 +236,11 @@ def verify_challenge(
     return Answer(200, [("Content-Type", "text/plain; charset=utf-8")], challenge[:1024].encode())
 
 
-def _has_body_key(way: Way, rules: Rules) -> bool:
+def _has_body_key(arrival: Arrival, rules: Rules) -> bool:
+    way = arrival.way
     if way.endpoint is not None:
         return way.endpoint.key is not None
-    return rules.envelope_token and not way.is_events and way.webhook is None
+    if not rules.envelope_token or way.is_events or way.webhook is not None:
+        return False
+    # A line has no envelope: it is stored as it is, with what would be the key.
+    return media_type_of(arrival.content_type) not in LINES

@@ -18,7 +18,14 @@ from app.http.problems import UnsupportedType
 from app.http.responses import Answer
 from app.ingest.formats.cloudevents import is_binary, read_binary
 from app.ingest.formats.collection import Collection
-from app.ingest.formats.decoding import LINES, check_utf8, read, read_leniently, validate
+from app.ingest.formats.decoding import (
+    LINES,
+    check_utf8,
+    media_type_of,
+    read,
+    read_leniently,
+    validate,
+)
 from app.ingest.formats.endpoint_format import read_endpoint
 from app.ingest.formats.json_values import read_values
 from app.ingest.formats.ndjson_format import read_ndjson
@@ -61,7 +68,7 @@ def read_events(
             lambda data, _=None: read_binary(data, content_type=content_type, headers=names), body
         )
     else:
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type = media_type_of(content_type)
         if media_type not in _LIKE_JSON and not media_type.endswith(("+json", "-batch+json")):
             raise UnsupportedType(
                 f"The Content-Type must be like one of {ACCEPT}.", headers={"Accept": ACCEPT}

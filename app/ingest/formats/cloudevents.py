@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from app.http.problems import BadRequest, NotJson
 from app.ingest.formats.collection import Collection
-from app.ingest.formats.decoding import check_utf8
+from app.ingest.formats.decoding import check_utf8, media_type_of
 from app.ingest.formats.json_values import compact
 
 PREFIX: Final = "ce-"
@@ -49,7 +49,7 @@ def read_binary(
     if missing:
         names = ", ".join(PREFIX + name for name in missing)
         raise BadRequest(f"The CloudEvent lacks {names}.")
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     if content_type:
         event["datacontenttype"] = content_type
     if body:

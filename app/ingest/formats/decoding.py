@@ -166,10 +166,15 @@ _MEDIA_TYPES: Final[dict[str, Reader]] = {
 }
 
 
+def media_type_of(content_type: str) -> str:
+    """Return a Content-Type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 @lru_cache(maxsize=64)
 def _reader(content_type: str) -> Reader:
     """Choose by media type. Parameters mean nothing: RFC 8259 section 11 defines no charset."""
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     read = _MEDIA_TYPES.get(media_type)
     if read is None:
         raise UnsupportedType(

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from app.http.problems import BadRequest, NotJson, UnsupportedType, WrongShape
 from app.ingest.formats.collection import Collection, check_growth
+from app.ingest.formats.decoding import media_type_of
 from app.ingest.formats.json_values import compact, elements
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -51,7 +52,7 @@ def read_payloads(body: bytes, *, content_type: str) -> list[bytes]:
         NotJson, WrongShape: the body is no JSON, or holds nothing.
         TooLarge: an array has too many elements.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     if media_type.startswith("multipart/"):
         raise UnsupportedType(f"Send a form as {FORM}, or JSON.")
     if media_type == FORM:
