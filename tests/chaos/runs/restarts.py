@@ -25,11 +25,13 @@ def rolling_restart(terms: Terms) -> Figures:
         service = experiment.services[0]
         changes = itertools.cycle(SETTINGS_CHANGES)
         acts: tuple[Callable[[], None], ...] = (
-            *[lambda: service.signal_master(signal.SIGHUP)] * 3,
+            lambda: service.signal_master(signal.SIGHUP),
             lambda: service.upgrade(side_by_side_seconds=experiment.rng.uniform(0.1, 1.0)),
             lambda: service.change(next(changes)),
+            *[lambda: service.signal_master(signal.SIGHUP)] * 2,
         )
-        rounds = experiment.rounds(0.0, 0.7, least=len(acts))
+        # Each kind once.
+        rounds = experiment.rounds(0.0, 0.7, least=3)
         for _, act in zip(rounds, itertools.cycle(acts), strict=False):
             experiment.await_load()
             act()

@@ -19,7 +19,7 @@ from tests.support.flood import Flood
 from tests.support.s3 import FakeS3
 
 PREFIX = "_watermark/"
-SAMPLE_SECONDS = 0.05
+SAMPLE_SECONDS = 0.1
 # The creation of an object's segment, which is the arrival of its payloads, is in its name.
 CREATED = re.compile(r"(\d{8}T\d{12})Z-[0-9a-f]{16}")
 
