@@ -7,15 +7,12 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
 from redis.exceptions import (
     AuthenticationError,
     NoScriptError,
@@ -25,10 +22,9 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import TimeoutError as NoAnswer
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from workers.errors import QueueUnavailable, QueueUnconfirmed
+from workers.queue.redis_connecting import make_client
 from workers.settings.queue import RedisUrl
 
 log = logging.getLogger(__name__)
@@ -44,12 +40,16 @@ class RedisServer:
     """One service's keys on a server. Thread-safe; nothing is connected before it is needed.
 
     `replicas`: how many have to have a write in their append-only file too before it is confirmed.
+    An answer may take `answer_seconds`, `ANSWER_SECONDS` unless others are given.
     """
 
-    def __init__(self, url: RedisUrl, *, replicas: int = 0) -> None:
+    def __init__(
+        self, url: RedisUrl, *, replicas: int = 0, answer_seconds: float | None = None
+    ) -> None:
         self.prefix = f"{{{url.name}}}:"
         self.replicas = replicas
         self._url = url
+        self._answer_seconds = answer_seconds or ANSWER_SECONDS
         self._lock = threading.Lock()
         self._client: Any = None
         # When the last attempt to connect failed, and why.
@@ -63,6 +63,12 @@ class RedisServer:
         `deadline` is a time of `time.monotonic`.
         """
         self._deadline = deadline
+        # Connections that are made from now on have no other time-outs.
+        self._client = None
+
+    def apart(self, *, answer_seconds: float) -> "RedisServer":
+        """Return the same server with connections of its own, which waits for no other thread."""
+        return RedisServer(self._url, replicas=self.replicas, answer_seconds=answer_seconds)
 
     def script(self, name: str, *arguments: Arg, confirmed: bool = False) -> Any:
         """Run one of the scripts in `lua/` and return its answer.
@@ -81,19 +87,34 @@ class RedisServer:
         return answer
 
     def call(self, *command: Arg) -> Any:
-        """Send one command that changes nothing; return its answer. A lost one is sent again.
+        """Send one command that changes nothing; return its answer.
+
+        Where the connection is lost it is sent again.
 
         Raises:
             QueueUnavailable: the server does not answer, or with an error.
         """
         try:
             try:
-                return self._connected().execute_command(*command)
-            except (LostConnection, NoAnswer):
+                return self._ask(command)
+            except LostConnection:
                 self.forget()
-                return self._connected().execute_command(*command)
+                return self._ask(command)
         except (RedisError, OSError) as error:
+            if isinstance(error, (LostConnection, NoAnswer)):
+                self.forget()
             raise QueueUnavailable(_explain(error)) from error
+
+    def _ask(self, command: tuple[Arg, ...]) -> Any:
+        pool = self._connected().connection_pool
+        connection = pool.get_connection()
+        try:
+            [answer] = _send(connection, [command], **self._timeout())
+        finally:
+            pool.release(connection)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def forget(self) -> None:
         """Connect anew next time: the server may have moved."""
@@ -137,7 +158,7 @@ class RedisServer:
     def _timeout(self) -> dict[str, float]:
         """Return how long an answer may take where that is not the connection's own time-out."""
         is_stopping = self._deadline != float("inf")
-        return {"timeout": self._seconds(ANSWER_SECONDS)} if is_stopping else {}
+        return {"timeout": self._seconds(self._answer_seconds)} if is_stopping else {}
 
     def _checked(self, answer: Any, waited: list[Any]) -> Any:
         if isinstance(answer, NoScriptError):
@@ -188,7 +209,12 @@ class RedisServer:
 
     def _connect(self) -> Any:
         try:
-            client = make_client(self._url, prefix=self.prefix, seconds=self._seconds)
+            client = make_client(
+                self._url,
+                prefix=self.prefix,
+                connect_seconds=self._seconds(CONNECT_SECONDS),
+                answer_seconds=self._seconds(self._answer_seconds),
+            )
             version = client.info("server").get("redis_version", "0")
         except (LostConnection, NoAnswer) as error:
             raise self._first_failure(error) from error.__context__
@@ -231,38 +257,6 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in str(text).split(".") if part.isdecimal())
 
 
-def make_client(url: RedisUrl, *, prefix: str, seconds: Callable[[float], float]) -> Any:
-    """Return redis-py's client of a server. Only of a cluster the node is asked for at once.
-
-    `seconds` bounds its time-outs.
-    """
-    options: dict[str, Any] = {
-        "username": url.username,
-        "password": url.password,
-        "ssl": url.tls,
-        # A connection without TLS knows no such option.
-        **({"ssl_ca_certs": url.authorities} if url.tls else {}),
-        "socket_connect_timeout": seconds(CONNECT_SECONDS),
-        "socket_timeout": seconds(ANSWER_SECONDS),
-        "socket_keepalive": True,
-        # Mappings come as flat lists in every version of the server.
-        "protocol": 2,
-        # A lost append is sent again by the store, which knows what that means.
-        "retry": Retry(NoBackoff(), 0),
-    }
-    host, port = url.nodes[0]
-    if url.sentinel is not None:
-        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
-            list(url.nodes), sentinel_kwargs=options
-        )
-        return sentinel.master_for(url.sentinel, db=url.database, **options)
-    if url.cluster:
-        cluster: Any = RedisCluster(host=host, port=port, **options)
-        node = cluster.get_node_from_key(f"{prefix}ledger")
-        host, port = node.host, node.port
-    return redis.Redis(host=host, port=port, db=url.database, **options)
-
-
 def _send(connection: Any, commands: list[tuple[Arg, ...]], **timeout: float) -> list[Any]:
     """Send commands at once, and return an answer to each, errors of the server among them.
 
@@ -291,7 +285,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error.__context__, SSLCertVerificationError):
         return f"the Redis server's certificate is not trusted (ssl_ca_certs of QUEUE_URL): {error}"
     if isinstance(error, (LostConnection, NoAnswer, OSError)):
-        return f"the Redis server does not answer: {error}"
+        return f"the Redis server does not answer: {str(error).rstrip('.')}"
     if isinstance(error, ResponseError):
         return f"the Redis server refuses it: {str(error)[:200]}"
     return f"{type(error).__name__}: {str(error)[:200]}"

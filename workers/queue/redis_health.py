@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 # Where the server has no maxmemory that half of it could be the budget.
 DEFAULT_MAX_BYTES = 1 << 30
 CONFIG_SECONDS = 10.0
+# A server that takes longer for a look takes nothing: readiness is red soon where it hangs.
+LOOK_SECONDS = 2.0
 KEEPS_ALL = "noeviction"
 
 
@@ -30,7 +32,8 @@ class RedisHealth:
         self.unverified: str | None = None
         self.doubts: list[str] = []
         self._set_bytes = max_bytes
-        self._server = server
+        # What others wait for does not hold a look up.
+        self._server = server.apart(answer_seconds=LOOK_SECONDS)
         self._refusal: str | None = None
         self._warned: set[str] = set()
         self._config_at = 0.0
@@ -52,6 +55,10 @@ class RedisHealth:
     def is_full(self) -> None:
         """Take note that an append was refused for want of room."""
         self.held = self.max_bytes
+
+    def close(self) -> None:
+        """End the connection."""
+        self._server.forget()
 
     def _verify(self) -> str | None:
         """Read the configuration; warn of what weakens the promise; return what breaks it."""
@@ -116,6 +123,7 @@ def try_server(server: RedisServer, *, max_bytes: int | None, replicas: int) -> 
     health = RedisHealth(server, max_bytes=max_bytes)
     if refusal := health.look():
         raise QueueUnavailable(refusal)
+    health.close()
     writer = f"check-{uuid.uuid4().hex}"
     # A writer with nothing open: its lease ends by itself.
     server.script("renew_writer", writer, LEASE_MILLISECONDS, confirmed=False)

@@ -285,5 +285,6 @@ class RedisStore:
 
     def close(self) -> None:
         """End the connection, and leave this process's counts to the machine."""
+        self._health.close()
         self.server.forget()
         self._counting.close()

@@ -96,9 +96,6 @@ def read_redis_url(url: str) -> RedisUrl:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := options.keys() - REDIS_OPTIONS:
         raise ValueError(f"unknown option {min(unknown)}; there are {', '.join(REDIS_OPTIONS)}")
-    name = options.get("name", DEFAULT_NAME)
-    if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-        raise ValueError("name may have letters, digits, - and _")
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     sentinel = options.get("sentinel")
@@ -106,11 +103,13 @@ def read_redis_url(url: str) -> RedisUrl:
     path = parts.path.strip("/")
     if path and not path.isdecimal():
         raise ValueError("the database is a number")
+    if "," in hosts and not (sentinel or cluster):
+        raise ValueError("several hosts are for Sentinels (sentinel) or a cluster (cluster=1)")
     if cluster and (sentinel or path not in ("", "0")):
         raise ValueError("a cluster has no sentinel, and the database 0 only")
     return RedisUrl(
         nodes=tuple(_node(host, 26379 if sentinel else 6379) for host in hosts.split(",")),
-        name=name,
+        name=_name(options),
         database=int(path or 0),
         username=unquote(username) or None,
         password=unquote(password) or None,
@@ -119,6 +118,13 @@ def read_redis_url(url: str) -> RedisUrl:
         sentinel=sentinel,
         cluster=cluster,
     )
+
+
+def _name(options: Mapping[str, str]) -> str:
+    name = options.get("name", DEFAULT_NAME)
+    if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise ValueError("name may have letters, digits, - and _")
+    return name
 
 
 def _authorities(options: Mapping[str, str], *, scheme: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.queue.conftest import Start, machines
+from tests.acceptance.s3.test_stored import written
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
@@ -77,6 +78,8 @@ def test_nothing_is_written_to_the_disk(start: Start, tmp_path: Path, s3: FakeS3
     wait_until(lambda: len(stored(s3)) == accepted, timeout=30, what="the uploads")
     assert len(list(own.glob("usage/*/keys"))) >= 1
     assert not service.spool_dir.exists()
+    files = {path for pid in service.processes() for path in written(pid)}
+    assert {path for path in files if not path.startswith("/dev/shm/")} == set()
 
 
 def test_a_web_machine_dies_with_its_directory(

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from tests.chaos.harness.experiment import FAULTY, Experiment
+from tests.chaos.harness.experiment import FAULTY, LOADS, Experiment
 from tests.chaos.harness.figures import Figures, Terms, chaos_run
 from tests.chaos.harness.service import UpgradableService
 from tests.support.oracle import Verdict
@@ -22,7 +23,12 @@ FAULTS = (
 
 
 class Machines(Experiment):
-    """Services that share a bucket and nothing else: each has a ledger of its own, in memory."""
+    """Services that share a bucket and nothing else: each has a ledger of its own, in memory.
+
+    Clients wait for S3, so there are more of them, and each sends more.
+    """
+
+    loads = tuple(replace(load, threads=8, payloads=(1, 200)) for load in LOADS)
 
     def vanish(self, service: UpgradableService) -> None:
         """Kill a machine's processes, and remove all that is left of it."""

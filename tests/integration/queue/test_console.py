@@ -11,7 +11,6 @@ from tests.integration.app.application import Service
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3, Fault
-from workers.settings import stored
 from workers.upload.s3 import Bucket
 
 ACTION = {"X-Requested-With": "console"}
@@ -26,10 +25,8 @@ def tiers(
     shared_redis: RedisProcess,
     real_bucket: Bucket,
     s3: FakeS3,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[Service, Service]]:
     """Run a process that accepts, and one that does all."""
-    monkeypatch.setattr(stored, "SHARED_MEMORY", tmp_path)
     access_file = tmp_path / "access.toml"
     scopes = {"admin": "admin", "mobile": "write", "reader": "read"}
     access_file.write_text(

@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 from redis import Connection, SSLConnection
 
-from workers.queue.redis_client import ANSWER_SECONDS, CONNECT_SECONDS, LAST_SECONDS, make_client
+from workers.queue.redis_connecting import make_client
 from workers.settings.queue import read_redis_url
 
 
-def connections(url: str, *, left: float = 1000.0) -> list[Any]:
+def connections(url: str) -> list[Any]:
     """Make the connections that a server is reached by, unconnected: Sentinel's first."""
-    client = make_client(
-        read_redis_url(url), prefix="p", seconds=lambda most: min(most, max(LAST_SECONDS, left))
-    )
+    client = make_client(read_redis_url(url), prefix="p", connect_seconds=2.0, answer_seconds=5.0)
     pools = [client.connection_pool]
     if "sentinel" in url:
         manager = pools[0].sentinel_manager
@@ -37,14 +35,6 @@ def test_each_kind_takes_its_options(scheme: str, rest: str, count: int, tmp_pat
         assert isinstance(each, SSLConnection) == (scheme == "rediss")
         assert isinstance(each, Connection)
         assert (each.username, each.password) == ("u", "p")
-        assert each.socket_connect_timeout == CONNECT_SECONDS
-        assert each.socket_timeout == ANSWER_SECONDS
+        assert (each.socket_connect_timeout, each.socket_timeout) == (2.0, 5.0)
         if isinstance(each, SSLConnection):
             assert each.ca_certs == str(authorities)
-
-
-@pytest.mark.parametrize("url", ["redis://a", "redis://a?sentinel=m"])
-def test_what_is_left_of_a_stop_bounds_the_time_outs(url: str) -> None:
-    """Also those of Sentinels, which are asked first."""
-    for each in connections(url, left=0.0):
-        assert each.socket_connect_timeout == each.socket_timeout == LAST_SECONDS

@@ -38,6 +38,7 @@ def test_a_url_says_where_the_server_is(url: str, expected: dict[str, object]) -
         ("redis://h/db", "the database is a number"),
         ("redis://h?name=a%20b", "name may have"),
         ("redis://h?nmae=a", "unknown option nmae"),
+        ("redis://a,b", "several hosts are for Sentinels"),
         ("redis://h/2?cluster=1", "database 0 only"),
     ],
 )

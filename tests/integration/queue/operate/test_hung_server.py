@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.integration.app.application import Service
 from tests.integration.queue.conftest import own_redis
+from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3
 from workers.errors import QueueError
@@ -34,6 +35,21 @@ def test_a_server_that_hangs_does_not_hold_up_a_stop(
         assert time.monotonic() - began < 5
     finally:
         own_redis.go_on()
+
+
+def test_readiness_is_red_soon(
+    tmp_path: Path, own_redis: RedisProcess, real_bucket: Bucket, s3: FakeS3
+) -> None:
+    """Also where no request finds out, and while other threads wait for their answers."""
+    given = {"DURABILITY": "queue", "RECEIPT_SECRET": "s", "S3_BUCKET": s3.bucket, "ROLE": "worker"}
+    service = Service(tmp_path, bucket=real_bucket, QUEUE_URL=own_redis.url, **given)
+    own_redis.pause()
+    try:
+        # The others' answers, two in turn, may take ten seconds.
+        wait_until(lambda: service.client.get("/readyz").status_code == 503, timeout=9, what="red")
+    finally:
+        own_redis.go_on()
+        service.pipeline.stop()
 
 
 def test_threads_that_wait_share_a_failure() -> None:
