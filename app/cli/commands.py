@@ -14,6 +14,7 @@ from app.cli.progress import with_bar
 from app.cli.quarantine import quarantine
 from app.cli.segments import segments
 from app.cli.tail import tail
+from app.cli.text import plural
 from app.cli.top import top
 from app.cli.unread_fields import unread_fields
 from app.state import state
@@ -58,7 +59,8 @@ def list_dead() -> None:
         found = list(_dead_letters().all())
     for dead_letter in found:
         click.echo(
-            f"{dead_letter['name']}  {dead_letter['payloads']} payloads  {dead_letter['reason']}"
+            f"{dead_letter['name']}  {plural(dead_letter['payloads'], 'payload')}"
+            f"  {dead_letter['reason']}"
         )
     if not found:
         click.echo("no dead letters", err=True)
@@ -94,8 +96,12 @@ def replay_dead(segment: str | None, *, everything: bool) -> None:
             click.echo(f"not replayed: {name}: {error}", err=True)
         else:
             done += 1
-    what = segment or f"{done} dead letters"
-    click.echo(f"{payloads} payloads of {what} go up within a minute of a service running")
+    if not names:
+        click.echo("no dead letters", err=True)
+        return
+    of = segment or plural(done, "dead letter")
+    what = plural(payloads, f"payload of {of} goes", f"payloads of {of} go")
+    click.echo(f"{what} up within a minute of a service running")
     sys.exit(done != len(names))
 
 

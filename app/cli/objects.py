@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from app.cli.progress import counted
+from app.cli.text import plural
 from app.state import state
 from workers.errors import StoreError
 from workers.upload.reading import UnreadableObject, decompress
@@ -46,7 +47,9 @@ def objects(newest: int, prefix: str, since: float | None) -> None:
     try:
         listed = counted(bucket.list(settings.s3_bucket, prefix), "objects listed")
         found = sorted(listed, key=lambda item: item[1])
-        click.echo(f"{len(found)} objects in s3://{settings.s3_bucket}/{prefix}", err=True)
+        click.echo(
+            f"{plural(len(found), 'object')} in s3://{settings.s3_bucket}/{prefix}", err=True
+        )
         if since is None:
             _print_lines(bucket, settings.s3_bucket, found[-newest:])
         else:

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from app.cli.text import plural
 from app.state import state
 from workers.errors import BucketBrigadeError
 from workers.operate.quarantine import NotInQuarantine, Quarantine
@@ -48,7 +49,8 @@ def replay_quarantine(segment: str) -> None:
     except (BucketBrigadeError, OSError) as error:
         raise click.ClickException(f"not replayed: {error}") from error
     if payloads:
-        click.echo(f"{payloads} payloads of {segment} go up within a minute of a service running")
+        what = plural(payloads, f"payload of {segment} goes", f"payloads of {segment} go")
+        click.echo(f"{what} up within a minute of a service running")
     else:
         click.echo(f"nothing of {segment} is lost: all of it is in S3")
 

@@ -8,6 +8,7 @@ from marshmallow import ValidationError
 
 from app.cli.explained import explained
 from app.cli.progress import with_bar
+from app.cli.text import plural
 from app.state import state
 from workers.errors import BucketBrigadeError
 from workers.operate.segments import Listed, Segments
@@ -80,7 +81,8 @@ def reroute(
     done = _decide(
         chosen, lambda name: found.reroute(name, bucket=bucket, look=not without_looking)
     )
-    click.echo(f"{done} segments go to {bucket}, a minute from now, once a service runs")
+    what = plural(done, "segment goes", "segments go")
+    click.echo(f"{what} to {bucket}, a minute from now, once a service runs")
 
 
 @segments.command("bury")
@@ -89,7 +91,8 @@ def bury(names: tuple[str, ...]) -> None:
     """Make dead letters of segments; those that S3 turns out to hold are counted stored."""
     found = _in_spool()
     done = _decide(names, found.bury)
-    click.echo(f"{done} segments become dead letters, a minute from now, once a service runs")
+    what = plural(done, "segment becomes a dead letter", "segments become dead letters")
+    click.echo(f"{what}, a minute from now, once a service runs")
 
 
 def _in_spool() -> Segments:
@@ -132,4 +135,4 @@ def _line(listed: Listed) -> str:
         place = f"{listed.header.stream}  s3://{listed.header.bucket}/{listed.header.key}"
     more = "; ".join(filter(None, (listed.state, listed.cause, listed.decision, listed.fault)))
     age = f"{listed.age_seconds:.0f} s"
-    return f"{listed.name}  {place}  {listed.lines} payloads  {age}  {more}"
+    return f"{listed.name}  {place}  {plural(listed.lines, 'payload')}  {age}  {more}"

@@ -7,6 +7,7 @@ import threading
 
 import click
 
+from app.cli.text import plural
 from app.state import state
 from workers.operate.tail import Follower
 from workers.spool.spool import Spool
@@ -47,7 +48,8 @@ def _show(follower: Follower) -> None:
             # What was begun is finished, so that no line is cut; then the rest is given up.
             follower.skip()
     if skipped := follower.skipped():
-        click.echo(f"{skipped:,} payloads were skipped: they came too fast", err=True)
+        what = plural(skipped, "payload was", "payloads were")
+        click.echo(f"{what} skipped: more came than was read", err=True)
 
 
 def _write(run: bytes) -> bool:

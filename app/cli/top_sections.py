@@ -1,15 +1,14 @@
 """What `flask top` shows, as text in sections: one for the first line, tables for the rest."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from app.cli.text import clock, lasting, plural, rate, size
 from app.console_data import ConsoleData
 from workers.figures.figures import ProcessFigures, WorkerFigures
 from workers.overview.verdict import is_silent
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _BARS = " ▁▂▃▄▅▆▇█"
 WEEK = 7 * 86_400
 
@@ -150,7 +149,8 @@ def _state(process: ProcessFigures, *, now: float) -> str:
 def _worker(worker: WorkerFigures) -> list[str]:
     work = worker.work
     assert work is not None
-    doing = f"{worker.name}: {work.payloads:,} payloads of {work.stream}, attempt {work.attempt}"
+    payloads = plural(work.payloads, "payload")
+    doing = f"{worker.name}: {payloads} of {work.stream}, attempt {work.attempt}"
     error = worker.last_failure.error if worker.last_failure else ""
     return ["", clock(work.since), doing, error]
 
@@ -210,35 +210,3 @@ def _objects(data: ConsoleData) -> Section:
             for each in data.objects
         ],
     )
-
-
-def rate(value: float) -> str:
-    """Return a rate, with a decimal where it is small, but no 0.0."""
-    return f"{value:,.1f}" if 0.05 <= value < 10 else f"{value:,.0f}"
-
-
-def size(value: float) -> str:
-    """Return bytes with a unit."""
-    power = 0
-    while value >= 1024 and power < len(_UNITS) - 1:
-        value, power = value / 1024, power + 1
-    unit = _UNITS[power]
-    return f"{value:,.0f} {unit}" if value >= 100 or value == int(value) else f"{value:.1f} {unit}"
-
-
-def lasting(seconds: float) -> str:
-    """Return how long something lasts, in its two largest units."""
-    left = max(0, int(seconds))
-    for unit, length, smaller, part in (
-        ("d", 86_400, "h", 3600),
-        ("h", 3600, "min", 60),
-        ("min", 60, "s", 1),
-    ):
-        if left >= length:
-            return f"{left // length} {unit} {left % length // part} {smaller}"
-    return f"{left} s"
-
-
-def clock(at: float) -> str:
-    """Return a time of day, in this machine's zone."""
-    return time.strftime("%H:%M:%S", time.localtime(at))

@@ -96,7 +96,7 @@ def test_objects_are_printed(run: Run, pipeline: Pipeline) -> None:
     assert result.stderr.startswith("4 objects")
     one = run("objects", "--prefix", "s1/")
     assert one.stdout == '{"n":1}\n'
-    assert one.stderr.startswith("1 objects")
+    assert one.stderr.startswith("1 object in ")
 
 
 def test_objects_of_a_bucket_that_is_away(run: Run, s3: FakeS3) -> None:

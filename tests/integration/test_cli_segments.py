@@ -100,7 +100,7 @@ def test_segments_of_a_misspelt_bucket(run: Run, pipeline: Pipeline, s3: FakeS3)
 def test_a_segment_is_buried(run: Run, pipeline: Pipeline) -> None:
     """A segment that cannot be stored becomes a dead letter, while the service runs."""
     name = accept(pipeline, b"{}", stream="s")
-    assert run("bury", name).stdout.startswith("1 segments become dead letters")
+    assert run("bury", name).stdout.startswith("1 segment becomes a dead letter, ")
     until(pipeline, Field.DEAD, 1)
     until_said(
         lambda: run("show", name).stderr,

@@ -73,7 +73,7 @@ def test_the_commands(
     assert failed.stderr.startswith("Error: not replayed: it cannot be read whole")
     kept.write_bytes(whole)
     done = flask(service, "quarantine", "replay", kept.stem)
-    assert done.stdout.startswith(f"1 payloads of {kept.stem} go up")
+    assert done.stdout.startswith(f"1 payload of {kept.stem} goes up")
     assert flask(service, "quarantine", "list").stderr == "no damaged files\n"
     service.pipeline.adopt_now()
     service.until(dead=0, stored=3)

@@ -59,7 +59,7 @@ def test_states_are_those_of_the_queue(
     lines = [line.split("  ") for line in found.stdout.splitlines()]
     assert [line[0] for line in lines] == [segment.name for segment in opened[1:]]
     assert [line[-1] for line in lines] == ["leased", "ready", "ready", "open"]
-    assert lines[0][1:4] == ["orders", f"s3://b/{opened[1].header.key}", "1 payloads"]
+    assert lines[0][1:4] == ["orders", f"s3://b/{opened[1].header.key}", "1 payload"]
     assert run("show", opened[1].name).stdout == '{"n":1}\n'
     assert "no segment" in run("show", opened[0].name).output
 
