@@ -22,7 +22,7 @@ run: $(VENV)/installed ## serve here; without S3_BUCKET an embedded S3 comes wit
 show: $(VENV)/installed ## print the newest objects of what `make run` serves
 	@$(BIN)/python deploy/local.py flask objects $(ARGS)
 
-s3-off s3-on: $(VENV)/installed ## let the S3 of `make run` be away, and be back
+s3-off s3-on: $(VENV)/installed ## take the S3 of `make run` away, and bring it back
 	@$(BIN)/python deploy/embedded_s3.py $(@:s3-%=%) $(or $(S3_PORT),9000)
 
 flask: $(VENV)/installed ## run a command of the service: make flask ARGS="receipt <id>"
