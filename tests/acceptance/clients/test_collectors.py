@@ -1,4 +1,4 @@
-"""Fluent Bit and syslog-ng with the configuration of docs/clients.md, where they are installed."""
+"""Collectors of logs with the configuration of docs/clients.md, where they are installed."""
 
 import shutil
 import subprocess
@@ -21,6 +21,10 @@ source s_app { file("{{directory}}/app.log" follow-freq(0.1) flags(no-parse)); }
 {destination}
 log { source(s_app); destination(d_brigade); };
 """
+RSYSLOG = """global(workDirectory="{directory}")
+module(load="imfile")
+input(type="imfile" File="{directory}/app.log" Tag="app:" addMetadata="off")
+"""
 
 
 class Collector(NamedTuple):
@@ -31,6 +35,9 @@ class Collector(NamedTuple):
     file: str
     arguments: tuple[str, ...]
     member: bytes
+    stream: str
+    # A file beside the program's own directory.
+    needs: str = "*"
 
     def configuration(self, client: Client, directory: Path) -> str:
         """Return the page's, for a service without TLS and the log files of a directory."""
@@ -39,23 +46,30 @@ class Collector(NamedTuple):
             text = SYSLOG_NG.replace("{destination}", blocks(self.section, "")[0])
             text = text.replace("disk-buffer(reliable(yes)", 'disk-buffer(dir(".") reliable(yes)')
             text = text.replace(PLACE, place).replace("{{directory}}", str(directory))
+        elif self.program == "rsyslogd":
+            text = RSYSLOG.format(directory=directory) + blocks(self.section, "")[0]
+            text = text.replace("events.example.com", LOOPBACK)
+            text = text.replace("443", str(client.service.port))
+            text = text.replace('usehttps="on"', 'usehttps="off"')
         else:
             text = blocks(self.section, "yaml")[0].replace("events.example.com", LOOPBACK)
             text = text.replace("443", str(client.service.port)).replace("tls: on", "tls: off")
             text = text.replace("/var/log/app", str(directory))
         return text.replace("bb_…", KEY)
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the program is here, and what it needs."""
+        found = shutil.which(self.program)
+        return found is not None and any(Path(found).parents[1].glob(self.needs))
+
     @contextmanager
     def running(self, client: Client, directory: Path) -> Iterator[None]:
         """Run it in a directory of log files."""
-        program = shutil.which(self.program)
-        if program is None:
-            # Debian has no package of the one, and the other would replace a machine's own logger.
-            pytest.skip(f"{self.program} is not installed")
         (directory / self.file).write_text(self.configuration(client, directory))
         with (directory / "collector.out").open("wb") as out:
             process = subprocess.Popen(
-                [program, *self.arguments], cwd=directory, stdout=out, stderr=out
+                [self.program, *self.arguments], cwd=directory, stdout=out, stderr=out
             )
         try:
             yield
@@ -65,17 +79,42 @@ class Collector(NamedTuple):
 
 
 COLLECTORS = [
-    Collector("Fluent Bit", "fluent-bit", "bit.yaml", ("-c", "bit.yaml"), b'"log":"%s"'),
+    Collector(
+        "Fluent Bit",
+        "fluent-bit",
+        "bit.yaml",
+        ("-c", "bit.yaml"),
+        b'"log":"%s"',
+        "fluent-bit",
+    ),
     Collector(
         "syslog-ng",
         "syslog-ng",
         "ng.conf",
         ("-F", "-f", "ng.conf", "-R", "persist", "-p", "pid", "-c", "control"),
         b'"MESSAGE":"%s"',
+        "syslog-ng",
+    ),
+    Collector(
+        "rsyslog",
+        "rsyslogd",
+        "rs.conf",
+        ("-n", "-f", "rs.conf", "-i", "pid"),
+        b'"message":"%s"',
+        "rsyslog",
+        "lib/**/rsyslog/omhttp.so",
     ),
 ]
+# Debian has no package of the first and of the last one's module, and syslog-ng would replace a
+# machine's own logger. Skipped here, before a service is started for them.
 each_collector = pytest.mark.parametrize(
-    "collector", COLLECTORS, ids=lambda collector: collector.program
+    "collector",
+    [
+        pytest.param(
+            each, id=each.program, marks=pytest.mark.skipif(not each.is_installed, reason="absent")
+        )
+        for each in COLLECTORS
+    ],
 )
 
 
@@ -86,7 +125,7 @@ def test_a_collector_delivers_once(
     """Lines of a log file become events, each once."""
     (tmp_path / "app.log").write_text("one\ntwo\n")
     with collector.running(client, tmp_path):
-        lines = counted.stored(collector.program, 2)
+        lines = counted.stored(collector.stream, 2)
     assert collector.member % b"one" in lines[0]
     assert collector.member % b"two" in lines[1]
 
@@ -101,6 +140,6 @@ def test_a_collector_retries_a_503(full: Client, tmp_path: Path, collector: Coll
         with collector.running(full, tmp_path):
             wait_until(lambda: counted.responses(503) > before, timeout=60, what="a 503")
             full.s3.clear()
-            assert collector.member % b"late" in counted.stored(collector.program, 1)[0]
+            assert collector.member % b"late" in counted.stored(collector.stream, 1)[0]
     finally:
         full.s3.clear()
