@@ -1,1 +1,1 @@
-"""Flask blueprints, one module per route. Knows no server."""
+"""Flask blueprints, and what every request passes through. Knows no server."""

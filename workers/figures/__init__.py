@@ -1,1 +1,1 @@
-"""What running processes show of themselves, in files of the spool. Knows no HTTP, S3 or thread."""
+"""What running processes show of themselves, in the spool or a queue. Knows no HTTP and no S3."""
