@@ -38,9 +38,9 @@ def read_ledger(server: RedisServer, cells: list[int]) -> list[int]:
     Raises:
         QueueUnavailable: the engine does not answer.
     """
-    for name, value in pairs(server.call("HGETALL", f"{server.prefix}ledger")):
-        if name in _LEDGER:
-            cells[_LEDGER[name]] = int(value)
+    ledger = dict(pairs(server.call("HGETALL", f"{server.prefix}ledger")))
+    for name, field in _LEDGER.items():
+        cells[field] = int(ledger.get(name, 0))
     oldest = server.call("ZRANGE", f"{server.prefix}unstored", 0, 0, "WITHSCORES")
     cells[Field.OLDEST_MICROSECONDS] = int(float(oldest[1]) * 1000) if oldest else 0
     return cells

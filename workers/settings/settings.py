@@ -223,7 +223,8 @@ class SettingsSchema(KeySchema, QueueSchema, StoredSchema):
         data["streams"] = tuple(name.strip() for name in data["streams"].split(","))
         data["spool_dir"] = Path(data["spool_dir"]).absolute()
         if data["durability"] in DISKLESS:
-            data["spool_dir"] = counters_directory(data["s3_bucket"], data["port"])
+            about = data["s3_bucket"], data["port"]
+            data["spool_dir"] = counters_directory(*about, durability=data["durability"])
         if data["access_file"] is not None:
             data["access_file"] = Path(data["access_file"]).absolute()
         return Settings(**data)

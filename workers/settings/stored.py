@@ -42,9 +42,11 @@ class StoredSchema(Schema):
             raise ValidationError(faults)
 
 
-def counters_directory(bucket: str, port: int | None) -> Path:
+def counters_directory(bucket: str, port: int | None, *, durability: str = STORED) -> Path:
     """Return the directory of a service's counters: the same in all processes and commands."""
-    mark = hashlib.sha256(f"{bucket}\n{port}".encode()).hexdigest()[:12]
+    # What was counted in one mode is nothing in another.
+    about = [bucket, str(port), *([] if durability == STORED else [durability])]
+    mark = hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
     return place_in_memory() / f"bucket-brigade-{os.geteuid()}-{mark}"
 
 

@@ -45,4 +45,5 @@ def machines(directory: Path, s3: FakeS3, settings: Mapping[str, object]) -> Ite
     finally:
         for service in started:
             service.kill_group()
-            shutil.rmtree(counters_directory(s3.bucket, service.port), ignore_errors=True)
+            own = counters_directory(s3.bucket, service.port, durability="queue")
+            shutil.rmtree(own, ignore_errors=True)

@@ -70,7 +70,7 @@ def test_nothing_is_written_to_the_disk(start: Start, tmp_path: Path, s3: FakeS3
     digest = hashlib.sha256(b"secret").hexdigest()
     file.write_text(f'[keys.a]\nsha256 = ["{digest}"]\nrequests_per_second = 5\n')
     service = start("all", ACCESS_FILE=file, WEB_CONCURRENCY=2)
-    own = counters_directory(s3.bucket, service.port)
+    own = counters_directory(s3.bucket, service.port, durability="queue")
     headers = {"Authorization": "Bearer secret"}
     posts = [service.post("/payloads", b'[{"n":1}]', headers=headers) for _ in range(60)]
     assert {answer.status for answer in posts} == {202, 429}

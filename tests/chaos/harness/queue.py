@@ -135,7 +135,8 @@ class MachinesExperiment(Experiment):
 
     def _end(self, machine: UpgradableService) -> None:
         machine.kill_group()
-        shutil.rmtree(counters_directory(self.s3.bucket, machine.port), ignore_errors=True)
+        own = counters_directory(self.s3.bucket, machine.port, durability="queue")
+        shutil.rmtree(own, ignore_errors=True)
 
 
 class QueueExperiment(MachinesExperiment):

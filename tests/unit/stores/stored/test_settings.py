@@ -28,7 +28,10 @@ def test_without_shared_memory_it_is_in_the_temporary_directory(
     """Some platforms have no /dev/shm; one that has no place at all is told so at the start."""
     monkeypatch.setattr(stored, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert counters_directory("bucket", None).parent == tmp_path
+    stored_one = counters_directory("bucket", None)
+    assert stored_one.parent == tmp_path
+    # What was counted in one mode is nothing in another.
+    assert counters_directory("bucket", None, durability="queue") != stored_one
 
     def nowhere() -> str:
         raise FileNotFoundError("No usable temporary directory found")
