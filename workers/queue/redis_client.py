@@ -106,12 +106,13 @@ class RedisServer:
             raise QueueUnavailable(_explain(error)) from error
 
     def _ask(self, command: tuple[Arg, ...]) -> Any:
-        pool = self._connected().connection_pool
-        connection = pool.get_connection()
+        # A client that nothing holds closes its connections, those in use too.
+        client = self._connected()
+        connection = client.connection_pool.get_connection()
         try:
             [answer] = _send(connection, [command], **self._timeout())
         finally:
-            pool.release(connection)
+            client.connection_pool.release(connection)
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -20,6 +20,7 @@ from tests.support.redis.server import RedisProcess, program_of
 from tests.support.s3 import FakeS3
 from tests.support.service import Answer, Service
 from tests.support.tools import needed
+from workers.queue.redis_client import source
 
 ROUNDS = 6
 
@@ -200,6 +201,8 @@ def test_a_machine_dies_before_it_answers(
     other = start("all")
     mark = fresh()
     headers = {"Idempotency-Key": mark}
+    # Else the first append is answered that its script is not known, and that answer is lost.
+    redis.client().script_load(source("append"))
     with Gate(redis.port) as gate, ThreadPoolExecutor(1) as threads:
         url = other.settings["QUEUE_URL"].replace(f":{redis.port}", f":{gate.port}")
         dying = start("web", QUEUE_URL=url)
