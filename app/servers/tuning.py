@@ -11,8 +11,9 @@ import resource
 
 # malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-LARGE_BUFFER_BYTES = 1 << 18
-KEPT_BYTES = 1 << 22
+# The body of an object of the default target is smaller.
+LARGE_BUFFER_BYTES = 6 << 20
+KEPT_BYTES = 1 << 24
 
 
 def raise_descriptor_limit() -> None:
@@ -34,7 +35,7 @@ def tune_process() -> None:
         # Large buffers go back to the system when they are freed. glibc raises this threshold with
         # use, up to 32 MB, and a large body's pages would stay with the process: mallopt(3).
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES)
-        # Freed small buffers stay for the next ones: a page from the system costs as much as ten
+        # Freed smaller ones stay for the next: a page from the system costs as much as ten
         # payloads.
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         # One thread frees what another allocated: with a heap each they would hold it twice.

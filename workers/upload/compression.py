@@ -14,8 +14,9 @@ from workers.settings.settings import Settings
 from workers.stores.store import Store
 from workers.upload.body import ObjectBody
 
-# Lines go to the compressor in pieces of about this size: few calls, and little memory for each.
-PIECE_BYTES = 1 << 17
+# Lines go to the compressor in pieces of about this size: few calls, each of which gives the GIL up
+# and waits for it.
+PIECE_BYTES = 1 << 19
 CONTENT_ENCODINGS = {"gzip": "gzip", "zstd": "zstd", "none": None}
 _GZIP_WBITS = 31
 
@@ -80,26 +81,28 @@ def _compressed(read: ReadRuns, compressor: Compressor) -> Iterator[bytes]:
 
 
 def _pieces(runs: Iterable[bytes | CompressedRun]) -> Iterator[bytes | CompressedRun]:
-    """Join small runs, and cut large ones, into pieces of about `PIECE_BYTES`.
+    """Join short runs, and cut long ones, into pieces of about `PIECE_BYTES`.
 
     Those that are compressed already stay as they are.
     """
     piece: list[bytes] = []
     size = 0
     for run in runs:
-        if isinstance(run, CompressedRun):
-            if piece:
-                yield b"".join(piece)
-                piece, size = [], 0
-            yield run
-            continue
-        for start in range(0, len(run), PIECE_BYTES):
-            part = run[start : start + PIECE_BYTES]
-            piece.append(part)
-            size += len(part)
+        if isinstance(run, bytes) and len(run) <= PIECE_BYTES:
+            piece.append(run)
+            size += len(run)
             if size >= PIECE_BYTES:
                 yield b"".join(piece)
                 piece, size = [], 0
+            continue
+        if piece:
+            yield b"".join(piece)
+            piece, size = [], 0
+        if isinstance(run, CompressedRun):
+            yield run
+            continue
+        for start in range(0, len(run), PIECE_BYTES):
+            yield run[start : start + PIECE_BYTES]
     if piece:
         yield b"".join(piece)
 
