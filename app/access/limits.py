@@ -15,6 +15,9 @@ from app.http.problems import Problem
 # is 10 % over ten seconds.
 BURST_SECONDS = 0.5
 MAX_BUCKETS = 4096
+# What must be left of a limit: a whole request, but for what floating-point numbers lose; of bytes
+# anything, as a body may be larger than the bucket.
+ONE_REQUEST, SOME_BYTES = 1 - 1e-6, 1e-6
 # What other processes used is paid back for so long at most: where their files could not be read
 # for an hour, all of it comes at once.
 MAX_OTHERS_SECONDS = 60
@@ -38,7 +41,7 @@ class TooManyRequests(Problem):
 
 @dataclass(slots=True)
 class _Bucket:
-    """What is left of a limit. It may fall below 0 by one request, and is paid back by time."""
+    """What is left of a limit. It may fall below 0 by one body, and is paid back by time."""
 
     rate: float
     tokens: float
@@ -82,8 +85,9 @@ class Limiter:
 
     def _check(self, key: Key, use: Use, rate: float, what: str) -> _Bucket:
         bucket = self._bucket(key.name, use, rate)
-        if bucket.tokens <= 0:
-            wait = math.ceil(-bucket.tokens / rate) or 1
+        needed = ONE_REQUEST if use is Use.REQUESTS else SOME_BYTES
+        if bucket.tokens < needed:
+            wait = math.ceil((needed - bucket.tokens) / rate)
             raise TooManyRequests(
                 f"The key's limit of {rate:g} {what} a second is reached.", retry_after=wait
             )
