@@ -120,24 +120,26 @@ class IngestHandler:
         return IdempotentRequest(self._pipeline().keys, caller=caller, stream=stream, header=header)
 
     def take_plain(
-        self, stream: str, body: bytes, *, content_type: str, callback: Callback
+        self, stream: str, body: bytes, *, kind: str, callback: Callback, claim: Claim | None = None
     ) -> None:
-        """Take one small body without an encoding, of a request without a preference or a key.
+        """Take one small body without an encoding, of a request without a preference.
 
-        As `take` for such a body, and only where `is_plain`. Does not block.
+        As `take` for a body of the media type `kind`, and only where `is_plain`. `claim` is on its
+        key, of which nothing is accepted yet. Does not block.
 
         Raises:
             Problem: the response instead. Nothing was kept.
         """
-        collection = decode(body, content_type=content_type)
+        collection = decode(body, content_type=kind)
         lines, count, partitioner = collection.lines, collection.count, self._partitioner
+        pipeline = self._pipeline()
         try:
             if partitioner is None or count == 1:
                 partition = partitioner.partition(stream, lines) if partitioner else stream
-                self._pipeline().take(partition, lines, count=count, callback=callback)
+                pipeline.take(partition, lines, count=count, callback=callback, claim=claim)
             else:
                 parts = partitioner.split(stream, lines, count=count)
-                self._pipeline().take_parts(parts, callback=callback)
+                pipeline.take_parts(parts, callback=callback, claim=claim)
         except Refusal as refusal:
             raise self._problem(refusal) from refusal
         if log.isEnabledFor(logging.DEBUG):
@@ -167,7 +169,7 @@ class IngestHandler:
                 body = self._reader.inflate(body, content_encoding)
                 collection = self._reader.decode(stream, body, content_type, rejected, keyed=keyed)
         except Replayed as replayed:
-            return self._replay(replayed.replay, callback, preferences)
+            return self.replay(replayed.replay, callback, preferences)
         return self._hand_over(stream, collection, callback, preferences, keyed)
 
     def take_arrival(
@@ -194,7 +196,7 @@ class IngestHandler:
                     arrival, body, content_encoding, rejected, keyed=keyed
                 )
         except Replayed as replayed:
-            return self._replay(replayed.replay, callback, preferences)
+            return self.replay(replayed.replay, callback, preferences)
         if isinstance(collection, Answer):
             return collection
         return self._hand_over(arrival.way.stream, collection, callback, preferences, keyed)
@@ -223,8 +225,8 @@ class IngestHandler:
         is_large = bool(coding) or len(body) > SMALL_BODY_BYTES
         return self._decoding_large if is_large else contextlib.nullcontext()
 
-    def _replay(
-        self, replay: Replay, callback: Callback | None, preferences: Preferences | None
+    def replay(
+        self, replay: Replay, callback: Callback | None, preferences: Preferences | None = None
     ) -> DurabilityFuture:
         """Return the future of a request that is accepted already: done, or once it is stored."""
         future = ReplayedFuture(replay.runs, callback)

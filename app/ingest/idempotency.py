@@ -84,15 +84,14 @@ class IdempotentRequest:
         return self._keys is not None and self._keys.is_remote
 
     def begin(self, body: bytes) -> None:
-        """Claim the key for a decoded body.
+        """Claim the key for a decoded body, unless it is claimed already.
 
         Raises:
             Replayed: it is accepted already.
             Problem: the response instead: the key is in use, or was used with another body.
         """
-        if self._key is not None:
-            digest = digest_of("key", self.caller, self._stream, self._key)
-            self._begin(digest, body, compare=True)
+        if self._key is not None and self.claim is None:
+            self._begin(digest_of("key", self.caller, self._stream, self._key), body, compare=True)
 
     def begin_delivery(self, collection: Collection, body: bytes, *, source: str) -> None:
         """Claim a webhook's delivery, whose body is not compared; without an id the header's key.

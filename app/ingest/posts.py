@@ -13,7 +13,7 @@ from app.http.problems import Problem, TooLarge
 from app.http.responses import Answer, Finisher, failure, fault, refusal
 from app.ingest.arrival import Arrival
 from app.ingest.handler import SMALL_BODY_BYTES, IngestHandler
-from app.ingest.idempotency import IdempotentRequest
+from app.ingest.idempotency import IdempotentRequest, Replayed
 from app.ingest.known_key import KnownKey
 from app.ingest.preferences import Preferences, preferences_of
 from app.logs import request_id, take_request_id
@@ -95,10 +95,11 @@ class Posts:
             self._begin_encoded(post, body)
         elif self._handler.validates:
             self._submit(self._small, post, body)
-        elif self._is_plain and not (
-            post.arrival or post.prefer or post.idempotency_key is not None
-        ):
-            self._accept_plain(post, body)
+        elif self._is_plain and not (post.arrival or post.prefer):
+            if post.idempotency_key is None:
+                self._accept_plain(post, body)
+            else:
+                self._accept_keyed(post, body, post.idempotency_key)
         else:
             self._accept(post, body, "")
 
@@ -143,14 +144,44 @@ class Posts:
         """Take a body as most are, with nothing to do but to keep its payloads."""
         pending = PendingAnswer(self, post, take_request_id(post.sent_id), None)
         try:
-            self._handler.take_plain(
-                post.stream, body, content_type=post.content_type, callback=pending
-            )
+            self._handler.take_plain(post.stream, body, kind=post.content_type, callback=pending)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             answer = refusal(error) if isinstance(error, Problem) else failure(error)
             self._finish(pending, answer)
         post.release()
         request_id.set(None)
+
+    def _accept_keyed(self, post: Post, body: bytes, key: str) -> None:
+        """Take such a body with an idempotency key."""
+        pending = PendingAnswer(self, post, take_request_id(post.sent_id), None)
+        keyed: IdempotentRequest | None = None
+        try:
+            keyed = self._handler.idempotent(None, post.stream, key)
+            if keyed is None or keyed.is_remote:
+                self._accept_in_thread(post, body, "")
+                return
+            self._take_keyed(pending, body, keyed)
+        except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
+            if keyed is not None:
+                keyed.release()
+            answer = refusal(error) if isinstance(error, Problem) else failure(error)
+            self._finish(pending, answer)
+        post.release()
+        request_id.set(None)
+
+    def _take_keyed(self, pending: "PendingAnswer", body: bytes, keyed: IdempotentRequest) -> None:
+        post = pending.post
+        try:
+            keyed.begin(body)
+        except Replayed as replayed:
+            self._handler.replay(replayed.replay, pending)
+            return
+        stream, kind, claim = post.stream, post.content_type, keyed.claim
+        if claim is not None and claim.found:
+            self._handler.take(stream, body, content_type=kind, callback=pending, keyed=keyed)
+        else:
+            self._handler.take_plain(stream, body, kind=kind, callback=pending, claim=claim)
+            keyed.hand_over()
 
     def _accept(
         self, post: Post, body: bytes, content_encoding: str, *, may_block: bool = False

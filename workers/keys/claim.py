@@ -84,10 +84,10 @@ class Claim(msgspec.Struct, eq=False, gc=False):
             for run, record in zip(runs, self.packed, strict=True)
         ]
 
-    def all_runs(self, runs: Sequence[Run]) -> list[Run]:
+    def all_runs(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Return the request's runs in the order of its payloads, those found before too."""
         if not self.found:
-            return list(runs)
+            return runs
         found = [_run_of(entry, indexed=True) for entry in self.found]
         return sorted([*found, *runs], key=lambda run: run.indexes or ())
 

@@ -1,8 +1,11 @@
 """Which keys are accepted, and where in the key logs that is written. No disk, no lock."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TypeAlias
+
+import msgspec
 
 # An entry of a log in one integer: when it was accepted (seconds), the log's number, its offset.
 # A tuple of them where a request went to several segments.
@@ -31,6 +34,17 @@ def log_of(place: Place) -> int:
 def offset_of(place: Place) -> int:
     """Return the offset of an entry."""
     return place & ((1 << _OFFSET_BITS) - 1)
+
+
+class NewPlaces(msgspec.Struct, frozen=True, gc=False):
+    """Where a group's entries are: those of all payloads of their requests, and of some of them."""
+
+    wholes: dict[bytes, Place] = {}
+    parts: Sequence[tuple[bytes, Place]] = ()
+
+    def __iter__(self) -> Iterator[tuple[bytes, Place]]:
+        """Yield each digest with its place."""
+        return chain(self.wholes.items(), self.parts)
 
 
 class KeyIndex:
@@ -63,15 +77,17 @@ class KeyIndex:
         elif place not in (parts := _as_tuple(known)):
             self.places[digest] = (*parts, place)
 
-    def add_all(self, found: Iterable[Found]) -> None:
+    def add_all(self, found: NewPlaces) -> None:
         """Note where entries are; nearly all are the first of a key, and whole."""
-        places, order, most = self.places, self._order, self._max_keys
-        for digest, place, is_whole in found:
-            if is_whole and digest not in places and len(places) < most:
-                order.append(digest)
-                places[digest] = place
-            else:
-                self.add(digest, place, is_whole)
+        places, wholes = self.places, found.wholes
+        if len(places) + len(wholes) <= self._max_keys and places.keys().isdisjoint(wholes):
+            self._order.extend(wholes)
+            places.update(wholes)
+        else:
+            for digest, place in wholes.items():
+                self.add(digest, place, True)  # noqa: FBT003
+        for digest, place in found.parts:
+            self.add(digest, place, False)  # noqa: FBT003
 
     def find(self, digest: bytes) -> tuple[Place, ...]:
         """Return the places of a key; none where it is not known, or its time is over."""

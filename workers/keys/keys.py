@@ -18,7 +18,7 @@ from workers.errors import KeyInUse
 from workers.keys import records
 from workers.keys.claim import UNDER_WAY, Claim, Replay, check_body, is_whole
 from workers.keys.homes import watch_counters
-from workers.keys.index import Found, KeyIndex
+from workers.keys.index import KeyIndex, NewPlaces
 from workers.keys.known import KEYS, KnownKeys
 from workers.keys.log import KeyLog
 from workers.keys.shared import Shared, SharedFile, claim_place
@@ -75,7 +75,7 @@ class Keys:
         self._known: KnownKeys | None = None
         self._claims: set[int] = set()
         # Of the group that is under way.
-        self._noted: Sequence[Found] = ()
+        self._noted = NewPlaces()
         self._is_read = False
         self._lock = threading.Lock()
 
@@ -172,15 +172,15 @@ class Keys:
         with self._lock:
             self._trim()
             self._end_claims(group.places)
-        self._noted = ()
+        self._noted = NewPlaces()
         self._counters[_UNLOGGED_KEYS] = 0
 
     def abandon(self) -> None:
         """Take note that a group is refused, and nothing of it is kept; before its claims end."""
         with self._lock:
-            for digest, place, _ in self._noted:
+            for digest, place in self._noted:
                 self._index.forget(digest, place)
-        self._noted = ()
+        self._noted = NewPlaces()
         self._counters[_UNLOGGED_KEYS] = 0
 
     def sync(self) -> None:
@@ -246,7 +246,7 @@ class Keys:
 
     def _prepare(
         self, known: KnownKeys, log: KeyLog, entries: Sequence[bytes]
-    ) -> tuple[bytes, list[Found]]:
+    ) -> tuple[bytes, NewPlaces]:
         """Return the frame of some entries for a log, and what is to be noted of them."""
         frame = log.prepare(b"".join(entries))
         if not log.number:

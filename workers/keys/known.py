@@ -4,14 +4,13 @@ Not thread-safe: `Keys` has the lock. Methods block on the disk.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Callable
 from pathlib import Path
 
 from workers.errors import SpoolError
 from workers.keys.claim import in_order
 from workers.keys.homes import Homes
-from workers.keys.index import Found, KeyIndex, Place, accepted_of
+from workers.keys.index import KeyIndex, NewPlaces, Place, accepted_of
 from workers.keys.log import KeyLog
 from workers.keys.logs import Logs
 from workers.keys.records import KeyEntry
@@ -20,7 +19,6 @@ from workers.spool.counters import Counters
 from workers.spool.spool import Spool
 
 KEYS = "keys"
-_place = itemgetter(1)
 
 
 class KnownKeys:
@@ -99,10 +97,11 @@ class KnownKeys:
         log.number = self._logs.add_own(log.path)
         self.shared.mark_listed()
 
-    def note(self, log: KeyLog, found: Sequence[Found]) -> None:
+    def note(self, log: KeyLog, found: NewPlaces) -> None:
         """Take note of entries that this process has appended."""
         self._index.add_all(found)
-        self._logs.note(log.number, accepted_of(max(map(_place, found))))
+        newest = max([*found.wholes.values(), *[place for _, place in found.parts]])
+        self._logs.note(log.number, accepted_of(newest))
 
     def tidy(self) -> None:
         """Remove the logs that no key is in any more."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from workers.keys import records
-from workers.keys.index import ACCEPTED_BITS, Found, pack_place
+from workers.keys.index import ACCEPTED_BITS, NewPlaces, pack_place
 from workers.keys.records import KeyEntry
 from workers.spool import frames
 from workers.spool.disk import Disk
@@ -71,15 +71,19 @@ class KeyLog:
             self._reserved = end
         return frames.prefix(ENTRIES, entries, self._seed) + entries
 
-    def find(self, entries: Sequence[bytes]) -> list[Found]:
-        """Return what the index needs of the entries of the frame that was prepared last."""
-        found, read_head = [], records.read_head
-        place = pack_place(log=self.number, offset=self._length + frames.PREFIX_BYTES)
+    def find(self, entries: Sequence[bytes]) -> NewPlaces:
+        """Return where the entries of the frame that was prepared last will be."""
+        wholes, parts, read_head = {}, [], records.read_head
+        at = pack_place(log=self.number, offset=self._length + frames.PREFIX_BYTES)
         for entry in entries:
             digest, accepted, ranges = read_head(entry)
-            found.append((digest, place + (accepted << ACCEPTED_BITS), not ranges))
-            place += len(entry)
-        return found
+            place = at + (accepted << ACCEPTED_BITS)
+            if ranges:
+                parts.append((digest, place))
+            else:
+                wholes[digest] = place
+            at += len(entry)
+        return NewPlaces(wholes, parts)
 
     def append(self, frame: bytes) -> None:
         """Append the frame that was prepared last.

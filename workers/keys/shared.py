@@ -23,6 +23,7 @@ APPENDED, LISTED = range(2)
 # struct flock of Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
 _PLACE = struct.Struct("<Q")
+_MARKS = struct.Struct("QQ")
 # Looked up once, for the claims of a group come one after the other.
 _fcntl, _pack = fcntl.fcntl, _FLOCK.pack
 _SET, _LOCK, _UNLOCK = fcntl.F_OFD_SETLK, fcntl.F_WRLCK, fcntl.F_UNLCK
@@ -111,8 +112,8 @@ class SharedFile:
     @property
     def marks(self) -> tuple[int, int]:
         """See `Shared`."""
-        cells = self._cells
-        return cells[APPENDED], cells[LISTED]
+        appended, listed = _MARKS.unpack_from(self._memory)
+        return appended, listed
 
     def mark_appended(self) -> None:
         """See `Shared`."""
