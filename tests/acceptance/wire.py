@@ -49,7 +49,11 @@ class Wire:
             self.set_option(
                 socket.TCP_MAXSEG, struct.pack("i", ETHERNET_SEGMENT), level=socket.IPPROTO_TCP
             )
-        self._socket.connect((LOOPBACK, port))
+        try:
+            self._socket.connect((LOOPBACK, port))
+        except OSError:
+            self._socket.close()
+            raise
         self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
