@@ -5,7 +5,6 @@ import signal
 import pytest
 
 from tests.support.flood import Plan
-from tests.support.launch.fork import fork
 from tests.support.processes import await_end
 from tests.support.s3 import Fault
 from tests.support.service import Service
@@ -44,6 +43,5 @@ def start_again(service: Service) -> None:
     for pid in service.processes():
         await_end(pid, STOP_SECONDS)
     service.settings["WEB_CONCURRENCY"] = "1"
-    service.launch = fork
     service.start()
     service.wait_ready()

@@ -25,6 +25,7 @@ from tests.acceptance.stop.samples import (
 )
 from tests.support import wait_until
 from tests.support.flood import Flood, Plan
+from tests.support.launch.execute import execute
 from tests.support.oracle import judge
 from tests.support.s3 import FakeS3, Fault
 
@@ -147,6 +148,7 @@ def test_a_stop_during_the_start_is_heard(service_factory: ServiceFactory) -> No
     """SIGTERM at any moment of a start ends the service soon: no process boots on regardless."""
     rng = random.Random(1)
     service = service_factory.make(WEB_CONCURRENCY=2)
+    service.launch = execute
     for begun in range(1, 6):
         service.start()
         wait_until(

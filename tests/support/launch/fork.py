@@ -1,6 +1,6 @@
 """A script started in a fork of a process that has imported what it needs.
 
-What this cannot show is the start and the end of Python, and an import that fails: see `execute`.
+What this cannot show is the start of Python, and an import that fails: see `execute`.
 """
 
 import atexit

@@ -4,14 +4,12 @@ A request is a line of JSON on standard input, the answer a number on standard o
 imported makes up most of a start. It must not depend on the environment, which is the script's.
 """
 
-import atexit
 import gc
 import importlib
 import json
 import os
 import runpy
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -80,30 +78,11 @@ def become(command: list[str], *, cwd: str, environ: dict[str, str]) -> None:
     if not ROOT.samefile(cwd):
         for name in [name for name in sys.modules if name.split(".")[0] in NOT_ELSEWHERE]:
             del sys.modules[name]
-    code = None
-    try:
-        runpy.run_path(command[0], run_name="__main__")
-    except SystemExit as end:
-        if not isinstance(end.code, int | None):
-            raise
-        code = end.code
-    _end(code or 0)
-
-
-def _end(code: int) -> None:
-    """End this process as Python does, but for the freeing of its memory.
-
-    That writes to each page, which copies it: a third of what a service costs.
-    """
-    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing does
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    runpy.run_path(command[0], run_name="__main__")
 
 
 if __name__ == "__main__":
-    # Nor does looking for garbage then copy what is here.
+    # Neither looking for garbage nor the end of a fork then writes to all pages, and copies them.
     gc.disable()
     for module in (*PACKAGES, *OURS):
         importlib.import_module(module)
