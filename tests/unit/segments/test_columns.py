@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workers.segments.event_time import hour_of, hours_of
@@ -19,6 +19,7 @@ TIMES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(TIMES, min_size=1, max_size=5))
 @example(["2026-11-26T12:00:00Z", "2026-11-26T12:59:59.999Z"])
 @example(["2026-11-27T11:59:59Z", "2026-11-27T12:59:59Z"])
@@ -30,6 +31,7 @@ def test_hours_are_those_of_each(times: list[str | int]) -> None:
     assert hours_of(values, now=now) == [hour_of(value, now=now) for value in values]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text() | st.integers() | st.none(), min_size=1, max_size=5))
 @example(["x" * MAX_CACHED_BYTES, "x"])
 def test_texts_are_those_of_each(sent: list[str | int | None]) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workers.segments.event_time import hour_of
@@ -85,6 +85,7 @@ def test_more_than_a_day_ahead_is_the_hour_of_arrival(offset: str) -> None:
     assert hour(str(int(NOW) + 86_401)) == ARRIVAL
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(datetime(1973, 3, 4), datetime(2026, 11, 26)),  # noqa: DTZ001 (the zone follows)
     st.integers(-1439, 1439),
@@ -109,6 +110,7 @@ def test_every_way_of_writing_gives_the_same_hour(moment: datetime, minutes: int
     }
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.integers() | st.floats())
 def test_nothing_raises(value: str | float) -> None:
     """Property: any string and any number has an hour."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workers.errors import TooManyPayloads
@@ -70,6 +70,7 @@ OBJECTS = st.lists(st.tuples(NAMES, VALUES | st.just(b'{"c":2,"c":"y"}')), max_s
 )
 
 
+@settings(deadline=None)
 @given(st.lists(OBJECTS, min_size=1, max_size=12))
 @example([b'{"a":1,"a":2}'])
 @example([b'{"b":{"c":1},"b":{"d":1}}', b"{}"])
@@ -93,6 +94,7 @@ def test_each_payload_is_in_its_partition_once(payloads: list[bytes]) -> None:
     assert len({part.partition for part in parts}) == len(parts)
 
 
+@settings(deadline=None)
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.sampled_from([1, 2]))
 def test_an_envelope_changes_nothing(payloads: list[bytes], wrapped: int) -> None:
     """Property: the payload counts, and not what is around it."""
@@ -163,6 +165,7 @@ def test_events_go_by_their_time() -> None:
     assert arrived.partition.split("/")[3] > "2026"
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES | st.text().map(lambda t: json.dumps(t).encode()), min_size=2, max_size=2))
 @example([b'"../../_dead"', b'"/"'])
 @example([b'".."', b'"."'])

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workers.segments import values
@@ -63,6 +63,7 @@ def test_long_values_are_cut_between_characters(value: str, text: str) -> None:
     assert escape(value) == text
 
 
+@settings(deadline=None)
 @given(TEXTS)
 @example("a" * 117 + "é" * 3)
 def test_no_text_leaves_its_segment(text: str) -> None:
@@ -78,6 +79,7 @@ def test_no_text_leaves_its_segment(text: str) -> None:
     assert (escaped == NO_VALUE) == (not text)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS, min_size=2, max_size=2, unique=True))
 @example([NO_VALUE, ""])
 @example([".", "%2E"])
@@ -89,6 +91,7 @@ def test_two_texts_collide_only_where_they_are_cut(texts: list[str]) -> None:
     assert first != second or len(first) > 128 - len("%F0%9F%98%80")
 
 
+@settings(deadline=None)
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | TEXTS,

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import SettingsError
@@ -86,6 +86,7 @@ def test_another_store_has_classes_of_its_own() -> None:
 TAG_TEXT = st.text(st.characters(categories=("L", "N", "Zs"), include_characters=TAG_CHARACTERS))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TAG_TEXT.map("k{}".format), TAG_TEXT, min_size=1, max_size=10))
 def test_tags_survive_their_encoding(tags: dict[str, str]) -> None:
     """What is encoded once more for the header reads as the same tags."""
