@@ -1,7 +1,7 @@
 """The runs of machines that share a queue: any of them is lost, and the server itself."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tests.chaos.harness.experiment import FAULTY
@@ -36,11 +36,7 @@ def machines_on_a_queue(terms: Terms) -> Figures:
         experiment.add_worker()
         experiment.add_worker()
         experiment.s3.faults(*FAULTY, SLOW)
-        acts = RedisActs(experiment)
-        rounds = experiment.rounds(0.2, 0.8, least=len(acts.all))
-        for _, act in zip(rounds, itertools.cycle(acts.all), strict=False):
-            experiment.await_load(30)
-            act()
+        _in_turn(experiment, RedisActs(experiment).all)
         found = experiment.figures()
         missed = list(watch.complaints(experiment.floods))
         return replace(found, complaints=[*found.complaints, *missed])
@@ -80,11 +76,10 @@ def machines_on_a_queue_with_keys(terms: Terms) -> Figures:
         experiment.add_worker()
         experiment.s3.faults(*FAULTY)
         acts = RedisActs(experiment)
-        chosen = (acts.lose_web, acts.restart_server, acts.stand_still_web, acts.everything)
-        rounds = experiment.rounds(0.2, 0.8, least=len(chosen))
-        for _, act in zip(rounds, itertools.cycle(chosen), strict=False):
-            experiment.await_load(30)
-            act()
+        _in_turn(
+            experiment,
+            (acts.lose_web, acts.restart_server, acts.stand_still_web, acts.everything),
+        )
         return experiment.figures()
 
 
@@ -166,50 +161,34 @@ def machines_on_sqs(terms: Terms) -> Figures:
         experiment.add_worker()
         experiment.s3.faults(*FAULTY, SLOW)
         experiment.fail_calls()
-        acts = Acts(experiment)
-        rounds = experiment.rounds(0.2, 0.8, least=len(acts.all))
-        for _, act in zip(rounds, itertools.cycle(acts.all), strict=False):
-            experiment.await_load(30)
-            act()
+        _in_turn(experiment, Acts(experiment).all)
         return experiment.figures()
 
 
 @chaos_run("failover")
 def failover(terms: Terms) -> Figures:
     """Lose the primary with its directory, again and again; a replica is promoted each time."""
-    name = "failover of the queue"
-    program = program_of((7, 2))
-    if program is None:
-        return Figures(name=name, skipped="needs redis-server 7.2 or valkey-server")
-    with (
-        Sentinel(program, terms.workdir / "sentinel") as sentinel,
-        QueueExperiment(
-            name, terms, server=sentinel.primary, url=sentinel.url, REDIS_WAIT_REPLICAS=1
-        ) as experiment,
-    ):
-        experiment.add_worker()
-        experiment.s3.faults(*FAULTY)
-        for _ in experiment.rounds(0.5, 1.0):
-            experiment.await_load(30)
-            sentinel.lose_primary()
-            experiment.server = sentinel.primary
-        return experiment.figures()
+    return _failover(terms, QueueExperiment, name="failover of the queue")
 
 
 @chaos_run("keyed-failover")
 def failover_with_keys(terms: Terms) -> Figures:
     """The same with keys: a retry after a failover is answered as its first attempt was."""
-    name = "failover of the queue, with keys"
+    return _failover(terms, KeyedQueueExperiment, name="failover of the queue, with keys", web=2)
+
+
+def _failover(terms: Terms, kind: type[QueueExperiment], *, name: str, web: int = 1) -> Figures:
     program = program_of((7, 2))
     if program is None:
         return Figures(name=name, skipped="needs redis-server 7.2 or valkey-server")
     with (
         Sentinel(program, terms.workdir / "sentinel") as sentinel,
-        KeyedQueueExperiment(
+        kind(
             name, terms, server=sentinel.primary, url=sentinel.url, REDIS_WAIT_REPLICAS=1
         ) as experiment,
     ):
-        experiment.add_service()
+        for _ in range(web - 1):
+            experiment.add_service()
         experiment.add_worker()
         experiment.s3.faults(*FAULTY)
         for _ in experiment.rounds(0.5, 1.0):
@@ -217,3 +196,11 @@ def failover_with_keys(terms: Terms) -> Figures:
             sentinel.lose_primary()
             experiment.server = sentinel.primary
         return experiment.figures()
+
+
+def _in_turn(experiment: MachinesExperiment, acts: Sequence[Callable[[], None]]) -> None:
+    """Do one thing after the other, each while clients send, and all at least once."""
+    rounds = experiment.rounds(0.2, 0.8, least=len(acts))
+    for _, act in zip(rounds, itertools.cycle(acts), strict=False):
+        experiment.await_load(30)
+        act()

@@ -1,4 +1,4 @@
-"""Short ways to decode a body and to read the faults of a refusal."""
+"""Short ways to decode a body, to make a head, and to read the faults of a refusal."""
 
 import pytest
 from marshmallow import Schema, fields
@@ -15,6 +15,23 @@ class OneSchema(Schema):
     """What an operator might plug in."""
 
     a = fields.Integer(required=True)
+
+
+class Head:
+    """The head of a request, with the headers given."""
+
+    query = ""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value."""
+        return self._headers.get(name)
+
+    def header_items(self) -> list[tuple[str, str]]:
+        """Return all headers."""
+        return list(self._headers.items())
 
 
 def pointers(refusal: pytest.ExceptionInfo[Problem]) -> list[str]:

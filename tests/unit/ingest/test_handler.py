@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from app.ingest.ways import Way
 from app.logs import request_id
 from tests.support.bench import settings_for
 from tests.support.doubles import DictBucket
+from tests.unit.ingest.samples import Head
 from workers.errors import SettingsError
 from workers.pipeline import Pipeline
 
@@ -27,21 +28,6 @@ class OnlyNumbers(Schema):
     """A payload schema, as somebody would plug one in."""
 
     n = fields.Integer(required=True, strict=True)
-
-
-class Head:
-    """The head of a request."""
-
-    query = ""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._headers = headers
-
-    def header(self, name: str) -> str | None:
-        return self._headers.get(name)
-
-    def header_items(self) -> Iterable[tuple[str, str]]:
-        return self._headers.items()
 
 
 class HandlerFixture:

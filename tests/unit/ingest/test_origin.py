@@ -7,25 +7,11 @@ from app.access.credentials import Forbidden
 from app.access.rules import Cors, StreamPatterns
 from app.ingest.arrival import Arrival
 from app.ingest.ways import Way
+from tests.unit.ingest.samples import Head
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 CORS = Cors(origins=frozenset({SHOP}), streams=StreamPatterns(("*",)), max_age_seconds=1)
 TEXT = {"content-type": "Text/Plain;charset=UTF-8"}
-
-
-class Head:
-    """The head of a request, with the headers given."""
-
-    query = ""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._headers = headers
-
-    def header(self, name: str) -> str | None:
-        return self._headers.get(name)
-
-    def header_items(self) -> list[tuple[str, str]]:
-        return list(self._headers.items())
 
 
 def arrival(headers: dict[str, str], rules: Cors | None = CORS) -> Arrival:

@@ -6,12 +6,15 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.app.application import Service
 from tests.integration.queue.conftest import own_redis
 from tests.support import wait_until
 from tests.support.redis.server import RedisProcess
 from tests.support.s3 import FakeS3
 from workers.errors import QueueError
+from workers.queue import redis_client
 from workers.queue.redis_client import RedisServer
 from workers.settings.queue import read_redis_url
 from workers.upload.s3 import Bucket
@@ -20,9 +23,15 @@ __all__ = ["own_redis"]
 
 
 def test_a_server_that_hangs_does_not_hold_up_a_stop(
-    tmp_path: Path, own_redis: RedisProcess, real_bucket: Bucket, s3: FakeS3
+    tmp_path: Path,
+    own_redis: RedisProcess,
+    real_bucket: Bucket,
+    s3: FakeS3,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No last step of the stop waits out the time-outs of a running process."""
+    # Many times what a stop takes here under load.
+    monkeypatch.setattr(redis_client, "ANSWER_SECONDS", 60.0)
     given = {"DURABILITY": "queue", "RECEIPT_SECRET": "s", "S3_BUCKET": s3.bucket}
     settings = {**given, "OBJECT_MAX_AGE_SECONDS": 3600, "DRAIN_SECONDS": 1}
     service = Service(tmp_path, bucket=real_bucket, QUEUE_URL=own_redis.url, **settings)
@@ -31,8 +40,7 @@ def test_a_server_that_hangs_does_not_hold_up_a_stop(
         own_redis.pause()
         began = time.monotonic()
         service.pipeline.stop()
-        # Each of its last steps would wait for five seconds and more.
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < redis_client.ANSWER_SECONDS / 2
     finally:
         own_redis.go_on()
 

@@ -12,6 +12,7 @@ from app.ingest.formats.collection import Collection
 from app.ingest.formats.decoding import decode
 from app.ingest.formats.rejected import MAX_REJECTED, Rejected
 from app.ingest.readers import read_endpoint_body, read_events
+from tests.unit.ingest.samples import Head
 
 JSON, LINES = "application/json", "application/x-ndjson"
 
@@ -20,23 +21,6 @@ class OneSchema(Schema):
     """What an operator might plug in."""
 
     a = fields.Integer(required=True)
-
-
-class Head:
-    """The head of a request with a media type."""
-
-    query = ""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value."""
-        return self._kind if name == "content-type" else None
-
-    def header_items(self) -> list[tuple[str, str]]:
-        """Return all headers."""
-        return [("content-type", self._kind)]
 
 
 def leniently(
@@ -145,9 +129,9 @@ def test_events(kind: str, body: bytes, kept: list[bytes], faults: list[str] | N
     rejected = Rejected()
     if faults is None:
         # A line that is an array is many payloads, where nothing has to be left out.
-        found = read_events(body, head=Head(JSON), schema=None, rejected=rejected)
+        found = read_events(body, head=Head({"content-type": JSON}), schema=None, rejected=rejected)
     else:
-        found = read_events(body, head=Head(kind), schema=None, rejected=rejected)
+        found = read_events(body, head=Head({"content-type": kind}), schema=None, rejected=rejected)
     assert checked(found) == kept
     assert [fault.pointer for fault in rejected.faults] == (faults or [])
 

@@ -9,26 +9,10 @@ from app.access.rules import Webhook
 from app.http.problems import BadRequest
 from app.ingest.formats.collection import Collection
 from app.ingest.readers import read_events, read_webhook
+from tests.unit.ingest.samples import Head
 
 NOW = 1_531_420_618
 SECRET = b"8f742231b10e8888abcd99yyyzzz85a5"
-
-
-class Head:
-    """The head of a request."""
-
-    query = ""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._headers = headers
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value."""
-        return self._headers.get(name)
-
-    def header_items(self) -> list[tuple[str, str]]:
-        """Return all headers."""
-        return list(self._headers.items())
 
 
 def read(body: bytes, scheme: str, **headers: str) -> Collection:

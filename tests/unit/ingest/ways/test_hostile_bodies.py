@@ -13,31 +13,20 @@ from app.http.problems import NotJson, Problem, TooLarge
 from app.ingest.formats.collection import Collection
 from app.ingest.formats.endpoint_format import key_in, read_endpoint
 from app.ingest.readers import read_endpoint_body, read_events, read_webhook
+from tests.unit.ingest.samples import Head
 
 LIMIT = 32 << 20
 MIB = 1 << 20
 
 
-class Head:
-    """The head of a request."""
-
-    query = ""
-
-    def __init__(self, **headers: str) -> None:
-        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value."""
-        return self._headers.get(name)
-
-    def header_items(self) -> list[tuple[str, str]]:
-        """Return all headers."""
-        return list(self._headers.items())
+def head_of(headers: dict[str, str]) -> Head:
+    """Return a head whose headers were given as arguments are named."""
+    return Head({name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def events(body: bytes, **headers: str) -> Collection:
     """Read a body of `/events`."""
-    return read_events(body, head=Head(**headers), schema=None)
+    return read_events(body, head=head_of(headers), schema=None)
 
 
 def endpoint(body: bytes, **options: Any) -> Collection:
@@ -50,7 +39,7 @@ def webhook(body: bytes, *, limit: int = LIMIT, **headers: str) -> Collection:
     """Read a webhook that is not signed."""
     rule = Webhook(source="w", scheme="none", secrets=(), stream="w", headers=("X-Note",))
     found = read_webhook(
-        body, webhook=rule, head=Head(**headers), inflate=lambda raw: raw, limit=limit
+        body, webhook=rule, head=head_of(headers), inflate=lambda raw: raw, limit=limit
     )
     assert isinstance(found, Collection)
     return found
