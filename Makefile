@@ -62,8 +62,8 @@ INSTALL_VALKEY = { . /etc/os-release; \
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	npm ci --prefix $(NODE) --no-audit --no-fund --ignore-scripts
 
-screenshots: $(VENV)/installed ## take the pictures of docs/images/ anew, in a minute
-	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/acceptance/console/test_screenshots.py
+screenshots: $(VENV)/installed ## take the pictures of docs/images/ anew, in two minutes
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/acceptance/console -k screenshot
 
 chaos: $(VENV)/installed ## crashes, outages, bad disks for minutes, then a table
 	$(BIN)/python -m tests.chaos $(ARGS)
