@@ -81,7 +81,11 @@ class RedisProcess:
         return redis.Redis(host=LOOPBACK, port=self.port, decode_responses=True, protocol=2)
 
     def start(self) -> None:
-        """Start the process and wait until it answers."""
+        """Start the process and wait until it answers.
+
+        Raises:
+            RuntimeError: it ended instead; its own words are in the message.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -94,7 +98,11 @@ class RedisProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._answers, timeout=20, what="the Redis server to answer")
+        try:
+            wait_until(self._answers, timeout=20, what="the Redis server to answer")
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -112,6 +120,8 @@ class RedisProcess:
         os.kill(self.pid, signal.SIGCONT)
 
     def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError((self.directory / "server.log").read_text()[-1000:])
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
