@@ -73,8 +73,6 @@ class Finisher:
         chosen = take_request_id(sent_id)
         try:
             answer = make()
-        except Problem as problem:
-            answer = refusal(problem)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             answer = failure(error)
         self.finish(answer.status, answer.headers, request_id=chosen)
@@ -101,5 +99,5 @@ def fault(error: BaseException) -> Problem:
 
 
 def failure(error: BaseException) -> Answer:
-    """Return the response to a request that failed by a fault of ours; log the traceback."""
-    return refusal(fault(error))
+    """Return the response to a request that failed: by a problem, or a `fault` of ours."""
+    return refusal(error if isinstance(error, Problem) else fault(error))

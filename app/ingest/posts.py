@@ -146,8 +146,7 @@ class Posts:
         try:
             self._handler.take_plain(post.stream, body, kind=post.content_type, callback=pending)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
-            answer = refusal(error) if isinstance(error, Problem) else failure(error)
-            self._finish(pending, answer)
+            self._finish(pending, failure(error))
         post.release()
         request_id.set(None)
 
@@ -164,8 +163,7 @@ class Posts:
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             if keyed is not None:
                 keyed.release()
-            answer = refusal(error) if isinstance(error, Problem) else failure(error)
-            self._finish(pending, answer)
+            self._finish(pending, failure(error))
         post.release()
         request_id.set(None)
 
@@ -197,8 +195,6 @@ class Posts:
                     self._accept_in_thread(post, body, content_encoding)
                     return
             answer = self._take(pending, body, content_encoding, keyed)
-        except Problem as problem:
-            answer = refusal(problem)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             answer = failure(error)
         if keyed is not None:
@@ -268,7 +264,7 @@ class Posts:
             return answer if arrival is None else arrival.accepted(answer)
         except Exception as error:  # noqa: BLE001 (the client gets an answer for any error)
             request_id.set(pending.request_id)
-            answer = refusal(error) if isinstance(error, Problem) else failure(error)
+            answer = failure(error)
             request_id.set(None)
             return answer
 
