@@ -14,7 +14,7 @@ from app.cli.progress import with_bar
 from app.cli.quarantine import quarantine
 from app.cli.segments import segments
 from app.cli.tail import tail
-from app.cli.text import plural
+from app.cli.text import goes_up, plural
 from app.cli.top import top
 from app.cli.unread_fields import unread_fields
 from app.state import state
@@ -99,9 +99,7 @@ def replay_dead(segment: str | None, *, everything: bool) -> None:
     if not names:
         click.echo("no dead letters", err=True)
         return
-    of = segment or plural(done, "dead letter")
-    what = plural(payloads, f"payload of {of} goes", f"payloads of {of} go")
-    click.echo(f"{what} up within a minute of a service running")
+    click.echo(goes_up(payloads, segment or plural(done, "dead letter")))
     sys.exit(done != len(names))
 
 

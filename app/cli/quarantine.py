@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli.text import plural
+from app.cli.text import goes_up
 from app.state import state
 from workers.errors import BucketBrigadeError
 from workers.operate.quarantine import NotInQuarantine, Quarantine
@@ -49,8 +49,7 @@ def replay_quarantine(segment: str) -> None:
     except (BucketBrigadeError, OSError) as error:
         raise click.ClickException(f"not replayed: {error}") from error
     if payloads:
-        what = plural(payloads, f"payload of {segment} goes", f"payloads of {segment} go")
-        click.echo(f"{what} up within a minute of a service running")
+        click.echo(goes_up(payloads, segment))
     else:
         click.echo(f"nothing of {segment} is lost: all of it is in S3")
 

@@ -10,6 +10,12 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
+def goes_up(payloads: int, name: str) -> str:
+    """Say when the payloads of something that is replayed are uploaded."""
+    what = plural(payloads, f"payload of {name} goes", f"payloads of {name} go")
+    return f"{what} up within a minute of a service running"
+
+
 def rate(value: float) -> str:
     """Return a rate, with a decimal where it is small, but no 0.0."""
     return f"{value:,.1f}" if 0.05 <= value < 10 else f"{value:,.0f}"
