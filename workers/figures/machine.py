@@ -30,8 +30,7 @@ class MachineCounters:
             except (OSError, SpoolError) as error:
                 log.warning("counters are this process's alone", extra={"reason": str(error)})
         if self._directory is not None:
-            self.counters.move_into(self._directory.counters)
-            self._directory.counters = self.counters
+            self._directory.count_with(self.counters)
 
     def totals(self) -> Totals:
         """Return the sums of the machine's processes, those that have ended included."""

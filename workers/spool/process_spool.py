@@ -52,6 +52,11 @@ class ProcessSpool:
         self.room = Room(path, disk=disk)
         self._lock = threading.Lock()
 
+    def count_with(self, counters: Counters) -> None:
+        """Count with counters that are in use already: from now on in the file here."""
+        counters.move_into(self.counters)
+        self.counters = counters
+
     def new_file(self, name: str) -> SegmentFile:
         """Return the file that segment `name` will have; nothing is on the disk yet."""
         return SegmentFile(self.path / (name + OPEN), disk=self._disk, room=self.room)

@@ -82,8 +82,7 @@ class LocalStore(ABC):
         directory.counters[Field.DURABLE] = self.durable
         directory.counters[Field.WATERMARK_MICROSECONDS] = named_from()
         directory.counters.flush()
-        self.counters.move_into(directory.counters)
-        directory.counters = self.counters
+        directory.count_with(self.counters)
         self._directory = directory
         self.refusal = None
         return True
