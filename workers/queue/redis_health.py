@@ -121,9 +121,10 @@ def try_server(server: RedisServer, *, max_bytes: int | None, replicas: int) -> 
         QueueError: it cannot be used; says why.
     """
     health = RedisHealth(server, max_bytes=max_bytes)
-    if refusal := health.look():
-        raise QueueUnavailable(refusal)
+    refusal = health.look()
     health.close()
+    if refusal:
+        raise QueueUnavailable(refusal)
     writer = f"check-{uuid.uuid4().hex}"
     # A writer with nothing open: its lease ends by itself.
     server.script("renew_writer", writer, LEASE_MILLISECONDS, confirmed=False)
