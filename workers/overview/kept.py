@@ -81,7 +81,7 @@ class KeptFiles:
 
 
 class KeptInQueue:
-    """The dead letters of a queue. Thread-safe.
+    """Lists a queue's dead letters. Thread-safe.
 
     Every method blocks on the network, and raises `QueueError` where the queue does not answer.
     """

@@ -12,7 +12,7 @@ from workers.settings.settings import read_secret
 
 
 def test_others_may_not_look_at_the_use_of_keys(tmp_path: Path) -> None:
-    """The directory is as closed as the rest of the spool, whatever the umask."""
+    """The directory is as closed as the rest of the spool, with any umask."""
     UsageFiles(tmp_path / "spool" / "usage")
     assert stat.S_IMODE((tmp_path / "spool" / "usage").stat().st_mode) == 0o750
 

@@ -44,7 +44,7 @@ def test_it_is_taken_again_when_it_has_changed() -> None:
 
 
 def test_one_that_takes_long_rests() -> None:
-    """Whatever changes, at most a tenth of the time goes into listing."""
+    """However much changes, at most a tenth of the time goes into listing."""
     clock = Clock(takes=0.3)
     clock.stamp = None
     listing = clock.listing()

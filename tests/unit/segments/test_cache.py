@@ -1,4 +1,4 @@
-"""The cache of what values are in a key: right whatever it holds, and bounded."""
+"""The cache of what values are in a key: right with anything in it, and bounded."""
 
 from workers.segments.values import MAX_CACHED, MAX_CACHED_BYTES, Cache
 

@@ -8,7 +8,7 @@ from workers.spool.counters import CELLS, Totals
 
 
 def test_a_new_queue_has_nothing_of_the_machine_s(shared_redis: RedisProcess) -> None:
-    """What Redis has not counted yet is zero, whatever mode the machine ran in before."""
+    """What Redis has not counted yet is zero, in any mode that the machine ran in before."""
     server = RedisServer(read_redis_url(shared_redis.url))
     totals = Totals([read_ledger(server, [7] * CELLS)])
     server.forget()
